@@ -1,0 +1,64 @@
+"""What every message on the bus has in common; `topics.py` says which model travels where.
+
+Payloads are flat JSON objects. Sizes are bytes, durations seconds, times RFC 3339 in UTC. Unknown fields are ignored on
+receipt so that a newer peer may add some; what is known is validated strictly enough that no agent checks again.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_PAYLOAD_BYTES = 64 * 1024
+"""Larger payloads are dropped unread; the largest message of our own (a borrow reply of 64 leases) stays below half."""
+
+MAX_BYTES = 1 << 50
+"""One pebibyte: an upper bound that keeps sums of sizes exact in JSON (2**53) and catches absurd input."""
+
+Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
+PositiveBytes = Annotated[int, Field(gt=0, le=MAX_BYTES)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Sentence = Annotated[str, StringConstraints(max_length=1000)]
+
+ClientName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?$", max_length=80)]
+"""MQTT user name and client id: `role.name`, or just `manager`."""
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
+LeaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+VolumeName = Annotated[
+    str, StringConstraints(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}/[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}$")
+]
+"""`VG/LV`. LVM would allow a plus sign too, but that is a wildcard in a topic."""
+
+Iqn = Annotated[str, StringConstraints(pattern=r"^(iqn|eui|naa)\.[a-zA-Z0-9.:_-]{1,219}$")]
+"""An iSCSI name, RFC 3720 section 3.2.6."""
+
+Portal = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]{2,45}\]|[a-zA-Z0-9.-]{1,253}):[0-9]{1,5}$")]
+
+
+class Message(BaseModel):
+    """A payload. The bus stamps `instance`, `seq` and `at` when it publishes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
+
+    KIND: ClassVar[str] = ""
+    """Name and version of the layout, for example `offer/1`; a subclass must set it."""
+
+    schema_id: str = Field(default="", alias="schema", max_length=80, description="Name and version of this layout.")
+    instance: str = Field(default="", max_length=64, description="This run of the sending agent.")
+    seq: int = Field(default=0, ge=0, description="Counts the messages of one instance.")
+    at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC), description="When it was published.")
+
+    def model_post_init(self, _context: Any) -> None:
+        """Fill in `schema` from the class."""
+        object.__setattr__(self, "schema_id", self.KIND)
+
+    def stamped(self, instance: str, seq: int, at: datetime) -> Self:
+        """Return a copy that says who sent it, in which order and when."""
+        return self.model_copy(update={"instance": instance, "seq": seq, "at": at})
+
+    def to_json(self) -> bytes:
+        """Return the payload as it travels."""
+        return self.model_dump_json(by_alias=True).encode()

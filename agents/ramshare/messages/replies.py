@@ -1,0 +1,83 @@
+"""Replies, the only messages that may carry a secret. They are never retained and never logged."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field, SecretStr, field_serializer
+
+from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
+
+
+class ErrorCode(StrEnum):
+    """Why a request was refused; closed, so that scripts may rely on it."""
+
+    BAD_REQUEST = "bad-request"
+    NOT_ALLOWED = "not-allowed"
+    NOT_READY = "not-ready"
+    NO_CAPACITY = "no-capacity"
+    UNKNOWN_VOLUME = "unknown-volume"
+    NOT_SWAP = "not-swap"
+    UNKNOWN_LEASE = "unknown-lease"
+    IN_USE = "in-use"
+    CONFLICT = "conflict"
+    DEADLINE_PASSED = "deadline-passed"
+    LENDER_GONE = "lender-gone"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+class Reply(Message):
+    """The plain answer: done (or begun), or an error with a sentence that says what to do."""
+
+    KIND: ClassVar[str] = "reply/1"
+    request_id: str = Field(max_length=64)
+    error: ErrorCode | None = None
+    sentence: Sentence = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was granted."""
+        return self.error is None
+
+
+class Grant(Message):
+    """A lease that its borrower may log in to, with the one-time CHAP secret."""
+
+    KIND: ClassVar[str] = "grant/1"
+    lease: LeaseId
+    lender: ClientName
+    portal: Portal
+    target: Iqn
+    size_bytes: PositiveBytes
+    chap_user: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")
+    chap_secret: SecretStr = Field(min_length=12, max_length=64)
+
+    @field_serializer("chap_secret", when_used="json")
+    def _reveal(self, secret: SecretStr) -> str:
+        return secret.get_secret_value()
+
+
+class ExportReply(Reply):
+    """Lender to manager."""
+
+    KIND: ClassVar[str] = "export-reply/1"
+    grant: Grant | None = None
+
+
+class BorrowReply(Reply):
+    """Manager to borrower: the leases, one or several, and why these."""
+
+    KIND: ClassVar[str] = "borrow-reply/1"
+    grants: tuple[Grant, ...] = Field(default=(), max_length=64)
+
+
+class AttachReply(Reply):
+    """Borrower to operator: attaching has begun; follow `state/borrower.<host>/volume/<vg>/<lv>`."""
+
+    KIND: ClassVar[str] = "attach-reply/1"
+    leases: tuple[LeaseId, ...] = Field(default=(), max_length=64)
+    lenders: tuple[ClientName, ...] = Field(default=(), max_length=64)
+
+
+REPLIES: tuple[type[Reply], ...] = (Reply, ExportReply, BorrowReply, AttachReply)
+"""Every reply model; the payload's `schema` tells which one it is."""

@@ -1,0 +1,101 @@
+"""Requests: one model per verb and kind of server. Sent twice, a request has the effect and the answer of one."""
+
+from typing import ClassVar
+from uuid import uuid4
+
+from pydantic import AwareDatetime, Field
+
+from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, PositiveBytes, Seconds, VolumeName
+from ramshare.messages.state import Mode
+
+
+class Request(Message):
+    """A request of `VERB`. Its id makes it idempotent: a server answers a repeated id as it did the first time."""
+
+    VERB: ClassVar[str] = ""
+    request_id: str = Field(default_factory=lambda: uuid4().hex, pattern=r"^[a-zA-Z0-9-]{8,64}$")
+
+
+class BorrowVolume(Request):
+    """Operator to borrower: put this volume's pages on remote memory."""
+
+    KIND: ClassVar[str] = "borrow-volume/1"
+    VERB: ClassVar[str] = "borrow"
+    volume: VolumeName
+    mode: Mode = Mode.MIRROR
+    min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
+
+
+class ReturnVolume(Request):
+    """Operator to borrower: bring this volume home and give the leases back."""
+
+    KIND: ClassVar[str] = "return-volume/1"
+    VERB: ClassVar[str] = "return"
+    volume: VolumeName
+
+
+class BorrowMemory(Request):
+    """Borrower to manager: find lenders for so many bytes."""
+
+    KIND: ClassVar[str] = "borrow-memory/1"
+    VERB: ClassVar[str] = "borrow"
+    volume: VolumeName
+    size_bytes: PositiveBytes
+    overhead_bytes: int = Field(default=0, ge=0, le=1 << 30, description="Extra per lease, for LVM's own metadata.")
+    grain_bytes: PositiveBytes = Field(default=4 << 20, description="Leases are multiples of it: the VG's extent size.")
+    mode: Mode
+    initiator: Iqn
+    min_lenders: int = Field(default=1, ge=1, le=64)
+    exclude: tuple[ClientName, ...] = Field(default=(), max_length=64, description="Lenders not to ask.")
+
+
+class ExportLease(Request):
+    """Manager to lender: make a RAM file of this size and export it to this initiator only."""
+
+    KIND: ClassVar[str] = "export-lease/1"
+    VERB: ClassVar[str] = "export"
+    lease: LeaseId
+    borrower: ClientName
+    initiator: Iqn
+    size_bytes: PositiveBytes
+    mode: Mode
+    login_within_s: Seconds = 60.0
+
+
+class ReleaseLease(Request):
+    """Borrower (or, for a grant that nobody used, manager) to lender: this lease is not needed any more."""
+
+    KIND: ClassVar[str] = "release-lease/1"
+    VERB: ClassVar[str] = "release"
+    lease: LeaseId
+
+
+class Vacate(Request):
+    """Lender to borrower: give these leases back by the deadline."""
+
+    KIND: ClassVar[str] = "vacate/1"
+    VERB: ClassVar[str] = "vacate"
+    leases: tuple[LeaseId, ...] = Field(min_length=1, max_length=64)
+    size_bytes: PositiveBytes
+    deadline: AwareDatetime
+
+
+class Drain(Request):
+    """Operator to lender: give back everything and offer nothing until `undrain`."""
+
+    KIND: ClassVar[str] = "drain/1"
+    VERB: ClassVar[str] = "drain"
+
+
+class Undrain(Request):
+    """Operator to lender: offer memory again."""
+
+    KIND: ClassVar[str] = "undrain/1"
+    VERB: ClassVar[str] = "undrain"
+
+
+class Announce(Request):
+    """A fresh manager to everybody: publish your whole state again. Nobody replies."""
+
+    KIND: ClassVar[str] = "announce/1"
+    VERB: ClassVar[str] = "announce"

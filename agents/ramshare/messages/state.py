@@ -1,0 +1,195 @@
+"""Retained messages: what is true now. An empty payload on the topic means that the thing is gone."""
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime, Field
+
+from ramshare.messages.base import (
+    Bytes,
+    ClientName,
+    HostName,
+    Iqn,
+    LeaseId,
+    Message,
+    Percent,
+    Portal,
+    PositiveBytes,
+    Rate,
+    Seconds,
+    Sentence,
+    VolumeName,
+)
+
+
+class Mode(StrEnum):
+    """How a volume is attached."""
+
+    MIRROR = "mirror"
+    """raid1 with a write-mostly local leg: a dead lender costs a pause, no page."""
+    MOVE = "move"
+    """pvmove to the leases: full speed for writes, but only remote memory has the pages."""
+
+
+class LeasePhase(StrEnum):
+    """A lease's life, in order; `failed` and `lost` end it early."""
+
+    REQUESTED = "requested"
+    EXPORTED = "exported"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    RELEASED = "released"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+class VolumePhase(StrEnum):
+    """Where a volume is on its way between the local disk and remote memory."""
+
+    HOME = "home"
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+    REPAIRING = "repairing"
+    FAILED = "failed"
+
+
+class Status(Message):
+    """`state/<client>/status`: alive or not; the last will says `offline`."""
+
+    KIND: ClassVar[str] = "status/1"
+    status: Literal["online", "offline"]
+    version: str = Field(default="", max_length=40)
+
+
+class Memory(Message):
+    """`state/<client>/memory`: memory of one guest or host over the last interval."""
+
+    KIND: ClassVar[str] = "memory/1"
+    total_bytes: PositiveBytes
+    available_bytes: Bytes = Field(description="MemAvailable: what can be had without swapping.")
+    used_bytes: Bytes = Field(description="total - available.")
+    swap_total_bytes: Bytes = 0
+    swap_used_bytes: Bytes = 0
+    swap_in_bytes_s: Rate = 0.0
+    swap_out_bytes_s: Rate = 0.0
+    refaults_s: Rate | None = Field(default=None, description="workingset_refault pages per second; null: unknown.")
+    psi_some_avg10: Percent | None = Field(default=None, description="Share of 10 s in which a task waited for memory.")
+    psi_full_avg10: Percent | None = None
+    interval_s: Seconds = Field(description="Time between two reports.")
+
+
+class Offer(Message):
+    """`state/lender.<host>/offer`: what a lender says it can lend, and why."""
+
+    KIND: ClassVar[str] = "offer/1"
+    host: HostName
+    portal: Portal
+    capacity_bytes: Bytes = Field(description="All that may be lent now, lent or not.")
+    lent_bytes: Bytes = Field(description="Of it, in exports.")
+    free_bytes: Bytes = Field(description="What a new export may take.")
+    committed_bytes: Bytes = Field(default=0, description="Of the capacity, what the owner set aside for good.")
+    committed_free_bytes: Bytes = Field(default=0, description="Of the free bytes, what may back a move.")
+    exportable: bool
+    draining: bool = False
+    reason: Sentence
+
+
+class Export(Message):
+    """`state/lender.<host>/export/<lease>`: one RAM file and its target."""
+
+    KIND: ClassVar[str] = "export/1"
+    lease: LeaseId
+    host: HostName
+    borrower: ClientName
+    initiator: Iqn
+    target: Iqn
+    portal: Portal
+    size_bytes: PositiveBytes
+    mode: Mode
+    phase: LeasePhase
+    connected: bool = Field(description="An iSCSI session is open.")
+    created_at: AwareDatetime
+    login_by: AwareDatetime = Field(description="Without a login by then it is taken back.")
+
+
+class Lease(Message):
+    """`state/borrower.<host>/lease/<lease>`: the same lease, as its borrower sees it."""
+
+    KIND: ClassVar[str] = "lease/1"
+    lease: LeaseId
+    lender: ClientName
+    volume: VolumeName
+    size_bytes: Bytes
+    mode: Mode
+    phase: LeasePhase
+    reason: Sentence = ""
+
+
+class Volume(Message):
+    """`state/borrower.<host>/volume/<vg>/<lv>`: where a swap volume's pages are, in LVM's own words."""
+
+    KIND: ClassVar[str] = "volume/1"
+    volume: VolumeName
+    size_bytes: Bytes
+    phase: VolumePhase
+    mode: Mode | None = None
+    progress_percent: Percent = 0.0
+    local_bytes: Bytes = Field(description="Bytes of the volume that lie on local devices.")
+    remote_bytes: Bytes = Field(description="Bytes that lie on leases; in mirror mode both are the whole volume.")
+    placement: tuple[str, ...] = Field(
+        default=(), max_length=128, description="`<device or lender> <bytes>` per segment."
+    )
+    leases: tuple[LeaseId, ...] = Field(default=(), max_length=64)
+    step: Sentence = Field(default="", description="What is being done now, or what it waits for.")
+
+
+class HostRecord(Message):
+    """`state/manager/host/<host>`: the manager's database, one record a lender."""
+
+    KIND: ClassVar[str] = "host/1"
+    host: HostName
+    lender: ClientName
+    address: Portal
+    online: bool
+    exportable: bool
+    capacity_bytes: Bytes
+    lent_bytes: Bytes
+    free_bytes: Bytes
+    reason: Sentence
+
+
+class LeaseRecord(Message):
+    """`state/manager/lease/<lease>`: the manager's database, one record a lease (the paper's fields)."""
+
+    KIND: ClassVar[str] = "leaserecord/1"
+    lease: LeaseId
+    host: HostName
+    address: Portal
+    target: Iqn
+    size_bytes: Bytes
+    borrower: ClientName
+    mode: Mode
+    phase: LeasePhase
+
+
+class ManagerState(Message):
+    """`state/manager/summary`: whether the manager serves, and the cluster's totals."""
+
+    KIND: ClassVar[str] = "manager/1"
+    ready: bool
+    lenders: int = Field(ge=0)
+    borrowers: int = Field(ge=0)
+    leases: int = Field(ge=0)
+    capacity_bytes: Bytes
+    lent_bytes: Bytes
+    free_bytes: Bytes
+    reason: Sentence
+
+
+class Decisions(Message):
+    """`state/lender.<host>/decisions`: the last changes of the offer with the numbers behind them (`ramshare why`)."""
+
+    KIND: ClassVar[str] = "decisions/1"
+    decisions: tuple[str, ...] = Field(default=(), max_length=20, description="Newest last: time, bytes, reason.")

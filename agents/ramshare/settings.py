@@ -1,0 +1,120 @@
+"""Configuration of agents and commands: environment variables `RAMSHARE_…`, or a file of them.
+
+A service reads `/etc/ramshare/ramshare.env` (the systemd units name it); a person may point `RAMSHARE_ENV_FILE` at another.
+The password is read from a file, so that it is neither in the environment nor on a command line.
+"""
+
+import getpass
+import os
+import socket
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.messages.base import Bytes, ClientName, HostName, Seconds
+
+DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
+S = TypeVar("S", bound=BaseSettings)
+
+
+class SettingsError(RamshareError):
+    """A setting has a value that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+def _env_file() -> str:
+    return os.environ.get("RAMSHARE_ENV_FILE", DEFAULT_ENV_FILE)
+
+
+class BrokerSettings(BaseSettings):
+    """Where the broker is and who we are."""
+
+    model_config = SettingsConfigDict(env_prefix="RAMSHARE_", extra="ignore", frozen=True)
+
+    broker_host: str = Field(default="127.0.0.1", description="Name or address of the Mosquitto broker.")
+    broker_port: int = Field(default=1883, ge=1, le=65535)
+    client: ClientName | None = Field(default=None, description="MQTT user name; by default `role.host`.")
+    password_file: Path | None = Field(default=None, description="File that holds the MQTT password, mode 0600.")
+    root: str = Field(default="ramshare", description="First part of every topic.")
+    keepalive_s: int = Field(default=15, ge=5, le=600)
+    announce_interval_s: Seconds = Field(default=60.0, description="Heartbeat: `status` is published again this often.")
+
+    @property
+    def password(self) -> SecretStr | None:
+        """The password, read anew each time. Raises `SettingsError` if the file cannot be read."""
+        if self.password_file is None:
+            return None
+        try:
+            return SecretStr(self.password_file.read_text().strip())
+        except OSError as error:
+            raise SettingsError(f"cannot read the password file {self.password_file}: {error.strerror}") from error
+
+    def named(self, role: str, name: str) -> str:
+        """Return the client name: the configured one, or `role.name`."""
+        return self.client or f"{role}.{name}"
+
+
+class HostSettings(BaseSettings):
+    """What every agent on a machine shares."""
+
+    model_config = SettingsConfigDict(env_prefix="RAMSHARE_", extra="ignore", frozen=True)
+
+    host: HostName = Field(default_factory=lambda: socket.gethostname().partition(".")[0])
+    sample_interval_s: Seconds = Field(default=5.0, description="Time between two memory reports.")
+    log_level: str = "INFO"
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+
+class LenderSettings(BaseSettings):
+    """What a host lends and where it keeps it."""
+
+    model_config = SettingsConfigDict(env_prefix="RAMSHARE_LENDER_", extra="ignore", frozen=True)
+
+    address: str = Field(default="", description="Address that borrowers log in to; by default the route's own.")
+    port: int = Field(default=3260, ge=1, le=65535)
+    control_port: int = Field(
+        default=0, ge=0, le=32767, description="tgtd -C; several per machine need different ones."
+    )
+    limit_bytes: Bytes | None = Field(default=None, description="Never lend more than this.")
+    committed_bytes: Bytes = Field(default=0, description="Set aside by the owner for good: may back a move.")
+    reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
+    directory: Path = Field(default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system.")
+    guests: tuple[str, ...] = Field(
+        default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].'
+    )
+    vacate_within_s: Seconds = Field(default=10.0, description="Deadline given to borrowers on reclaim.")
+
+
+class BorrowerSettings(BaseSettings):
+    """Where a borrower keeps what must outlast its agent."""
+
+    model_config = SettingsConfigDict(env_prefix="RAMSHARE_BORROWER_", extra="ignore", frozen=True)
+
+    directory: Path = Field(default=Path("/var/lib/ramshare/borrower"))
+    ask_timeout_s: Seconds = 20.0
+
+
+def load(kind: type[S]) -> S:
+    """Read settings of one kind. Raises `SettingsError` naming the variable and what is wrong with it."""
+    try:
+        return kind(_env_file=_env_file())
+    except ValidationError as error:
+        first = error.errors()[0]
+        prefix = str(kind.model_config.get("env_prefix", ""))
+        variable = prefix + str(first["loc"][0]).upper() if first["loc"] else prefix
+        raise SettingsError(f"{variable}: {first['msg']}", f"look into the environment and {_env_file()}") from error
+
+
+def default_operator() -> str:
+    """Return the client name of the person at the keyboard: `cli.<user>`."""
+    return f"cli.{getpass.getuser()}"

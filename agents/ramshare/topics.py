@@ -1,0 +1,216 @@
+"""Every topic, as validated values, and which message travels on it.
+
+Four channels, one shape (`state`, `event`, `request`, `reply`): a receiver knows the sender from the topic, one set of
+access rules covers every role, and a reply topic is derived from the request's, never taken from a message.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from ramshare.errors import RamshareError
+from ramshare.messages import events, replies, requests, state
+from ramshare.messages.base import Message
+
+VERSION = "v1"
+DEFAULT_ROOT = "ramshare"
+EVERYBODY = "all"
+"""Server name in `request/all/<client>/announce`."""
+
+MANAGER = "manager"
+_CLIENT = re.compile(r"^[a-z0-9]+(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?$")
+_SEGMENT = re.compile(r"^[a-zA-Z0-9_.-]{1,64}$")
+
+
+class BadTopicError(RamshareError):
+    """A topic, or a part of one, that is not ours."""
+
+
+@dataclass(frozen=True)
+class StateTopic:
+    """`state/<client>/<path>`: retained, written by `client` only."""
+
+    client: str
+    path: str
+
+    def __post_init__(self) -> None:
+        _check(self.client, self.path)
+
+    def render(self, root: str = DEFAULT_ROOT) -> str:
+        """Return the topic as text."""
+        return f"{root}/{VERSION}/state/{self.client}/{self.path}"
+
+
+@dataclass(frozen=True)
+class EventTopic:
+    """`event/<client>/<kind>`."""
+
+    client: str
+    kind: str
+
+    def __post_init__(self) -> None:
+        _check(self.client, self.kind)
+
+    def render(self, root: str = DEFAULT_ROOT) -> str:
+        """Return the topic as text."""
+        return f"{root}/{VERSION}/event/{self.client}/{self.kind}"
+
+
+@dataclass(frozen=True)
+class RequestTopic:
+    """`request/<server>/<client>/<verb>`: written by `client` only."""
+
+    server: str
+    client: str
+    verb: str
+
+    def __post_init__(self) -> None:
+        _check(self.server, self.verb)
+        _check(self.client, self.verb)
+
+    def render(self, root: str = DEFAULT_ROOT) -> str:
+        """Return the topic as text."""
+        return f"{root}/{VERSION}/request/{self.server}/{self.client}/{self.verb}"
+
+    def reply(self) -> "ReplyTopic":
+        """Return where the answer goes."""
+        return ReplyTopic(self.client, self.server)
+
+
+@dataclass(frozen=True)
+class ReplyTopic:
+    """`reply/<client>/<server>`: written by `server` only."""
+
+    client: str
+    server: str
+
+    def __post_init__(self) -> None:
+        _check(self.client, self.server)
+        _check(self.server, self.client)
+
+    def render(self, root: str = DEFAULT_ROOT) -> str:
+        """Return the topic as text."""
+        return f"{root}/{VERSION}/reply/{self.client}/{self.server}"
+
+
+Topic = StateTopic | EventTopic | RequestTopic | ReplyTopic
+
+
+@dataclass(frozen=True)
+class Root:
+    """The first part of every topic, and the parser of what comes back."""
+
+    name: str = DEFAULT_ROOT
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Validate a configured root."""
+        if not _SEGMENT.match(name):
+            raise BadTopicError(
+                f"{name!r} cannot be the root of topics", "use letters, digits, dot, dash or underscore"
+            )
+        return cls(name)
+
+    def parse(self, topic: str) -> Topic:
+        """Return the value of a topic string. Raises `BadTopicError` for anything foreign."""
+        parts = topic.split("/")
+        if len(parts) < 4 or parts[0] != self.name or parts[1] != VERSION:
+            raise BadTopicError(f"foreign topic {topic[:120]!r}")
+        channel, first, rest = parts[2], parts[3], parts[4:]
+        if channel == "state" and rest:
+            return StateTopic(first, "/".join(rest))
+        if channel == "event" and len(rest) == 1:
+            return EventTopic(first, rest[0])
+        if channel == "request" and len(rest) == 2:
+            return RequestTopic(first, rest[0], rest[1])
+        if channel == "reply" and len(rest) == 1:
+            return ReplyTopic(first, rest[0])
+        raise BadTopicError(f"foreign topic {topic[:120]!r}")
+
+
+def role(client: str) -> str:
+    """Return the role in a client name: `lender` of `lender.hosta`."""
+    return client.partition(".")[0]
+
+
+def name(client: str) -> str:
+    """Return the name in a client name: `hosta` of `lender.hosta`; the role where there is no name."""
+    first, _, second = client.partition(".")
+    return second or first
+
+
+_STATE: dict[str, type[Message]] = {
+    "status": state.Status,
+    "memory": state.Memory,
+    "offer": state.Offer,
+    "decisions": state.Decisions,
+    "export/+": state.Export,
+    "lease/+": state.Lease,
+    "volume/+/+": state.Volume,
+}
+_MANAGER_STATE: dict[str, type[Message]] = {
+    "status": state.Status,
+    "summary": state.ManagerState,
+    "host/+": state.HostRecord,
+    "lease/+": state.LeaseRecord,
+}
+REQUESTS: dict[tuple[str, str], type[requests.Request]] = {
+    ("borrower", "borrow"): requests.BorrowVolume,
+    ("borrower", "return"): requests.ReturnVolume,
+    ("borrower", "vacate"): requests.Vacate,
+    (MANAGER, "borrow"): requests.BorrowMemory,
+    ("lender", "export"): requests.ExportLease,
+    ("lender", "release"): requests.ReleaseLease,
+    ("lender", "drain"): requests.Drain,
+    ("lender", "undrain"): requests.Undrain,
+    (EVERYBODY, "announce"): requests.Announce,
+}
+"""(role of the server, verb) to the request's model."""
+
+ALLOWED: dict[tuple[str, str], frozenset[str]] = {
+    ("borrower", "borrow"): frozenset({"cli"}),
+    ("borrower", "return"): frozenset({"cli"}),
+    ("borrower", "vacate"): frozenset({"lender"}),
+    (MANAGER, "borrow"): frozenset({"borrower"}),
+    ("lender", "export"): frozenset({MANAGER}),
+    ("lender", "release"): frozenset({"borrower", MANAGER}),
+    ("lender", "drain"): frozenset({"cli"}),
+    ("lender", "undrain"): frozenset({"cli"}),
+    (EVERYBODY, "announce"): frozenset({MANAGER}),
+}
+"""Which roles a server accepts each verb from."""
+
+
+def state_models(client_role: str) -> dict[str, type[Message]]:
+    """Return path pattern (`+` for one segment) to model, for state topics of one role."""
+    return _MANAGER_STATE if client_role == MANAGER else _STATE
+
+
+def model_of(topic: Topic) -> type[Message]:
+    """Return the model that travels on `topic`; for a reply the common base. Raises `BadTopicError` if none does."""
+    match topic:
+        case StateTopic(client, path):
+            for pattern, model in state_models(role(client)).items():
+                if _matches(pattern, path):
+                    return model
+        case EventTopic():
+            return events.Event
+        case RequestTopic(server, _, verb):
+            found = REQUESTS.get((role(server), verb))
+            if found is not None:
+                return found
+        case ReplyTopic():
+            return replies.Reply
+    raise BadTopicError(f"no message is defined for {topic.render()}")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    wanted, parts = pattern.split("/"), path.split("/")
+    return len(wanted) == len(parts) and all(w in ("+", p) for w, p in zip(wanted, parts, strict=True))
+
+
+def _check(client: str, path: str) -> None:
+    if not _CLIENT.match(client):
+        raise BadTopicError(f"{client[:100]!r} is not a client name", "use role.name, for example lender.hosta")
+    if not all(_SEGMENT.match(part) for part in path.split("/")):
+        raise BadTopicError(f"{path[:100]!r} cannot be part of a topic")
