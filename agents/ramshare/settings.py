@@ -1,6 +1,6 @@
 """Configuration of agents and commands: environment variables `RAMSHARE_…`, or a file of them.
 
-A service reads `/etc/ramshare/ramshare.env` (the systemd units name it); a person may point `RAMSHARE_ENV_FILE` at another.
+A service reads `/etc/ramshare/ramshare.env`; `RAMSHARE_ENV_FILE` names another.
 The password is read from a file, so that it is neither in the environment nor on a command line.
 """
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
 from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
 
@@ -40,10 +40,11 @@ class Reply(Message):
         return self.error is None
 
 
-class Grant(Message):
-    """A lease that its borrower may log in to, with the one-time CHAP secret."""
+class Grant(BaseModel):
+    """A lease that its borrower may log in to, with the one-time CHAP secret; part of a reply."""
 
-    KIND: ClassVar[str] = "grant/1"
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
     lease: LeaseId
     lender: ClientName
     portal: Portal

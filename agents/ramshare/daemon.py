@@ -1,0 +1,241 @@
+"""What every agent has in common: one event loop, signals, requests answered once, a heartbeat, an orderly end.
+
+An agent says what to do when something arrives (`on_state`, `handlers`) and when time passes (`tick`). All of it runs on
+one thread. What may take long (commands, copying) runs on the one worker thread and comes back as a call on the loop.
+"""
+
+import logging
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from typing import TypeVar
+
+from ramshare import __version__
+from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
+from ramshare.errors import RamshareError
+from ramshare.messages.events import Event, EventKind
+from ramshare.messages.replies import ErrorCode, Reply
+from ramshare.messages.requests import Announce, Request
+from ramshare.messages.state import Status
+from ramshare.topics import ALLOWED, EVERYBODY, role
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Handler = Callable[[RequestArrived], Reply | None]
+
+REMEMBERED_REPLIES = 1000
+"""A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
+
+
+class RefusedError(RamshareError):
+    """A request cannot be granted; becomes an error reply with this code and sentence."""
+
+    def __init__(self, code: ErrorCode, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Desk:
+    """Answers each request once and repeats that answer for its duplicates, also for those that came while it was open."""
+
+    def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
+        self._answer = answer
+        self._open: dict[tuple[str, str], list[RequestArrived]] = {}
+        self._done: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+
+    def admit(self, arrived: RequestArrived) -> bool:
+        """Return whether this request is new; a duplicate is answered here, now or with its twin."""
+        key = (arrived.client, arrived.request.request_id)
+        if key in self._done:
+            self._answer(arrived, self._done[key])
+        elif key in self._open:
+            self._open[key].append(arrived)
+        else:
+            self._open[key] = [arrived]
+            return True
+        return False
+
+    def settle(self, arrived: RequestArrived, reply: Reply) -> None:
+        """Send the answer to a request and to the duplicates that wait for it."""
+        key = (arrived.client, arrived.request.request_id)
+        for waiting in self._open.pop(key, []):
+            self._answer(waiting, reply)
+        self._done[key] = reply
+        while len(self._done) > REMEMBERED_REPLIES:
+            self._done.popitem(last=False)
+
+
+class Agent(ABC):
+    """Base of the four agents. Subclasses fill `handlers` and implement `begin` and `tick`."""
+
+    heartbeat_s = 60.0
+
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bus = bus
+        self.clock = clock
+        self.handlers: dict[type[Request], Handler] = {}
+        self.desk = Desk(bus.answer)
+        self._posted: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+        self._next_tick_s = 0.0
+        self._next_heartbeat_s = 0.0
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Subscribe and publish what is true at the start."""
+
+    @abstractmethod
+    def tick(self) -> float:
+        """Do what is due; return after how many seconds to be called again."""
+
+    def on_state(self, arrived: StateArrived) -> None:
+        """Take note of a retained topic; by default nothing is watched."""
+
+    def on_event(self, arrived: EventArrived) -> None:
+        """Take note of an event; by default nothing is watched."""
+
+    def on_connected(self) -> None:
+        """The session is up again; the bus has already published every state."""
+
+    def end(self) -> None:
+        """Stop own helpers; what runs for others (exports, volumes) stays."""
+
+    def say(self, kind: EventKind, sentence: str, **about: object) -> None:
+        """Log a sentence and publish it as an event."""
+        log.info("%s: %s", kind, sentence)
+        self.bus.event(kind, Event.model_validate({"kind": kind, "sentence": sentence[:1000], **about}))
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` run on the loop; safe from any thread."""
+        self._posted.append(call)
+        self._wake.set()
+
+    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+        """Run `job` on the worker thread, then `done` with its result or exception on the loop."""
+        future = self._worker.submit(job)
+        future.add_done_callback(lambda f: self.post(lambda: done(_outcome(f))))
+
+    def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
+        """Send a request and run `done` with the reply, or the exception, on the loop."""
+        future = self.bus.ask(server, request, timeout_s)
+        future.add_done_callback(lambda f: self.post(lambda: done(_outcome(f))))
+
+    def soon(self) -> None:
+        """Have `tick` called at the next turn of the loop."""
+        self._next_tick_s = 0.0
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the loop; safe from any thread and from a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Serve until `stop`. The bus must be connected."""
+        self.bus.on_arrival(self._wake.set)
+        self._guarded(self.begin)
+        try:
+            while not self._stopping.is_set():
+                self._wake.wait(max(0.0, min(self._next_tick_s, self._next_heartbeat_s) - self.clock()))
+                self._wake.clear()
+                self.turn()
+        finally:
+            self._guarded(self.end)
+            self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def turn(self) -> None:
+        """One turn of the loop: everything that arrived or was posted, then the tick if it is due."""
+        while self._posted:
+            self._guarded(self._posted.popleft())
+        while (arrival := self.bus.next(0.0)) is not None:
+            taken = arrival
+            self._guarded(lambda: self._dispatch(taken))
+        if self.clock() >= self._next_heartbeat_s:
+            self._next_heartbeat_s = self.clock() + self.heartbeat_s
+            self._guarded(self._heartbeat)
+        if self.clock() >= self._next_tick_s:
+            self._next_tick_s = self.clock() + 1.0
+            self._guarded(self._tick)
+
+    def _heartbeat(self) -> None:
+        self.bus.set_state("status", Status(status="online", version=__version__))
+
+    def _tick(self) -> None:
+        self._next_tick_s = self.clock() + self.tick()
+
+    def _dispatch(self, arrival: object) -> None:
+        match arrival:
+            case StateArrived():
+                self.on_state(arrival)
+            case EventArrived():
+                self.on_event(arrival)
+            case RequestArrived():
+                self._serve(arrival)
+            case Connected():
+                log.info("connected to the broker")
+                self.on_connected()
+            case Disconnected(reason):
+                log.warning("disconnected from the broker: %s", reason)
+
+    def _serve(self, arrived: RequestArrived) -> None:
+        if isinstance(arrived.request, Announce):
+            if role(arrived.client) in ALLOWED[(EVERYBODY, Announce.VERB)]:
+                self.on_connected()
+            return
+        if not self.desk.admit(arrived):
+            return
+        try:
+            reply = self._handle(arrived)
+        except RefusedError as refused:
+            log.info("refused %s of %s: %s", arrived.verb, arrived.client, refused)
+            reply = Reply(request_id=arrived.request.request_id, error=refused.code, sentence=str(refused)[:1000])
+        except Exception as error:
+            log.exception("%s of %s failed", arrived.verb, arrived.client)
+            reply = Reply(request_id=arrived.request.request_id, error=ErrorCode.FAILED, sentence=str(error)[:1000])
+        if reply is not None:
+            self.desk.settle(arrived, reply)
+
+    def _handle(self, arrived: RequestArrived) -> Reply | None:
+        allowed = ALLOWED.get((role(self.bus.client), arrived.verb), frozenset())
+        if role(arrived.client) not in allowed:
+            raise RefusedError(ErrorCode.NOT_ALLOWED, f"{arrived.client} may not ask for {arrived.verb} here")
+        handler = self.handlers.get(type(arrived.request))
+        if handler is None:
+            raise RefusedError(ErrorCode.BAD_REQUEST, f"{self.bus.client} does not serve {arrived.verb}")
+        return handler(arrived)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Run a call; whatever it raises is logged and the agent goes on: nothing that arrives may stop it."""
+        try:
+            call()
+        except Exception:
+            log.exception("%s goes on after an error", self.bus.client)
+
+
+def _outcome(future: "Future[T]") -> T | Exception:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    return error if isinstance(error, Exception) else RamshareError(str(error))
+
+
+def serve(agent: Agent, connect_timeout_s: float = 10.0) -> None:
+    """Connect, run the agent until SIGTERM or SIGINT, publish `offline` and disconnect."""
+
+    def ended(_signal: int, _frame: FrameType | None) -> None:
+        agent.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ended)
+    agent.bus.connect(connect_timeout_s)
+    try:
+        agent.run()
+    finally:
+        agent.bus.close()
