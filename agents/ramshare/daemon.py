@@ -1,7 +1,7 @@
 """What every agent has in common: one event loop, signals, requests answered once, a heartbeat, an orderly end.
 
-An agent says what to do when something arrives (`on_state`, `handlers`) and when time passes (`tick`). All of it runs on
-one thread. What may take long (commands, copying) runs on the one worker thread and comes back as a call on the loop.
+An agent says what to do when something arrives (`on_state`, `handlers`) and when time passes (`tick`). All of it runs
+on one thread. What may take long (commands, copying) runs on the one worker thread and reports back to the loop.
 """
 
 import logging
@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import FrameType
 from typing import TypeVar
 
@@ -41,7 +42,7 @@ class RefusedError(RamshareError):
 
 
 class Desk:
-    """Answers each request once and repeats that answer for its duplicates, also for those that came while it was open."""
+    """Answers each request once and repeats that answer for its duplicates, those of an open request included."""
 
     def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
         self._answer = answer
@@ -95,16 +96,16 @@ class Agent(ABC):
     def tick(self) -> float:
         """Do what is due; return after how many seconds to be called again."""
 
-    def on_state(self, arrived: StateArrived) -> None:
+    def on_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
         """Take note of a retained topic; by default nothing is watched."""
 
-    def on_event(self, arrived: EventArrived) -> None:
+    def on_event(self, arrived: EventArrived) -> None:  # noqa: B027 (optional)
         """Take note of an event; by default nothing is watched."""
 
-    def on_connected(self) -> None:
+    def on_connected(self) -> None:  # noqa: B027 (optional)
         """The session is up again; the bus has already published every state."""
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027 (optional)
         """Stop own helpers; what runs for others (exports, volumes) stays."""
 
     def say(self, kind: EventKind, sentence: str, **about: object) -> None:
@@ -120,12 +121,12 @@ class Agent(ABC):
     def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
         """Run `job` on the worker thread, then `done` with its result or exception on the loop."""
         future = self._worker.submit(job)
-        future.add_done_callback(lambda f: self.post(lambda: done(_outcome(f))))
+        future.add_done_callback(lambda ended: self._report(ended, done))
 
     def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
         """Send a request and run `done` with the reply, or the exception, on the loop."""
         future = self.bus.ask(server, request, timeout_s)
-        future.add_done_callback(lambda f: self.post(lambda: done(_outcome(f))))
+        future.add_done_callback(lambda ended: self._report(ended, done))
 
     def soon(self) -> None:
         """Have `tick` called at the next turn of the loop."""
@@ -155,8 +156,7 @@ class Agent(ABC):
         while self._posted:
             self._guarded(self._posted.popleft())
         while (arrival := self.bus.next(0.0)) is not None:
-            taken = arrival
-            self._guarded(lambda: self._dispatch(taken))
+            self._guarded(partial(self._dispatch, arrival))
         if self.clock() >= self._next_heartbeat_s:
             self._next_heartbeat_s = self.clock() + self.heartbeat_s
             self._guarded(self._heartbeat)
@@ -187,7 +187,7 @@ class Agent(ABC):
     def _serve(self, arrived: RequestArrived) -> None:
         if isinstance(arrived.request, Announce):
             if role(arrived.client) in ALLOWED[(EVERYBODY, Announce.VERB)]:
-                self.on_connected()
+                self.bus.republish()
             return
         if not self.desk.admit(arrived):
             return
@@ -211,19 +211,22 @@ class Agent(ABC):
             raise RefusedError(ErrorCode.BAD_REQUEST, f"{self.bus.client} does not serve {arrived.verb}")
         return handler(arrived)
 
+    def _report(self, ended: "Future[T]", done: Callable[[T | Exception], None]) -> None:
+        if ended.cancelled():
+            return
+        error = ended.exception()
+        if error is None:
+            result: T | Exception = ended.result()
+        else:
+            result = error if isinstance(error, Exception) else RamshareError(repr(error))
+        self.post(lambda: done(result))
+
     def _guarded(self, call: Callable[[], None]) -> None:
         """Run a call; whatever it raises is logged and the agent goes on: nothing that arrives may stop it."""
         try:
             call()
         except Exception:
             log.exception("%s goes on after an error", self.bus.client)
-
-
-def _outcome(future: "Future[T]") -> T | Exception:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    return error if isinstance(error, Exception) else RamshareError(str(error))
 
 
 def serve(agent: Agent, connect_timeout_s: float = 10.0) -> None:

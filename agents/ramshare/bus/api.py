@@ -1,6 +1,6 @@
 """What agents and commands see of the bus: publish, subscribe, ask and answer, and one queue of what arrived.
 
-Agents depend on this page only; `bus/mqtt.py` speaks MQTT 5 over paho and `bus/memory.py` connects agents inside a test.
+Agents depend on this page only; `bus/mqtt.py` speaks MQTT 5 over paho, `bus/memory.py` connects agents in a test.
 """
 
 from collections.abc import Callable
@@ -91,6 +91,10 @@ class Bus(Protocol):
 
     def set_state(self, path: str, message: Message | None) -> None:
         """Publish `state/<self>/<path>`, retained, now and on every reconnect; None clears it."""
+        ...
+
+    def republish(self) -> None:
+        """Publish every state again, for a manager that has just started."""
         ...
 
     def event(self, kind: str, message: Message) -> None:

@@ -1,0 +1,1 @@
+"""The lender: decides what a host can spare, exports it, takes it back."""

@@ -1,0 +1,1 @@
+"""The manager: matches borrowers with lenders and owns nothing."""

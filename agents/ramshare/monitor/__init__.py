@@ -1,0 +1,1 @@
+"""The monitor: samples memory inside a guest and publishes it."""

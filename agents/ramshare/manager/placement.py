@@ -1,0 +1,92 @@
+"""Choose the lenders of a loan: pure, deterministic, and with a sentence that says why these.
+
+As few lenders as the request allows (every lender more is one more that can fail), those with the most free memory
+first, and the bytes divided in proportion to what each has free, so that nobody is emptied while another stays idle.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A lender that may be asked, and the bytes it can give in this mode."""
+
+    lender: str
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """Bytes to take from one lender, overhead included."""
+
+    lender: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The shares, empty if the cluster cannot serve the request, and why."""
+
+    shares: tuple[Share, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """What is asked for: payload bytes in multiples of `grain_bytes`, plus `overhead_bytes` in every lease."""
+
+    size_bytes: int
+    grain_bytes: int
+    overhead_bytes: int = 0
+    min_lenders: int = 1
+
+
+MAX_LENDERS = 64
+"""As many leases as a borrow reply may carry."""
+
+
+def place(need: Need, candidates: list[Candidate]) -> Placement:
+    """Return who lends how much. Every share fits its lender; payloads sum up to the need, rounded up to the grain."""
+    grains = -(-need.size_bytes // need.grain_bytes)
+    rooms = {c.lender: (c.free_bytes - need.overhead_bytes) // need.grain_bytes for c in candidates}
+    ranked = sorted((c for c in rooms if rooms[c] > 0), key=lambda c: (-rooms[c], c))[:MAX_LENDERS]
+    wanted = min(need.min_lenders, grains)
+    chosen: list[str] = []
+    for lender in ranked:
+        chosen.append(lender)
+        if len(chosen) >= wanted and sum(rooms[c] for c in chosen) >= grains:
+            break
+    room = sum(rooms[c] for c in chosen)
+    if len(chosen) < wanted:
+        return Placement((), f"asked for at least {wanted} lenders, but only {len(chosen)} have memory to lend")
+    if room < grains:
+        able = lendable_bytes(need, candidates)
+        return Placement((), f"asked for {_mib(need.size_bytes)}, but the cluster can lend {_mib(able)} now")
+    shares = _divide(grains, {c: rooms[c] for c in chosen})
+    bytes_of = {c: n * need.grain_bytes + need.overhead_bytes for c, n in shares.items()}
+    told = ", ".join(f"{c} {_mib(bytes_of[c])} of {_mib(rooms[c] * need.grain_bytes)}" for c in chosen)
+    why = "the most free memory" if len(chosen) == 1 else f"no fewer than {len(chosen)} can carry it"
+    if len(chosen) == wanted > 1:
+        why = f"spread over {wanted} as asked"
+    return Placement(tuple(Share(c, bytes_of[c]) for c in chosen), f"{told}: {why}")
+
+
+def lendable_bytes(need: Need, candidates: list[Candidate]) -> int:
+    """Return the largest payload that `candidates` could carry in leases of this grain and overhead."""
+    rooms = sorted(((c.free_bytes - need.overhead_bytes) // need.grain_bytes for c in candidates), reverse=True)
+    return sum(max(0, room) for room in rooms[:MAX_LENDERS]) * need.grain_bytes
+
+
+def _divide(grains: int, rooms: dict[str, int]) -> dict[str, int]:
+    """Divide in proportion to room, at least one grain each, never more than the room."""
+    total = sum(rooms.values())
+    shares = {c: max(1, min(room, grains * room // total)) for c, room in rooms.items()}
+    for lender in sorted(rooms, key=lambda c: (-rooms[c], c)):
+        shares[lender] += min(rooms[lender] - shares[lender], max(0, grains - sum(shares.values())))
+    for lender in sorted(rooms, key=lambda c: (rooms[c], c)):
+        shares[lender] -= min(shares[lender] - 1, max(0, sum(shares.values()) - grains))
+    return shares
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):.0f} MiB"
