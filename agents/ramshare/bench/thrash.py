@@ -1,0 +1,248 @@
+"""Builds and drives `thrash`, the microbenchmark in `thrash.c`.
+
+`Thrash` talks to any line-based process, so the demo drives one inside a virtual machine and the tests one on this
+machine with the same code. The lab and the `bench` commands call this; what the lines mean is in `thrash_lines.py`.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from ramshare.bench.thrash_lines import Corrupted, Event, Pattern, Progress, Ready, Result, ThrashError, parse_line
+from ramshare.errors import MissingPartError
+from ramshare.linux.run import CommandError, Runner, SystemRunner, require_tools
+
+log = logging.getLogger(__name__)
+
+SOURCE = Path(__file__).with_name("thrash.c")
+CFLAGS = ("-O2", "-static", "-pthread")
+PAGE_BYTES = 4096
+SILENCE_S = 60.0
+"""No line for this long means the machine is gone: progress comes every 0.5 s even while swap stalls."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class LineProcess(Protocol):
+    """A process that is talked to in lines: local (`LocalProcess`) or inside a lab machine."""
+
+    def send_line(self, line: str) -> None:
+        """Write one line to its standard input."""
+        ...
+
+    def read_line(self, timeout_s: float) -> str | None:
+        """Return its next line. Raises `TimeoutError`; `EOFError`, an empty string or None mean that it has ended."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+def cache_dir() -> Path:
+    """Return where compiled programs are kept: `$XDG_CACHE_HOME/ramshare`, by default under `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ramshare"
+
+
+def binary(runner: Runner | None = None, cache: Path | None = None) -> Path:
+    """Return the compiled thrash, compiling it on first use and after each change of its source.
+
+    Raises `MissingPartError` if there is no C compiler or no static C library.
+    """
+    source = SOURCE.read_bytes()
+    key = hashlib.sha256(source + " ".join(CFLAGS).encode()).hexdigest()[:16]
+    path = (cache or cache_dir()) / f"thrash-{key}"
+    if path.exists():
+        return path
+    if runner is None:
+        require_tools(["cc"])
+        runner = SystemRunner()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        runner.run(["cc", *CFLAGS, "-o", str(building), str(SOURCE)])
+        building.replace(path)
+    except CommandError as failed:
+        raise MissingPartError(f"cannot compile thrash: {failed.message}", "apt-get install gcc libc6-dev") from failed
+    finally:
+        building.unlink(missing_ok=True)
+    return path
+
+
+def command(size_bytes: int, program: Path | None = None) -> list[str]:
+    """Return the argv of a thrash over an array of `size_bytes`."""
+    return [str(program or binary()), "--size", str(size_bytes)]
+
+
+class LocalProcess:
+    """A child process as a `LineProcess`."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdin and process.stdout
+        self._process = process
+        self._stdin = process.stdin
+        self._fd = process.stdout.fileno()
+        self._buffer = b""
+
+    def send_line(self, line: str) -> None:
+        """See `LineProcess.send_line`."""
+        self._stdin.write(line + "\n")
+        self._stdin.flush()
+
+    def read_line(self, timeout_s: float) -> str:
+        """See `LineProcess.read_line`."""
+        deadline = time.monotonic() + timeout_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._fd, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                chunk = os.read(self._fd, 65536)
+                if not chunk:
+                    raise EOFError
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def close(self) -> None:
+        """Kill it if it still runs, and collect it."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        try:
+            self._process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+class Thrash:
+    """One running thrash: an array, and the commands on it. A context manager that ends the process.
+
+    Every method raises `ThrashError` when thrash refuses, has died, or said nothing for `silence_s` seconds.
+    """
+
+    def __init__(self, process: LineProcess, silence_s: float = SILENCE_S) -> None:
+        self._process = process
+        self._silence_s = silence_s
+        self._noise = ""
+        self._storming = False
+        first = self._next()
+        if not isinstance(first, Ready):
+            raise ThrashError(f"thrash began with {first!r}")
+        self.size_bytes = first.size_bytes
+        self.locked = first.locked
+        if not first.locked:
+            log.warning("thrash could not lock its own memory: its program may be swapped too (is it run as root?)")
+
+    @classmethod
+    def local(cls, size_bytes: int, runner: Runner | None = None) -> "Thrash":
+        """Start one on this machine."""
+        spawn = (runner or SystemRunner()).spawn
+        return cls(LocalProcess(spawn(command(size_bytes), pipes=True, die_with_parent=True)))
+
+    def init(self, on_progress: OnProgress | None = None) -> Result:
+        """Write every page once; nothing else works before. A second `init` forgets all bad pages."""
+        return self._finish("init", on_progress)
+
+    def run(
+        self,
+        pattern: Pattern,
+        *,
+        block_bytes: int,
+        seconds: float = 0.0,
+        limit_bytes: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> Result:
+        """Access the array until `seconds` or `limit_bytes` are used up, whichever comes first (0: no limit).
+
+        Sequential runs go on where the last one stopped, so that they do not begin in pages that are still in RAM.
+        """
+        return self._finish(f"run {pattern} {seconds:g} {block_bytes} {limit_bytes}", on_progress)
+
+    def check(self, on_progress: OnProgress | None = None) -> Result:
+        """Read and verify every page."""
+        return self._finish("check", on_progress)
+
+    def start_storm(self, write_percent: int = 50) -> None:
+        """Begin random whole-page reads and writes, all verified, that go on until `stop_storm`."""
+        self._send(f"storm {write_percent}")
+        self._storming = True
+
+    def storm_progress(self, timeout_s: float | None = None) -> Progress:
+        """Return the storm's next progress line (one every 0.5 s; read them, they are not dropped)."""
+        event = self._next(timeout_s)
+        if not isinstance(event, Progress):
+            raise ThrashError(f"thrash answered {event!r} in a storm")
+        return event
+
+    def stop_storm(self) -> Result:
+        """End the storm; its result says how many pages were bad and the longest stall."""
+        self._storming = False
+        return self._finish("stop", None)
+
+    def corrupt(self, page: int, kind: str = "flip") -> None:
+        """Damage a page on purpose: `flip`, `lost`, `stale`, `mixed` or `sigbus`. For tests of the counting itself."""
+        self._send(f"corrupt {page} {kind}")
+        event = self._next()
+        if not isinstance(event, Corrupted):
+            raise ThrashError(f"thrash answered {event!r} to corrupt")
+
+    def close(self) -> None:
+        """End the process; never raises for one that is gone already."""
+        with contextlib.suppress(ThrashError, OSError):
+            self._send("quit")
+        self._process.close()
+
+    def __enter__(self) -> "Thrash":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _finish(self, line: str, on_progress: OnProgress | None) -> Result:
+        if self._storming:
+            raise ThrashError("a storm is running", "stop_storm() first")
+        self._send(line)
+        while True:
+            event = self._next()
+            if isinstance(event, Result):
+                return event
+            if isinstance(event, Progress) and on_progress is not None:
+                on_progress(event)
+
+    def _send(self, line: str) -> None:
+        try:
+            self._process.send_line(line)
+        except (OSError, ValueError, EOFError) as gone:
+            raise self._ended() from gone
+
+    def _next(self, timeout_s: float | None = None) -> Event:
+        """Return the next event; lines that are not JSON (a console's messages) are kept for the error message only."""
+        wait_s = self._silence_s if timeout_s is None else timeout_s
+        while True:
+            try:
+                line = self._process.read_line(wait_s)
+            except TimeoutError as silent:
+                raise ThrashError(f"thrash said nothing for {wait_s:g} s", "its machine may be hanging") from silent
+            except EOFError as ended:
+                raise self._ended() from ended
+            if not line:
+                raise self._ended()
+            if line.lstrip().startswith("{"):
+                return parse_line(line)
+            self._noise = line.strip()
+            log.debug("thrash's channel: %s", self._noise)
+
+    def _ended(self) -> ThrashError:
+        return ThrashError(
+            f"thrash has ended{': ' + self._noise if self._noise else ''}", "killed for memory? see dmesg"
+        )
