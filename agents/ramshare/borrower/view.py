@@ -1,0 +1,97 @@
+"""What the planner sees of one volume: a frozen picture made by `observe.py` from LVM, sysfs and our own tags.
+
+Nothing in it was "asked for": every field is what the kernel or LVM says now, so a plan made after a crash of anybody
+is as good as one made before.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ramshare.messages.state import Mode
+
+
+class Goal(StrEnum):
+    """What the operator wants of a volume; kept as a tag on the logical volume."""
+
+    HOME = "home"
+    ATTACHED = "attached"
+
+
+class Layout(StrEnum):
+    """How LVM maps the volume now."""
+
+    LINEAR = "linear"
+    MOVING = "moving"
+    RAID1 = "raid1"
+
+
+class Link(StrEnum):
+    """State of the iSCSI session of a lease."""
+
+    NONE = "none"
+    UP = "up"
+    DOWN = "down"
+    """The session exists and is trying to reconnect, or has given up."""
+
+
+@dataclass(frozen=True)
+class LeaseView:
+    """One lease of the volume, seen from the borrower's host."""
+
+    lease: str
+    lender: str
+    size_bytes: int
+    """Payload: what the volume may put on it."""
+    can_login: bool = False
+    """A grant is in memory or open-iscsi keeps the node record."""
+    link: Link = Link.NONE
+    device: str | None = None
+    in_vg: bool = False
+    used_bytes: int = 0
+    """Bytes of the volume that lie on it, by LVM's segments."""
+    lost: bool = False
+    """The VG misses its device, or md has thrown its leg out: nothing on it can be trusted."""
+
+
+@dataclass(frozen=True)
+class MoveView:
+    """A `pvmove` under way."""
+
+    percent: float
+    outbound: bool
+    """True from the local disk to the leases, False on the way home."""
+
+
+@dataclass(frozen=True)
+class VolumeView:
+    """A swap volume and everything that concerns it."""
+
+    volume: str
+    size_bytes: int
+    goal: Goal
+    mode: Mode | None
+    layout: Layout
+    local_bytes: int
+    local_devices: tuple[str, ...]
+    leases: tuple[LeaseView, ...] = ()
+    sync_percent: float = 100.0
+    write_mostly: bool = False
+    degraded: bool = False
+    """A raid1 leg failed, or the VG misses a device that the volume uses."""
+    move: MoveView | None = None
+    home_reserved: bool = False
+    """The volume's place on the local disk is held by a placeholder while its pages are away."""
+    vacate: frozenset[str] = frozenset()
+    """Leases that their lender wants back."""
+    tagged: bool = False
+    """The volume carries tags of ours."""
+
+    @property
+    def remote_bytes(self) -> int:
+        """Bytes of the volume that lie on leases."""
+        return sum(lease.used_bytes for lease in self.leases)
+
+    @property
+    def vg(self) -> str:
+        """The volume group."""
+        return self.volume.partition("/")[0]
