@@ -1,7 +1,7 @@
 """The one place that starts processes.
 
 Every other module hands argv lists to a `Runner`; tests hand in a fake that knows the commands it may see. Output is
-always in the C locale, secrets never reach a message or a log, and a failure reads as a line one can paste into a shell.
+always in the C locale, secrets never reach a message or a log, and a failure reads as a line to paste into a shell.
 """
 
 import contextlib
@@ -38,21 +38,30 @@ PACKAGE_OF_TOOL = {
     "linux.uml": "user-mode-linux",
     "lvchange": "lvm2",
     "lvconvert": "lvm2",
+    "lvm": "lvm2",
+    "lvremove": "lvm2",
     "lvs": "lvm2",
+    "mkswap": "util-linux",
     "modprobe": "kmod",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
     "mosquitto_sub": "mosquitto-clients",
     "mount": "mount",
+    "pvchange": "lvm2",
     "pvcreate": "lvm2",
     "pvmove": "lvm2",
+    "pvremove": "lvm2",
     "pvs": "lvm2",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
     "swapon": "mount",
     "tgtadm": "tgt",
     "tgtd": "tgt",
+    "umount": "mount",
+    "vgcfgbackup": "lvm2",
+    "vgcfgrestore": "lvm2",
     "vgextend": "lvm2",
+    "vgreduce": "lvm2",
     "vgs": "lvm2",
 }
 """Debian package that brings each tool, for the error that a missing one gets."""
@@ -89,7 +98,7 @@ class Runner(Protocol):
         stdin: str = "",
         secrets: Sequence[str] = (),
     ) -> Completed:
-        """Run to the end. Raises `CommandError` for a status outside `ok` or a time-out, `MissingPartError` for no tool."""
+        """Run to the end. Raises `CommandError` (a status outside `ok`, a time-out) or `MissingPartError` (no tool)."""
         ...
 
     def spawn(
@@ -153,7 +162,13 @@ class SystemRunner:
         started = time.monotonic()
         try:
             done = subprocess.run(
-                full, input=stdin, capture_output=True, text=True, timeout=timeout_s, env=_environment(None), check=False
+                full,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                env=_environment(None),
+                check=False,
             )
         except subprocess.TimeoutExpired as expired:
             raise CommandError(Completed(tuple(argv), -1), f"no end after {timeout_s:g} s", line) from expired

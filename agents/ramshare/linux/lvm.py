@@ -1,0 +1,243 @@
+"""LVM: what is true (`Lvm.report`) and the few operations that bring a swap volume onto lent memory and home again.
+
+Every operation may be repeated: it ends well if what it asks for is already so. LVM commands are never killed early
+(one that dies between suspend and resume leaves a device suspended), hence the long time limits. Used by the borrower
+and the lab.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.linux.lvm_report import parse_report, report_argv
+from ramshare.linux.lvm_state import (
+    UNKNOWN_PV,
+    Leg,
+    LogicalVolume,
+    LvmState,
+    Move,
+    PhysicalVolume,
+    Segment,
+    VolumeGroup,
+)
+from ramshare.linux.run import CommandError, Completed, Runner
+
+__all__ = [
+    "UNKNOWN_PV",
+    "Leg",
+    "LogicalVolume",
+    "Lvm",
+    "LvmState",
+    "LvmUsageError",
+    "Move",
+    "PhysicalVolume",
+    "Segment",
+    "VolumeGroup",
+    "split_volume",
+]
+
+FAILED = 5
+"""The one exit status that LVM uses for every refusal (`ECMD_FAILED`)."""
+
+REPORT_TIMEOUT_S = 60.0
+CHANGE_TIMEOUT_S = 600.0
+"""Changes wait for outstanding I/O: 9 s were measured in a swap storm on a slow disk; a dead lender adds more."""
+MOVE_TIMEOUT_S = 24 * 3600.0
+"""A move in the foreground lasts as long as the copy."""
+POLL_S = 1
+"""pvmove's own poll interval; its default of 15 s adds up to that much to every move."""
+
+_UDEV_CONTROL = Path("/run/udev/control")
+_LVMPOLLD_SOCKET = Path("/run/lvm/lvmpolld.socket")
+_NAME = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]*")
+_TAG = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.\-/=!:&#]*")
+
+
+class LvmUsageError(RamshareError):
+    """A volume's name or a tag that LVM would not take."""
+
+    exit_code = ExitCode.USAGE
+
+
+def split_volume(full_name: str) -> tuple[str, str]:
+    """Split `VG/LV`. Raises `LvmUsageError` unless both are names that LVM allows."""
+    vg, slash, lv = full_name.partition("/")
+    if not slash or not _NAME.fullmatch(vg) or not _NAME.fullmatch(lv):
+        raise LvmUsageError(f"not a logical volume: {full_name!r}", "name it VG/LV; `lvs` lists them")
+    return vg, lv
+
+
+class Lvm:
+    """LVM on this machine, or wherever the runner runs its commands."""
+
+    def __init__(self, runner: Runner, *, udev: bool | None = None, config: str = "") -> None:
+        """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`."""
+        self._runner = runner
+        udev = _UDEV_CONTROL.exists() if udev is None else udev
+        # Without udevd LVM must create the device nodes itself, or pvmove hangs after its last poll.
+        parts = [] if udev else ["activation{udev_sync=0 udev_rules=0}"]
+        if not _LVMPOLLD_SOCKET.exists():
+            parts.append("global{use_lvmpolld=0}")
+        self._config = " ".join(filter(None, [*parts, config]))
+
+    # What is true
+
+    def report(self, vg: str | None = None) -> LvmState:
+        """Return physical volumes, groups and volumes, of `vg` only if given. One process start."""
+        argv = self._with_config(report_argv(vg))
+        return parse_report(self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S).stdout)
+
+    # Physical volumes
+
+    def create_pv(self, device: str, *, ours: bool = False) -> None:
+        """Label `device` without room for metadata. `ours`: overwrite the label of a group that no longer knows it."""
+        force = ["-ff"] if ours else []
+        try:
+            self._change(["pvcreate", "--yes", *force, "--pvmetadatacopies", "0", device])
+        except CommandError:
+            if self._vg_of(device) is None:
+                raise
+
+    def remove_pv(self, device: str, *, ours: bool = False) -> None:
+        """Wipe the label. `ours`: also that of a volume which a group still claims but no longer knows."""
+        force = ["-ff"] if ours else []
+        self._change_unless(["pvremove", "--yes", *force, device], "No PV found on device", "No device found")
+
+    def extend_vg(self, vg: str, device: str, tags: Sequence[str] = (), *, ours: bool = False) -> None:
+        """Put `device` into `vg` (labelling it if need be) and tag it. `ours` as in `create_pv`."""
+        try:
+            self._change(["vgextend", "--yes", "--pvmetadatacopies", "0", vg, device])
+        except CommandError:
+            known = self._vg_of(device)
+            if known is None and ours:
+                self.create_pv(device, ours=True)
+                self._change(["vgextend", "--yes", vg, device])
+            elif known != vg:
+                raise
+        if tags:
+            self.change_pv_tags(device, add=tags)
+
+    def reduce_vg(self, vg: str, device: str) -> None:
+        """Take an empty `device` out of `vg`."""
+        self._change_unless(["vgreduce", vg, device], "Failed to find physical volume", "not found in Volume Group")
+
+    def change_pv_tags(self, device: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        """Add and remove tags of a physical volume that is in a group."""
+        if add or remove:
+            self._change(["pvchange", *_tag_options(add, remove), device])
+
+    # Tags of volumes
+
+    def change_lv_tags(self, lv: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
+        """Add and remove tags of `VG/LV` in one step."""
+        split_volume(lv)
+        if add or remove:
+            self._change(["lvchange", *_tag_options(add, remove), lv])
+
+    def add_lv_tags(self, lv: str, tags: Sequence[str]) -> None:
+        """Add tags to `VG/LV`."""
+        self.change_lv_tags(lv, add=tags)
+
+    def remove_lv_tags(self, lv: str, tags: Sequence[str]) -> None:
+        """Remove tags from `VG/LV`; those that it does not have do no harm."""
+        self.change_lv_tags(lv, remove=tags)
+
+    # Move
+
+    def start_move(self, lv: str, source: str, destinations: Sequence[str], background: bool = True) -> None:
+        """Move what `VG/LV` has on `source` to `destinations`, all or nothing; `report` shows how far it is.
+
+        Does nothing if there is nothing on `source`; joins a move of it that is already running.
+        """
+        _, name = split_volume(lv)
+        options = ["--background"] if background else []
+        argv = ["pvmove", *options, "--interval", str(POLL_S), "--atomic", "--name", name, source, *destinations]
+        self._change_unless(argv, "No data to move", timeout_s=CHANGE_TIMEOUT_S if background else MOVE_TIMEOUT_S)
+
+    def resume_moves(self) -> None:
+        """Have every interrupted pvmove of this machine watched and finished again, in the background."""
+        self._change(["pvmove", "--background", "--interval", str(POLL_S)])
+
+    def abort_move(self, source: str = "") -> None:
+        """End the pvmove from `source` (or every one); with `--atomic` all data is on the source afterwards."""
+        self._change(["pvmove", "--abort", *filter(None, [source])])
+
+    # Mirror
+
+    def mirror(self, lv: str, pvs: Sequence[str], region_bytes: int) -> None:
+        """Add a raid1 leg on `pvs`; its copy runs in the kernel. Does nothing to a volume that is raid1 already."""
+        split_volume(lv)
+        size = ["--regionsize", f"{region_bytes}b"]
+        self._change(["lvconvert", "--yes", "--type", "raid1", "--mirrors", "1", *size, lv, *pvs])
+
+    def set_write_mostly(self, lv: str, pv: str, on: bool = True, *, write_behind: int | None = None) -> None:
+        """Read from the leg on `pv` only if there is no other. LVM refuses before the volume is in sync."""
+        split_volume(lv)
+        behind = [] if write_behind is None else ["--writebehind", str(write_behind)]
+        self._change(["lvchange", "--writemostly", f"{pv}:{'y' if on else 'n'}", *behind, lv])
+
+    def set_write_behind(self, lv: str, writes: int) -> None:
+        """Let `writes` / 2 writes to the write-mostly leg be outstanding; 0 is off."""
+        split_volume(lv)
+        self._change(["lvchange", "--writebehind", str(writes), lv])
+
+    def split_leg(self, lv: str, pvs: Sequence[str]) -> None:
+        """Drop the raid1 leg on `pvs` (all of that leg's devices); nothing is copied. Harmless on a linear volume."""
+        split_volume(lv)
+        self._change(["lvconvert", "--yes", "--mirrors", "0", lv, *pvs])
+
+    # After a lender died
+
+    def drop_missing(self, vg: str) -> None:
+        """Forget physical volumes whose device is gone; a raid1 leg there becomes an error target."""
+        self._change(["vgreduce", "--removemissing", "--force", vg])
+
+    def forget_leg(self, lv: str) -> None:
+        """Make a raid1 volume linear on its healthy leg; after `drop_missing`. Naming devices would be refused."""
+        split_volume(lv)
+        self._change(["lvconvert", "--yes", "--mirrors", "0", lv])
+
+    def remove_debris(self, names: Sequence[str]) -> None:
+        """Remove what an interrupted conversion left (`LvmState.debris`)."""
+        if names:
+            self._change(["lvremove", "--yes", *names])
+
+    def vgcfgbackup(self, vg: str, path: Path) -> None:
+        """Write the group's metadata to `path`, for `vgcfgrestore`."""
+        self._change(["vgcfgbackup", "--file", str(path), vg])
+
+    def vgcfgrestore(self, vg: str, path: Path) -> None:
+        """Write the metadata of `path` back; the devices' tables do not change."""
+        self._change(["vgcfgrestore", "--force", "--yes", "--file", str(path), vg])
+
+    # How
+
+    def _with_config(self, argv: Sequence[str]) -> list[str]:
+        at = 2 if argv[0] == "lvm" else 1
+        config = ["--config", self._config] if self._config else []
+        return [*argv[:at], *config, *argv[at:]]
+
+    def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S) -> Completed:
+        return self._runner.run(self._with_config(argv), timeout_s=timeout_s)
+
+    def _change_unless(self, argv: Sequence[str], *harmless: str, timeout_s: float = CHANGE_TIMEOUT_S) -> None:
+        try:
+            self._change(argv, timeout_s)
+        except CommandError as error:
+            if error.done.returncode != FAILED or not any(words in error.done.stderr for words in harmless):
+                raise
+
+    def _vg_of(self, device: str) -> str | None:
+        """Return the group that `device` is in, empty for none, None if it is no physical volume that LVM knows."""
+        pv = self.report().pv(device)
+        return pv.vg if pv else None
+
+
+def _tag_options(add: Sequence[str], remove: Sequence[str]) -> list[str]:
+    for tag in (*add, *remove):
+        if not _TAG.fullmatch(tag):
+            raise LvmUsageError(f"not a tag that LVM allows: {tag!r}")
+    return [option for tag in add for option in ("--addtag", tag)] + [
+        option for tag in remove for option in ("--deltag", tag)
+    ]
