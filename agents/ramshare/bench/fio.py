@@ -1,0 +1,84 @@
+"""The raw speed of a leased LUN, by fio: what network, target and emulation cost before swap and LVM add theirs.
+
+Pure: argument lists out, figures in. The lab runs them on the borrower's host, on a device that holds nothing yet.
+"""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from ramshare.errors import RamshareError
+
+RANDOM_BLOCK_BYTES = 4096
+"""One page: what a swap read without read-ahead asks for."""
+SEQUENTIAL_BLOCK_BYTES = 1 << 20
+SEQUENTIAL_DEPTH = 4
+"""Requests in flight in the sequential run: with one alone the figure would be a latency, not a bandwidth."""
+
+
+class FioError(RamshareError):
+    """fio failed, or its output holds no figures."""
+
+
+class Raw(BaseModel):
+    """Raw figures of one device, as they stand in `results/demo.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    random_read_mb_s: float
+    """4 KiB, one request at a time, 10^6 bytes per second."""
+    random_read_latency_us: float
+    """Mean time from request to answer of the same run."""
+    sequential_read_mb_s: float
+    """1 MiB requests, 10^6 bytes per second."""
+
+
+def random_read_argv(device: str, seconds: float = 5.0) -> list[str]:
+    """Return the fio command for 4 KiB random reads at queue depth 1 on `device`."""
+    return _argv(device, "random_read", "randread", RANDOM_BLOCK_BYTES, 1, seconds)
+
+
+def sequential_read_argv(device: str, seconds: float = 5.0) -> list[str]:
+    """Return the fio command for 1 MiB sequential reads on `device`."""
+    return _argv(device, "sequential_read", "read", SEQUENTIAL_BLOCK_BYTES, SEQUENTIAL_DEPTH, seconds)
+
+
+def parse(random_read: str, sequential_read: str) -> Raw:
+    """Return the figures in the output of both commands. Raises `FioError` if either holds none."""
+    random, sequential = _job(random_read), _job(sequential_read)
+    return Raw(
+        random_read_mb_s=random["bw_bytes"] / 1e6,
+        random_read_latency_us=random["lat_ns"] / 1e3,
+        sequential_read_mb_s=sequential["bw_bytes"] / 1e6,
+    )
+
+
+def _argv(device: str, name: str, rw: str, block_bytes: int, depth: int, seconds: float) -> list[str]:
+    engine: Sequence[str] = ["--ioengine=psync"] if depth == 1 else ["--ioengine=libaio", f"--iodepth={depth}"]
+    return [
+        "fio",
+        f"--name={name}",
+        f"--filename={device}",
+        f"--rw={rw}",
+        f"--bs={block_bytes}",
+        *engine,
+        "--direct=1",
+        "--readonly",
+        "--time_based",
+        f"--runtime={round(seconds * 1000)}ms",
+        "--output-format=json",
+    ]
+
+
+def _job(output: str) -> dict[str, float]:
+    """Return one job's read figures; fio may write notes before its JSON."""
+    try:
+        job = json.loads(output[output.index("{") :])["jobs"][0]
+        figures = {"bw_bytes": float(job["read"]["bw_bytes"]), "lat_ns": float(job["read"]["lat_ns"]["mean"])}
+        error = int(job["error"])
+    except (ValueError, KeyError, IndexError, TypeError) as problem:
+        raise FioError(f"fio's output holds no figures: {output.strip()[:200]!r}") from problem
+    if error or figures["bw_bytes"] <= 0:
+        raise FioError(f"fio read nothing (error {error})", "is the device there and larger than 1 MiB?")
+    return figures
