@@ -1,127 +1,26 @@
-"""Builds and drives `thrash`, the microbenchmark in `thrash.c`.
+"""Drives `thrash`, the microbenchmark in `thrash.c`.
 
 `Thrash` talks to any line-based process, so the demo drives one inside a virtual machine and the tests one on this
-machine with the same code. The lab and the `bench` commands call this; what the lines mean is in `thrash_lines.py`.
+machine with the same code. The lab and the `bench` commands call this; what the lines mean is in `thrash_lines.py`,
+how the program is compiled and started in `thrash_program.py`.
 """
 
 import contextlib
-import hashlib
 import logging
-import os
-import selectors
-import subprocess
-import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 from ramshare.bench.thrash_lines import Corrupted, Event, Pattern, Progress, Ready, Result, ThrashError, parse_line
-from ramshare.errors import MissingPartError
-from ramshare.linux.run import CommandError, Runner, SystemRunner, require_tools
+from ramshare.bench.thrash_program import LineProcess, LocalProcess, binary, command
+from ramshare.linux.run import Runner, SystemRunner
+
+__all__ = ["LineProcess", "LocalProcess", "Pattern", "Progress", "Result", "Thrash", "ThrashError", "binary", "command"]
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("thrash.c")
-CFLAGS = ("-O2", "-static", "-pthread")
-PAGE_BYTES = 4096
 SILENCE_S = 60.0
 """No line for this long means the machine is gone: progress comes every 0.5 s even while swap stalls."""
 
 OnProgress = Callable[[Progress], None]
-
-
-class LineProcess(Protocol):
-    """A process that is talked to in lines: local (`LocalProcess`) or inside a lab machine."""
-
-    def send_line(self, line: str) -> None:
-        """Write one line to its standard input."""
-        ...
-
-    def read_line(self, timeout_s: float) -> str | None:
-        """Return its next line. Raises `TimeoutError`; `EOFError`, an empty string or None mean that it has ended."""
-        ...
-
-    def close(self) -> None:
-        """End it."""
-        ...
-
-
-def cache_dir() -> Path:
-    """Return where compiled programs are kept: `$XDG_CACHE_HOME/ramshare`, by default under `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ramshare"
-
-
-def binary(runner: Runner | None = None, cache: Path | None = None) -> Path:
-    """Return the compiled thrash, compiling it on first use and after each change of its source.
-
-    Raises `MissingPartError` if there is no C compiler or no static C library.
-    """
-    source = SOURCE.read_bytes()
-    key = hashlib.sha256(source + " ".join(CFLAGS).encode()).hexdigest()[:16]
-    path = (cache or cache_dir()) / f"thrash-{key}"
-    if path.exists():
-        return path
-    if runner is None:
-        require_tools(["cc"])
-        runner = SystemRunner()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        runner.run(["cc", *CFLAGS, "-o", str(building), str(SOURCE)])
-        building.replace(path)
-    except CommandError as failed:
-        raise MissingPartError(f"cannot compile thrash: {failed.message}", "apt-get install gcc libc6-dev") from failed
-    finally:
-        building.unlink(missing_ok=True)
-    return path
-
-
-def command(size_bytes: int, program: Path | None = None) -> list[str]:
-    """Return the argv of a thrash over an array of `size_bytes`."""
-    return [str(program or binary()), "--size", str(size_bytes)]
-
-
-class LocalProcess:
-    """A child process as a `LineProcess`."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stdin and process.stdout
-        self._process = process
-        self._stdin = process.stdin
-        self._fd = process.stdout.fileno()
-        self._buffer = b""
-
-    def send_line(self, line: str) -> None:
-        """See `LineProcess.send_line`."""
-        self._stdin.write(line + "\n")
-        self._stdin.flush()
-
-    def read_line(self, timeout_s: float) -> str:
-        """See `LineProcess.read_line`."""
-        deadline = time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._fd, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                chunk = os.read(self._fd, 65536)
-                if not chunk:
-                    raise EOFError
-                self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.decode(errors="replace")
-
-    def close(self) -> None:
-        """Kill it if it still runs, and collect it."""
-        with contextlib.suppress(OSError):
-            self._stdin.close()
-        try:
-            self._process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
 
 
 class Thrash:
