@@ -213,7 +213,7 @@ def _private(path: Path) -> IO[str]:
 def _listens(pid: int, port: int) -> bool:
     """Look into the process's own network namespace: works behind `ip netns exec`, and without a connection."""
     try:
-        own = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        own = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         rows = [r for table in ("tcp", "tcp6") for r in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
     except OSError:
         return False

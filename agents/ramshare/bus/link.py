@@ -1,0 +1,271 @@
+"""The connection to the broker: one network thread that owns connecting, serving and reconnecting.
+
+It serves one `Session` (a paho client) after another. A paho client that is used again sends what was not acknowledged
+*after* its `on_connect`, and an old retained value would overwrite a newer one; so each connection gets a new one, and
+what has to survive a reconnect (requests, replies, events that are not acknowledged yet) is kept here, within a bound.
+"""
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from math import ceil
+
+from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_when_event_set
+from tenacity.nap import sleep_using_event
+from tenacity.wait import wait_random_exponential
+
+from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
+from ramshare.bus.session import Acknowledged, LostError, Session, SubscriptionRefused, TakenOverError
+from ramshare.bus.wire import LinkUser, Packet
+from ramshare.errors import RamshareError
+from ramshare.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+OPEN_TIMEOUT_S = 10.0
+FIRST_WAIT_S = 0.25
+MAX_WAIT_S = 15.0
+"""Bounds of the random exponential back-off; the upper one is how long an agent may miss a broker that is back."""
+TAKEN_OVER_WAIT_S = 5.0
+"""Two clients with one name push each other out; this keeps the contest slow enough to read about it in the log."""
+STABLE_S = 10.0
+"""A session that lasted so long starts the back-off anew."""
+MAX_WAITING = 1_000
+"""Publications kept while there is no session; the oldest goes first."""
+FAREWELL_S = 2.0
+"""How long an orderly end waits for the broker's acknowledgements."""
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    packet: Packet
+    deadline: float
+
+
+class MqttLink:
+    """Implements `wire.Link` over paho."""
+
+    def __init__(self, settings: BrokerSettings, client: str) -> None:
+        self._settings = settings
+        self._client = client
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._session: Session | None = None
+        self._sent: dict[int, _Outgoing] = {}
+        self._waiting: deque[_Outgoing] = deque()
+        self._all_acknowledged = threading.Event()
+        self._first: Future[None] = Future()
+        self._last_error: Exception | None = None
+        self._was_up = False
+
+    # --- wire.Link
+
+    def start(self, user: LinkUser, timeout_s: float) -> None:
+        """Connect; `user.on_up` has been called on return. Raises as `Bus.connect`."""
+        self._user = user
+        self._stop.clear()
+        self._first = Future()
+        self._start_thread()
+        try:
+            self._first.result(timeout_s)
+        except FutureTimeoutError:
+            self._end()
+            if isinstance(self._last_error, RamshareError):
+                raise self._last_error from None
+            where = f"{self._settings.broker_host}:{self._settings.broker_port}"
+            raise BrokerUnreachableError(
+                f"no broker at {where} within {timeout_s:g} s", "is Mosquitto running?"
+            ) from None
+        except RamshareError:
+            self._end()
+            raise
+
+    def stop(self, farewell: Packet | None) -> None:
+        """Publish `farewell`, wait until everything is acknowledged, disconnect and end the thread."""
+        with self._user.lock:
+            session = self._session
+            if farewell is not None:
+                self.send(farewell)
+        if session is not None:
+            self._all_acknowledged.wait(FAREWELL_S)
+            session.disconnect()
+        self._end()
+
+    def send(self, packet: Packet) -> None:
+        """See `wire.Link.send`. The caller holds the user's lock."""
+        expiry_s = float("inf") if packet.expiry_s is None else packet.expiry_s
+        outgoing = _Outgoing(packet, time.monotonic() + expiry_s)
+        if self._session is not None:
+            self._publish(self._session, outgoing)
+        elif not packet.retain:
+            self._keep(outgoing)
+
+    def subscribe(self, topic_filter: str, qos: int) -> None:
+        """Subscribe now, if there is a session. The caller holds the user's lock."""
+        if self._session is not None:
+            self._session.subscribe(topic_filter, qos)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Undo `subscribe`. The caller holds the user's lock."""
+        if self._session is not None:
+            self._session.unsubscribe(topic_filter)
+
+    def ensure_alive(self) -> None:
+        """Start the network thread again should it ever have ended by itself."""
+        thread = self._thread
+        if thread is not None and not thread.is_alive() and not self._stop.is_set():
+            log.error("%s: the network thread has ended; starting it again", self._client)
+            self._start_thread()
+
+    def cut(self) -> None:
+        """Lose the connection as a cut network would; for tests."""
+        if self._session is not None:
+            self._session.cut()
+
+    # --- the network thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            retrying = Retrying(
+                wait=_wait,
+                sleep=sleep_using_event(self._stop),
+                stop=stop_when_event_set(self._stop),
+                retry=retry_if_exception(self._worth_retrying),
+                before_sleep=self._note,
+            )
+            try:
+                retrying(self._serve)
+            except RetryError:
+                break  # asked to stop
+            except RamshareError as error:
+                _complete(self._first, error)
+                break
+            self._stop.wait(random.uniform(0, FIRST_WAIT_S))
+
+    def _worth_retrying(self, error: BaseException) -> bool:
+        """Everything is, except wrong credentials at the very first connection: a person should hear of them."""
+        return isinstance(error, Exception) and (self._was_up or not isinstance(error, NotAuthorisedError))
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self._last_error = error if isinstance(error, Exception) else None
+        wait_s = state.next_action.sleep if state.next_action else 0.0
+        if isinstance(error, (RamshareError, LostError)):
+            level = logging.WARNING if self._was_up else logging.INFO
+            log.log(level, "%s: %s; next attempt in %.1f s", self._client, error, wait_s)
+        else:
+            log.error("%s: the network thread failed; next attempt in %.1f s", self._client, wait_s, exc_info=error)
+
+    def _serve(self) -> None:
+        """Serve one session. Returns if it was stable or we are asked to stop; raises if it failed or was short."""
+        session = Session(self._settings, self._client, self._user.last_will(), clean_start=not self._was_up)
+        try:
+            session.open(OPEN_TIMEOUT_S)
+            self._converse(session)
+        finally:
+            session.release()
+
+    def _converse(self, session: Session) -> None:
+        began = time.monotonic()
+        try:
+            with self._user.lock:
+                self._session = session
+                self._user.on_up()
+                self._flush(session)
+            self._was_up = True
+            _complete(self._first, None)
+            while not self._stop.is_set():
+                self._take(session)
+        except Exception as error:
+            if self._stop.is_set():
+                return
+            self._user.on_down(_why(error))
+            if not isinstance(error, LostError) or isinstance(error, TakenOverError):
+                raise
+            if time.monotonic() - began < STABLE_S:
+                raise
+            log.warning("%s: %s", self._client, _why(error))
+        finally:
+            self._leave(session)
+
+    def _take(self, session: Session) -> None:
+        for happening in session.turn():
+            match happening:
+                case Packet():
+                    self._user.on_packet(happening)
+                case Acknowledged(mid, refusal):
+                    with self._user.lock:
+                        outgoing = self._sent.pop(mid, None)
+                        if not self._sent:
+                            self._all_acknowledged.set()
+                    if outgoing is not None and refusal:
+                        self._user.on_refused(outgoing.packet, refusal)
+                case SubscriptionRefused(reason):
+                    log.error("%s: the broker refused a subscription: %s", self._client, reason)
+
+    def _leave(self, session: Session) -> None:
+        """Keep what was not acknowledged for the next session, except states: those are published anew."""
+        with self._user.lock:
+            self._session = None
+            unsure = [outgoing for outgoing in self._sent.values() if not outgoing.packet.retain]
+            self._sent.clear()
+            self._all_acknowledged.set()
+            self._waiting.extendleft(reversed(unsure))
+
+    def _flush(self, session: Session) -> None:
+        """Send what waited. It may be a repetition: requests carry ids and replies correlations for that."""
+        waiting, self._waiting = self._waiting, deque()
+        now = time.monotonic()
+        for outgoing in waiting:
+            remaining_s = outgoing.deadline - now
+            if remaining_s <= 0:
+                self._user.on_refused(outgoing.packet, "waited too long for a connection")
+            elif outgoing.packet.expiry_s is None:
+                self._publish(session, outgoing)
+            else:
+                self._publish(session, replace(outgoing, packet=replace(outgoing.packet, expiry_s=ceil(remaining_s))))
+
+    def _publish(self, session: Session, outgoing: _Outgoing) -> None:
+        self._all_acknowledged.clear()
+        self._sent[session.publish(outgoing.packet)] = outgoing
+
+    def _keep(self, outgoing: _Outgoing) -> None:
+        self._waiting.append(outgoing)
+        if len(self._waiting) > MAX_WAITING:
+            self._user.on_refused(self._waiting.popleft().packet, "too many wait for a connection")
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=f"bus-{self._client}", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        self._stop.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(OPEN_TIMEOUT_S + 1.0)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TakenOverError):
+        return "another client connected with this name and password; each client needs an account of its own"
+    return str(error) or type(error).__name__
+
+
+def _wait(state: RetryCallState) -> float:
+    wait_s = wait_random_exponential(multiplier=FIRST_WAIT_S, max=MAX_WAIT_S)(state)
+    taken_over = state.outcome is not None and isinstance(state.outcome.exception(), TakenOverError)
+    return max(wait_s, TAKEN_OVER_WAIT_S) if taken_over else wait_s
+
+
+def _complete(future: "Future[None]", error: Exception | None) -> None:
+    with contextlib.suppress(InvalidStateError):
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

@@ -1,0 +1,59 @@
+"""The bus over a real broker: the bus's logic on a paho link, with a thread that minds the time.
+
+`MqttBus(load(BrokerSettings), "lender.hosta")` is what agents and commands are given.
+"""
+
+import threading
+import time
+
+from ramshare.bus.core import CoreBus
+from ramshare.bus.link import MqttLink
+from ramshare.settings import BrokerSettings
+from ramshare.topics import Root
+
+LONGEST_NAP_S = 10.0
+MISSED_HEARTBEATS = 3
+"""`online` disappears from the broker when so many heartbeats in a row did not come."""
+
+
+class MqttBus(CoreBus):
+    """A client on a broker; implements `api.Bus`."""
+
+    def __init__(self, settings: BrokerSettings, client: str) -> None:
+        self._mqtt = MqttLink(settings, client)
+        super().__init__(
+            client,
+            self._mqtt,
+            root=Root.of(settings.root),
+            status_expiry_s=int(MISSED_HEARTBEATS * settings.announce_interval_s),
+        )
+        self._closing = threading.Event()
+        self._timer: threading.Thread | None = None
+
+    def connect(self, timeout_s: float = 10.0) -> None:
+        """Connect and wait. Raises `BrokerUnreachableError` or `NotAuthorisedError`."""
+        super().connect(timeout_s)
+        self._closing.clear()
+        self._timer = threading.Thread(target=self._mind_time, name=f"bus-timer-{self.client}", daemon=True)
+        self._timer.start()
+
+    def close(self) -> None:
+        """Publish `offline`, disconnect and stop; open requests fail. Idempotent."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return
+        self._closing.set()
+        self._pending.wake()
+        super().close()
+        timer.join(1.0)
+
+    def cut_connection(self) -> None:
+        """Lose the connection as a cut network would; for tests and experiments."""
+        self._mqtt.cut()
+
+    def _mind_time(self) -> None:
+        """Fail overdue requests and see that the network thread lives."""
+        while not self._closing.is_set():
+            self._pending.wait(time.monotonic(), LONGEST_NAP_S)
+            self.expire()
+            self._mqtt.ensure_alive()
