@@ -163,6 +163,20 @@ class Lvm:
         """End the pvmove from `source` (or every one); with `--atomic` all data is on the source afterwards."""
         self._change(["pvmove", "--abort", *filter(None, [source])])
 
+    # The place at home
+
+    def reserve(self, lv: str, size_bytes: int, device: str) -> None:
+        """Hold `size_bytes` on `device` by an inactive placeholder volume `VG/LV`; one that exists is success."""
+        vg, name = split_volume(lv)
+        options = ["--activate", "n", "--zero", "n", "--wipesignatures", "n"]
+        argv = ["lvcreate", "--yes", *options, "--name", name, "--size", f"{size_bytes}b", vg, device]
+        self._change_unless(argv, "already exists in volume group")
+
+    def unreserve(self, lv: str) -> None:
+        """Give the placeholder up; none is success."""
+        split_volume(lv)
+        self._change_unless(["lvremove", "--yes", lv], "Failed to find logical volume")
+
     # Mirror
 
     def mirror(self, lv: str, pvs: Sequence[str], region_bytes: int) -> None:

@@ -1,0 +1,106 @@
+"""The initiator's sessions as the kernel sees them, and the disks behind them.
+
+sysfs is read directly: waiting for udev's links would depend on a daemon that may itself be swapped out. Used by the
+borrower.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SYS = Path("/sys")
+
+SWAP_QUEUE: Mapping[str, str] = {
+    # Before `swapon`: the kernel freezes it then, and read-ahead by VMA and swap clusters depend on it.
+    "rotational": "0",
+    "scheduler": "none",
+    # Swap reads ahead by itself; the block layer's read-ahead does not apply to it and only hurts LVM's label scans.
+    "read_ahead_kb": "0",
+    "nomerges": "0",
+    # Complete on the CPU that asked.
+    "rq_affinity": "2",
+    # Random numbers from network interrupts cost more than they bring.
+    "add_random": "0",
+}
+"""Queue settings for a leased disk, each best effort."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One iSCSI session."""
+
+    id: int
+    iqn: str
+    address: str
+    """`address:port` of the target's portal."""
+    state: str
+    """LOGGED_IN, FAILED (waiting to come back) or FREE (given up)."""
+    device: str | None
+    """`/dev/sdX`, or None while there is no disk."""
+    recovery_tmo_s: int | None
+    device_state: str = ""
+    """The SCSI device's own state: running, blocked, transport-offline, offline."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether I/O to the disk can be answered now."""
+        return self.state == "LOGGED_IN" and self.device is not None and self.device_state in ("", "running")
+
+
+def sessions(root: Path = SYS) -> list[Session]:
+    """Return every session of this host, by id. Entries that vanish while being read are left out."""
+    found = []
+    for entry in (root / "class/iscsi_session").glob("session*"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(_session(entry))
+    return sorted(found, key=lambda session: session.id)
+
+
+def session_of(iqn: str, root: Path = SYS) -> Session | None:
+    """Return the session with the target `iqn`; the newest if there are several."""
+    return next((session for session in reversed(sessions(root)) if session.iqn == iqn), None)
+
+
+def tune_disk(device: str, settings: Mapping[str, str] = SWAP_QUEUE, root: Path = SYS) -> dict[str, str]:
+    """Set the disk's queue for swap and return what the kernel has now; refused settings are left as they are."""
+    queue = root / "class/block" / Path(device).name / "queue"
+    for name, value in settings.items():
+        with contextlib.suppress(OSError):
+            (queue / name).write_text(value)
+    return {name: _read(queue / name) for name in settings}
+
+
+def delete_disk(device: str, root: Path = SYS) -> None:
+    """Tear the disk out of the kernel, failing its outstanding I/O; for a session whose target is gone for good."""
+    with contextlib.suppress(FileNotFoundError):
+        (root / "class/block" / Path(device).name / "device/delete").write_text("1")
+
+
+def _session(entry: Path) -> Session:
+    disks = sorted((entry / "device").glob("target*/*/block/*"))
+    tmo = _read(entry / "recovery_tmo")
+    return Session(
+        id=int(entry.name.removeprefix("session")),
+        iqn=(entry / "targetname").read_text().strip(),
+        address=_portal(entry),
+        state=_read(entry / "state"),
+        device=f"/dev/{disks[0].name}" if disks else None,
+        recovery_tmo_s=int(tmo) if tmo.isdigit() else None,
+        device_state=_read(disks[0].parent.parent / "state") if disks else "",
+    )
+
+
+def _portal(entry: Path) -> str:
+    for connection in sorted((entry / "device").glob("connection*/iscsi_connection/connection*")):
+        address, port = _read(connection / "persistent_address"), _read(connection / "persistent_port")
+        if address:
+            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,163 @@
+"""The host's or guest's memory in numbers: sizes, swap traffic, refaults and pressure.
+
+MemAvailable says nothing about hot page cache, so it comes with refaults and pressure (PSI) where the kernel has them;
+what a kernel lacks is None and never an error. Used by the monitor and the lender.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+PROC = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+DEFAULT_STALL_US = 150_000
+DEFAULT_WINDOW_US = 1_000_000
+"""The trigger `some 150000 1000000`: tasks waited for memory for 15 % of a second."""
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """`/proc/meminfo`, in bytes."""
+
+    total_bytes: int
+    free_bytes: int
+    available_bytes: int
+    cached_bytes: int
+    swap_total_bytes: int
+    swap_free_bytes: int
+
+    @property
+    def used_bytes(self) -> int:
+        """What cannot be handed out without pushing something out."""
+        return self.total_bytes - self.available_bytes
+
+
+@dataclass(frozen=True)
+class VmCounters:
+    """Counters since boot from `/proc/vmstat`; the caller makes rates of them."""
+
+    swap_in_bytes: int
+    swap_out_bytes: int
+    refaults: int | None
+    """Pages read back soon after they were dropped: the sign of a page cache that is too small."""
+    major_faults: int
+    oom_kills: int | None
+
+
+@dataclass(frozen=True)
+class PressureLine:
+    """One line of a PSI file: percent of the last 10, 60 and 300 s, and microseconds since boot."""
+
+    avg10: float
+    avg60: float
+    avg300: float
+    total_us: int
+
+
+@dataclass(frozen=True)
+class MemoryPressure:
+    """PSI for memory: time that some, or all, tasks waited for it."""
+
+    some: PressureLine
+    full: PressureLine | None
+
+
+def read_memory(proc: Path = PROC) -> MemoryInfo:
+    """Return the sizes of now."""
+    values = _table((proc / "meminfo").read_text().replace(":", " "))
+
+    def size_bytes(name: str) -> int:
+        return values.get(name, 0) * 1024
+
+    free = size_bytes("MemFree")
+    return MemoryInfo(
+        total_bytes=size_bytes("MemTotal"),
+        free_bytes=free,
+        available_bytes=size_bytes("MemAvailable") if "MemAvailable" in values else free,
+        cached_bytes=size_bytes("Cached"),
+        swap_total_bytes=size_bytes("SwapTotal"),
+        swap_free_bytes=size_bytes("SwapFree"),
+    )
+
+
+def read_counters(proc: Path = PROC) -> VmCounters:
+    """Return the counters of now."""
+    values = _table((proc / "vmstat").read_text())
+    # One counter up to kernel 5.8, then split in two.
+    refaults = [values[name] for name in _REFAULTS if name in values]
+    return VmCounters(
+        swap_in_bytes=values.get("pswpin", 0) * _PAGE_BYTES,
+        swap_out_bytes=values.get("pswpout", 0) * _PAGE_BYTES,
+        refaults=sum(refaults) if refaults else None,
+        major_faults=values.get("pgmajfault", 0),
+        oom_kills=values.get("oom_kill"),
+    )
+
+
+_REFAULTS = ("workingset_refault", "workingset_refault_anon", "workingset_refault_file")
+
+
+def read_pressure(proc: Path = PROC) -> MemoryPressure | None:
+    """Return memory PSI, None where the kernel has none or it is off (`psi=1` turns it on)."""
+    try:
+        text = (proc / "pressure/memory").read_text()
+    except OSError:
+        return None
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    if "some" not in lines:
+        return None
+    return MemoryPressure(_pressure(lines["some"]), _pressure(lines["full"]) if "full" in lines else None)
+
+
+class PressureTrigger:
+    """A file that polls readable (POLLPRI) each time tasks waited for memory too long within a window.
+
+    Register it for `POLLPRI` (`EPOLLPRI`); it must stay open. Raises `OSError` where PSI is missing or not permitted.
+    """
+
+    def __init__(
+        self,
+        stall_us: int = DEFAULT_STALL_US,
+        window_us: int = DEFAULT_WINDOW_US,
+        proc: Path = PROC,
+        *,
+        full: bool = False,
+    ) -> None:
+        self._fd = os.open(proc / "pressure/memory", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(self._fd, f"{'full' if full else 'some'} {stall_us} {window_us}\0".encode())
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._fd
+
+    def close(self) -> None:
+        """Remove the trigger."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> "PressureTrigger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _table(text: str) -> dict[str, int]:
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}
+
+
+def _pressure(line: str) -> PressureLine:
+    values = dict(part.split("=") for part in line.split()[1:])
+    return PressureLine(float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"]))

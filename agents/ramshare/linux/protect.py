@@ -1,0 +1,45 @@
+"""Keeps a process running while the host it lives on is out of memory.
+
+A borrower's agent that waits for its own code to be swapped in from the disk that it is about to repair never wakes up
+again; a lender's target that is swapped out stalls somebody else's swap. Used by the agents and the lab.
+"""
+
+import contextlib
+import ctypes
+import os
+from pathlib import Path
+
+MCL_CURRENT = 1
+MCL_FUTURE = 2
+MCL_ONFAULT = 4
+OOM_NEVER = -1000
+"""The `oom_score_adj` that exempts a process from the OOM killer."""
+
+
+def lock_memory(*, on_fault: bool = False) -> bool:
+    """Lock this process's memory, present and future; False if not permitted. `on_fault`: only what is touched."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = MCL_CURRENT | MCL_FUTURE | (MCL_ONFAULT if on_fault else 0)
+    return bool(libc.mlockall(flags) == 0)
+
+
+def unlock_memory() -> None:
+    """Undo `lock_memory`; children never inherit it."""
+    ctypes.CDLL(None, use_errno=True).munlockall()
+
+
+def protect_from_oom(pid: int | None = None, score: int = OOM_NEVER, proc: Path = Path("/proc")) -> bool:
+    """Set the OOM score of `pid` (default: this process; inherited by children); False if not permitted."""
+    try:
+        (proc / str(pid or os.getpid()) / "oom_score_adj").write_text(f"{score}\n")
+    except OSError:
+        return False
+    return True
+
+
+def protect_threads_of(pid: int, score: int = OOM_NEVER, proc: Path = Path("/proc")) -> None:
+    """Protect a daemon that somebody else started and those it forked, best effort."""
+    protect_from_oom(pid, score, proc)
+    with contextlib.suppress(OSError):
+        for child in (proc / str(pid) / "task" / str(pid) / "children").read_text().split():
+            protect_threads_of(int(child), score, proc)
