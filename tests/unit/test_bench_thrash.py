@@ -7,7 +7,7 @@ import pytest
 
 from ramshare.bench.thrash import LocalProcess, Thrash, binary, command
 from ramshare.bench.thrash_lines import Pattern, Progress, Ready, Result, ThrashError, parse_line
-from ramshare.errors import MissingPartError
+from ramshare.errors import MissingPartError, RamshareError
 from ramshare.linux.run import CommandError, Completed, Runner, SystemRunner
 
 pytestmark = pytest.mark.unit
@@ -160,6 +160,16 @@ def test_silence_and_death_are_told_apart() -> None:
         Thrash(Scripted([READY], TimeoutError), silence_s=7).init()
     with pytest.raises(ThrashError, match="has ended: Killed"):
         Thrash(Scripted([READY, "Killed"], EOFError)).init()
+
+
+class UnreachableMachineError(RamshareError):
+    def __init__(self) -> None:
+        super().__init__("the machine is gone", "look at its console")
+
+
+def test_a_machine_that_is_gone_is_told_in_its_own_words() -> None:
+    with pytest.raises(ThrashError, match=r"lost touch with thrash: the machine is gone \(look at its console\)"):
+        Thrash(Scripted([READY], UnreachableMachineError)).check()
 
 
 def test_lines_of_a_console_are_skipped_and_closing_says_quit() -> None:

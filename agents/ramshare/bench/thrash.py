@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ramshare.bench.thrash_lines import Corrupted, Event, Pattern, Progress, Ready, Result, ThrashError, parse_line
 from ramshare.bench.thrash_program import LineProcess, LocalProcess, binary, command
+from ramshare.errors import RamshareError
 from ramshare.linux.run import Runner, SystemRunner
 
 __all__ = ["LineProcess", "LocalProcess", "Pattern", "Progress", "Result", "Thrash", "ThrashError", "binary", "command"]
@@ -123,6 +124,8 @@ class Thrash:
             self._process.send_line(line)
         except (OSError, ValueError, EOFError) as gone:
             raise self._ended() from gone
+        except RamshareError as lost:
+            raise ThrashError(f"lost touch with thrash: {lost.message}", lost.hint) from lost
 
     def _next(self, timeout_s: float | None = None) -> Event:
         """Return the next event; lines that are not JSON (a console's messages) are kept for the error message only."""
@@ -134,6 +137,8 @@ class Thrash:
                 raise ThrashError(f"thrash said nothing for {wait_s:g} s", "its machine may be hanging") from silent
             except EOFError as ended:
                 raise self._ended() from ended
+            except RamshareError as lost:
+                raise ThrashError(f"lost touch with thrash: {lost.message}", lost.hint) from lost
             if not line:
                 raise self._ended()
             if line.lstrip().startswith("{"):

@@ -24,7 +24,10 @@ class LineProcess(Protocol):
         ...
 
     def read_line(self, timeout_s: float) -> str | None:
-        """Return its next line. Raises `TimeoutError`; `EOFError`, an empty string or None mean that it has ended."""
+        """Return its next line; None, an empty one or `EOFError` mean that it has ended.
+
+        Silence for `timeout_s` is a `TimeoutError` or a `RamshareError`.
+        """
         ...
 
     def close(self) -> None:
