@@ -27,7 +27,7 @@ def table(results: Demo) -> Table:
     grid.add_column("access", no_wrap=True)
     remote = [f"remote ({mode})" for mode in shown]
     for heading in ["local disk", *remote, "ceiling", *_pairs(shown)]:
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     for pattern in Pattern:
         values = [rates_by_place.local, *(getattr(rates_by_place, mode) for mode in shown), rates_by_place.ceiling]
         cells = [f"{four.of(pattern):.3g}" for four in values]
