@@ -85,6 +85,9 @@ class LenderSettings(BaseSettings):
     control_port: int = Field(
         default=0, ge=0, le=32767, description="tgtd -C; several per machine need different ones."
     )
+    capacity_bytes: Bytes | None = Field(
+        default=None, description="This host's share of the machine where several play hosts on one (the lab)."
+    )
     limit_bytes: Bytes | None = Field(default=None, description="Never lend more than this.")
     committed_bytes: Bytes = Field(default=0, description="Set aside by the owner for good: may back a move.")
     reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
@@ -92,6 +95,7 @@ class LenderSettings(BaseSettings):
     guests: tuple[str, ...] = Field(
         default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].'
     )
+    policy: str = Field(default="", description="Surplus policy by name; empty: the default one.")
     vacate_within_s: Seconds = Field(default=10.0, description="Deadline given to borrowers on reclaim.")
 
 

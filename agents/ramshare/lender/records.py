@@ -1,7 +1,8 @@
 """The lender's record of each export, kept beside its image on the RAM file system: it dies with what it describes."""
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
 
@@ -37,28 +38,12 @@ class ExportRecord(BaseModel):
         return secret.get_secret_value()
 
 
-def image_path(directory: Path, lease: str) -> Path:
-    """Return where the RAM file of a lease lies."""
-    return directory / f"{lease}.img"
-
-
-def record_path(directory: Path, lease: str) -> Path:
-    """Return where the record of a lease lies."""
-    return directory / f"{lease}.json"
-
-
-def load_records(directory: Path) -> dict[str, ExportRecord]:
-    """Return the records that can be read, by lease; one that cannot is left out and its image is swept later."""
-    found = {}
-    for path in sorted(directory.glob("*.json")):
+def parse_records(found: Mapping[str, Mapping[str, Any]]) -> dict[str, ExportRecord]:
+    """Return the records that are whole, by lease; an image whose record is not gets swept."""
+    records = {}
+    for lease, fields in found.items():
         try:
-            record = ExportRecord.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            records[lease] = ExportRecord.model_validate(fields)
+        except ValidationError:
             continue
-        found[record.lease] = record
-    return found
-
-
-def now() -> datetime:
-    """Return the present in UTC."""
-    return datetime.now(UTC)
+    return records

@@ -1,6 +1,7 @@
 """Requests: one model per verb and kind of server. Sent twice, a request has the effect and the answer of one."""
 
-from typing import ClassVar
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Self
 from uuid import uuid4
 
 from pydantic import AwareDatetime, Field
@@ -78,6 +79,11 @@ class Vacate(Request):
     leases: tuple[LeaseId, ...] = Field(min_length=1, max_length=64)
     size_bytes: PositiveBytes
     deadline: AwareDatetime
+
+    @classmethod
+    def until(cls, leases: tuple[str, ...], size_bytes: int, within_s: float) -> Self:
+        """Build a request whose deadline is `within_s` from now."""
+        return cls(leases=leases, size_bytes=size_bytes, deadline=datetime.now(UTC) + timedelta(seconds=within_s))
 
 
 class Drain(Request):

@@ -1,0 +1,324 @@
+"""The borrower: on request gets leases and puts a live swap volume on them, shows progress, brings it home again.
+
+Each cycle runs on the worker thread: look at a volume, plan a step, apply it. What the step needs from the bus (memory
+from the manager, a release at a lender) is done on the loop. A volume that is where it should be is looked at rarely,
+its sessions (a read of sysfs) every second.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from ramshare.borrower import report
+from ramshare.borrower.host import BorrowerHost, Looked
+from ramshare.borrower.steps import AskForMemory, Done, DropLostLeg, Forget, Login, Release, Step, Wait
+from ramshare.borrower.tags import LeaseTag
+from ramshare.borrower.view import Goal, VolumeView
+from ramshare.bus.api import Bus, RequestArrived
+from ramshare.daemon import Agent, RefusedError
+from ramshare.errors import RamshareError
+from ramshare.linux.run import Runner
+from ramshare.messages.base import Message
+from ramshare.messages.events import EventKind
+from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Reply
+from ramshare.messages.requests import BorrowMemory, BorrowVolume, ReleaseLease, ReturnVolume, Vacate
+from ramshare.messages.state import Mode
+from ramshare.settings import BorrowerSettings, HostSettings
+from ramshare.topics import MANAGER, name
+
+log = logging.getLogger(__name__)
+
+WORKING_S = 1.0
+"""Between two looks at a volume that the kernel is working on."""
+STEADY_S = 30.0
+"""Between two looks at a volume that is where it should be; its sessions are watched every second."""
+RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
+"""Waits after a step that failed double from the first to the most."""
+RELEASE_TRIES = 3
+"""After so many unanswered releases a lender is taken for dead; the manager takes the lease back when it returns."""
+
+
+@dataclass
+class Charge:
+    """One volume in this agent's care."""
+
+    volume: str
+    due_s: float = 0.0
+    view: VolumeView | None = None
+    step: Step | None = None
+    failures: int = 0
+    error: str = ""
+    release_tries: dict[str, int] = field(default_factory=dict)
+    asking: bool = False
+
+
+class Borrower(Agent):
+    """See the module."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        host_settings: HostSettings,
+        settings: BorrowerSettings,
+        runner: Runner,
+        host: BorrowerHost | None = None,
+    ) -> None:
+        super().__init__(bus)
+        self.settings = settings
+        self.host = host or BorrowerHost(runner, settings.directory)
+        self.charges: dict[str, Charge] = {}
+        self.vacate: set[str] = set()
+        self._published: dict[str, Message] = {}
+        self._busy = False
+
+    def begin(self) -> None:
+        """Find the volumes that carry our tags and go on with them."""
+        self.handlers = {BorrowVolume: self._borrow, ReturnVolume: self._return, Vacate: self._vacate}
+        self._busy = True
+        self.work(self.host.start, self._started)
+
+    def tick(self) -> float:
+        """Look after the volume that is due first; one at a time, for they share LVM's lock."""
+        if self._busy:
+            return 1.0
+        now_s = self.clock()
+        if self.host.sessions_changed():
+            for charge in self.charges.values():
+                charge.due_s = now_s
+        due = [c for c in self.charges.values() if c.due_s <= now_s and not c.asking]
+        if due:
+            charge = min(due, key=lambda c: c.due_s)
+            self._busy = True
+            self.work(partial(self.host.cycle, charge.volume, frozenset(self.vacate)), partial(self._looked, charge))
+        return 1.0
+
+    # ---- requests
+
+    def _borrow(self, arrived: RequestArrived) -> Reply | None:
+        request = arrived.request
+        assert isinstance(request, BorrowVolume)
+        check = partial(self.host.check_borrow, request.volume, request.mode)
+        self.work(check, partial(self._checked, arrived, request))
+        return None
+
+    def _checked(self, arrived: RequestArrived, request: BorrowVolume, checked: VolumeView | Exception) -> None:
+        if isinstance(checked, Exception):
+            self._decline(arrived, checked)
+        elif checked.goal is Goal.ATTACHED:
+            self._settle_attached(arrived, checked)
+        else:
+            self._ask_for_memory(request, checked, partial(self._answer_borrow, arrived, request))
+
+    def _ask_for_memory(
+        self, request: BorrowVolume, view: VolumeView, done: Callable[[BorrowReply | Exception], None], missing: int = 0
+    ) -> None:
+        """Ask the manager for the whole volume, or for `missing` bytes of it."""
+        need = BorrowMemory(
+            request_id=request.request_id,
+            volume=request.volume,
+            size_bytes=missing or view.size_bytes,
+            overhead_bytes=self.host.overhead_bytes(request.volume, request.mode),
+            grain_bytes=self.host.extent_bytes(request.volume),
+            mode=request.mode,
+            initiator=self.host.initiator(),
+            min_lenders=request.min_lenders,
+        )
+
+        def answered(reply: Reply | Exception) -> None:
+            if isinstance(reply, BorrowReply) and reply.ok:
+                tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
+                job = partial(self.host.accept, request.volume, request.mode, tags, reply.grants)
+                self.work(job, lambda outcome: done(outcome if isinstance(outcome, Exception) else reply))
+            elif isinstance(reply, Reply):
+                done(RefusedError(reply.error or ErrorCode.FAILED, reply.sentence))
+            else:
+                done(RefusedError(ErrorCode.NOT_READY, f"the manager does not answer: {reply}"))
+
+        self.ask(MANAGER, need, self.settings.ask_timeout_s, answered)
+
+    def _answer_borrow(self, arrived: RequestArrived, request: BorrowVolume, reply: BorrowReply | Exception) -> None:
+        if isinstance(reply, Exception):
+            self._decline(arrived, reply)
+            return
+        self._care(request.volume)
+        answer = AttachReply(
+            request_id=request.request_id,
+            sentence=reply.sentence,
+            leases=tuple(g.lease for g in reply.grants),
+            lenders=tuple(g.lender for g in reply.grants),
+        )
+        self.desk.settle(arrived, answer)
+
+    def _settle_attached(self, arrived: RequestArrived, view: VolumeView) -> None:
+        self._care(view.volume)
+        answer = AttachReply(
+            request_id=arrived.request.request_id,
+            sentence="already borrowed",
+            leases=tuple(x.lease for x in view.leases),
+            lenders=tuple(x.lender for x in view.leases),
+        )
+        self.desk.settle(arrived, answer)
+
+    def _return(self, arrived: RequestArrived) -> Reply | None:
+        request = arrived.request
+        assert isinstance(request, ReturnVolume)
+
+        def done(outcome: bool | Exception) -> None:
+            if isinstance(outcome, Exception):
+                self._decline(arrived, outcome)
+                return
+            self._care(request.volume)
+            sentence = "coming home" if outcome else "is at home already"
+            self.desk.settle(arrived, Reply(request_id=request.request_id, sentence=f"{request.volume} {sentence}"))
+
+        self.work(partial(self.host.send_home, request.volume), done)
+        return None
+
+    def _vacate(self, arrived: RequestArrived) -> Reply | None:
+        request = arrived.request
+        assert isinstance(request, Vacate)
+        if request.deadline <= request.at:
+            raise RefusedError(ErrorCode.DEADLINE_PASSED, "the deadline lies in the past")
+        known = {x.lease: x for c in self.charges.values() if c.view for x in c.view.leases}
+        for lease in request.leases:
+            if lease not in known:
+                raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no volume here uses lease {lease}")
+            if known[lease].lender != arrived.client:
+                raise RefusedError(ErrorCode.NOT_ALLOWED, f"lease {lease} is not of {arrived.client}")
+        self.vacate.update(request.leases)
+        for charge in self.charges.values():
+            self._care(charge.volume)
+        return Reply(request_id=request.request_id, sentence=f"vacating {len(request.leases)} lease(s)")
+
+    def _decline(self, arrived: RequestArrived, error: Exception) -> None:
+        code = error.code if isinstance(error, RefusedError) else ErrorCode.FAILED
+        sentence = str(error) if isinstance(error, RamshareError) else repr(error)
+        log.info("refused %s of %s: %s", arrived.verb, arrived.client, sentence)
+        self.desk.settle(arrived, Reply(request_id=arrived.request.request_id, error=code, sentence=sentence[:1000]))
+
+    # ---- the cycle
+
+    def _started(self, volumes: list[str] | Exception) -> None:
+        self._busy = False
+        if isinstance(volumes, Exception):
+            log.error("cannot look at this host's volumes: %s", volumes)
+            return
+        for volume in volumes:
+            log.info("going on with %s", volume)
+            self._care(volume)
+
+    def _care(self, volume: str) -> None:
+        charge = self.charges.setdefault(volume, Charge(volume))
+        charge.due_s = self.clock()
+        self.soon()
+
+    def _looked(self, charge: Charge, looked: Looked | Exception) -> None:
+        """Take note of a cycle's outcome, publish it, and do what the step needs from the bus."""
+        self._busy = False
+        before = charge.step
+        if isinstance(looked, Exception):
+            charge.failures += 1
+            charge.error = str(looked)
+            log.warning("%s: %s", charge.volume, looked)
+            self._later(charge)
+        else:
+            charge.view, charge.step, charge.error = looked.view, looked.step, looked.error
+            charge.failures = charge.failures + 1 if looked.error else 0
+            self._tell(charge, before)
+            self._follow(charge, looked.step)
+        self._publish(charge)
+        self.soon()
+
+    def _follow(self, charge: Charge, step: Step) -> None:
+        """Decide when to look again."""
+        if charge.error:
+            self._later(charge)
+        elif isinstance(step, AskForMemory):
+            self._ask_again(charge, step)
+        elif isinstance(step, Release):
+            self._release(charge, step)
+        elif isinstance(step, Wait):
+            charge.due_s = self.clock() + WORKING_S
+        elif isinstance(step, Done):
+            charge.due_s = self.clock() + STEADY_S
+            if charge.view is not None and not charge.view.tagged:
+                self.charges.pop(charge.volume, None)
+        else:
+            charge.due_s = self.clock()
+
+    def _later(self, charge: Charge) -> None:
+        charge.due_s = self.clock() + min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(charge.failures, 10))
+
+    def _ask_again(self, charge: Charge, step: AskForMemory) -> None:
+        view = charge.view
+        if view is None:
+            return
+        charge.asking = True
+        request = BorrowVolume(volume=charge.volume, mode=view.mode or Mode.MIRROR)
+
+        def done(reply: BorrowReply | Exception) -> None:
+            charge.asking = False
+            charge.failures = charge.failures + 1 if isinstance(reply, Exception) else 0
+            charge.error = str(reply) if isinstance(reply, Exception) else ""
+            if isinstance(reply, Exception):
+                self._later(charge)
+            else:
+                self._care(charge.volume)
+            self._publish(charge)
+
+        self._ask_for_memory(request, view, done, step.size_bytes)
+
+    def _release(self, charge: Charge, step: Release) -> None:
+        charge.asking = True
+        tries = charge.release_tries[step.lease] = charge.release_tries.get(step.lease, 0) + 1
+
+        def answered(reply: Reply | Exception) -> None:
+            gone = isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE)
+            if gone or step.lost or tries >= RELEASE_TRIES:
+                self.work(partial(self.host.drop_lease, charge.volume, step.lease), dropped)
+                return
+            charge.asking = False
+            charge.error = f"{step.lender} does not take {step.lease} back: {reply}"
+            charge.failures += 1
+            self._later(charge)
+
+        def dropped(outcome: Exception | None) -> None:
+            charge.asking = False
+            self.vacate.discard(step.lease)
+            charge.release_tries.pop(step.lease, None)
+            if isinstance(outcome, Exception):
+                charge.error = str(outcome)
+            self._care(charge.volume)
+
+        self.ask(step.lender, ReleaseLease(lease=step.lease), self.settings.ask_timeout_s, answered)
+
+    # ---- telling
+
+    def _tell(self, charge: Charge, before: Step | None) -> None:
+        step, view = charge.step, charge.view
+        if charge.error:
+            self.say(EventKind.FAILED, f"could not {step}: {charge.error}", volume=charge.volume)
+        elif isinstance(step, Done) and not isinstance(before, Done) and view is not None and before is not None:
+            kind = EventKind.ATTACHED if view.goal is Goal.ATTACHED else EventKind.DETACHED
+            self.say(kind, f"{charge.volume} is {step}", volume=charge.volume, size_bytes=view.size_bytes)
+        elif isinstance(step, DropLostLeg):
+            self.say(EventKind.LEG_LOST, f"{charge.volume}: {step}", volume=charge.volume)
+        elif step is not None and not isinstance(step, Wait | Done) and step != before:
+            lease = step.lease if isinstance(step, Login | Release) else None
+            self.say(EventKind.STEP, f"{charge.volume}: {step}", volume=charge.volume, lease=lease)
+
+    def _publish(self, charge: Charge) -> None:
+        view = charge.view
+        wanted: dict[str, Message] = {}
+        if view is not None:
+            wanted = report.states(view, charge.step, charge.error)
+            if view.goal is Goal.HOME and isinstance(charge.step, Done | Forget):
+                wanted = {path: message for path, message in wanted.items() if path.startswith("volume/")}
+        mine = {p for p, m in self._published.items() if getattr(m, "volume", None) == charge.volume}
+        for path, message in wanted.items():
+            self.bus.set_state(path, message)
+        for path in mine - wanted.keys():
+            self.bus.set_state(path, None)
+            self._published.pop(path)
+        self._published |= wanted

@@ -1,0 +1,252 @@
+"""The borrower's hands: look at this host's volumes and apply one step. Runs on the agent's worker thread.
+
+Every step may be applied again after a crash; none is remembered here but the grants (with their secrets), which are
+worthless to a later run anyway: open-iscsi keeps what it needs to reconnect, a grant nobody used is taken back.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ramshare.borrower import steps as s
+from ramshare.borrower.observe import observe
+from ramshare.borrower.planner import next_step
+from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, goal_tags, ours, parse, pv_tag
+from ramshare.borrower.view import Goal, VolumeView
+from ramshare.daemon import RefusedError
+from ramshare.errors import RamshareError
+from ramshare.linux import swap
+from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_disk
+from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, read_initiator_name
+from ramshare.linux.lvm import Lvm
+from ramshare.linux.lvm_state import LogicalVolume, LvmState
+from ramshare.linux.run import Runner, require_root, require_tools
+from ramshare.messages.names import lease_of
+from ramshare.messages.replies import ErrorCode, Grant
+from ramshare.messages.state import Mode
+
+log = logging.getLogger(__name__)
+
+PV_HEADER_BYTES = 1 << 20
+"""LVM aligns a PV's first extent to 1 MiB."""
+REGION_BYTES = 64 << 20
+"""raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk."""
+WRITE_BEHIND = 512
+"""256 outstanding writes to the local leg; more copies pages while memory is short."""
+DISK_WITHIN_S = 10.0
+"""A login's disk appears within milliseconds; under emulation within two seconds."""
+
+TOOLS = ("lvs", "pvmove", "vgextend", "lvconvert", "iscsiadm")
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One cycle: what was seen, the step that followed, and the error if it failed."""
+
+    view: VolumeView
+    step: s.Step
+    error: str = ""
+
+
+class BorrowerHost:
+    """LVM, the iSCSI initiator and our tags on one machine."""
+
+    def __init__(self, runner: Runner, directory: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._lvm = Lvm(runner)
+        self._iscsi = Iscsiadm(runner)
+        self._directory = directory
+        self._sleep = sleep
+        self._grants: dict[str, Grant] = {}
+        self._state = LvmState()
+        self._seen_sessions: list[Session] = []
+
+    # ---- looking
+
+    def start(self) -> list[str]:
+        """Check the machine and return the volumes that carry our tags. Raises `MissingPartError`."""
+        require_root("a borrower")
+        require_tools(TOOLS)
+        read_initiator_name()
+        self._state = self._lvm.report()
+        ours_now = [lv for lv in self._state.lvs if parse(lv.tags).present]
+        if any(lv.moves for lv in ours_now):
+            self._lvm.resume_moves()
+        return [lv.full_name for lv in ours_now]
+
+    def sessions_changed(self) -> bool:
+        """Whether any iSCSI session changed since the last look; reads sysfs only."""
+        return sessions() != self._seen_sessions
+
+    def look(self, volume: str, vacate: Collection[str] = ()) -> VolumeView:
+        """Return the picture of one volume. Raises `RefusedError` if there is none of that name."""
+        self._seen_sessions = sessions()
+        self._state = self._lvm.report()
+        can_login = set(self._grants) | {lease for _, iqn in self._iscsi.nodes() if (lease := lease_of(iqn))}
+        view = observe(volume, self._state, self._seen_sessions, can_login, vacate)
+        if view is None:
+            vg = volume.partition("/")[0]
+            what = f"no logical volume {volume}" if self._state.vg(vg) else f"no volume group {vg}"
+            raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
+        return view
+
+    def cycle(self, volume: str, vacate: Collection[str] = ()) -> Looked:
+        """Look, plan one step, apply it."""
+        view = self.look(volume, vacate)
+        step = next_step(view)
+        try:
+            self._apply(view, step)
+        except (RamshareError, OSError) as error:
+            return Looked(view, step, str(error))
+        return Looked(view, step)
+
+    # ---- what requests need
+
+    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
+        """Return the volume's picture if it may be borrowed for. Raises `RefusedError`."""
+        view = self.look(volume)
+        if not swap.is_swap(f"/dev/{volume}"):
+            raise RefusedError(ErrorCode.NOT_SWAP, f"{volume} is not swap (no swap signature); mkswap makes it so")
+        if view.goal is Goal.ATTACHED and view.mode is not mode:
+            raise RefusedError(ErrorCode.CONFLICT, f"{volume} is attached by {view.mode}; return it first")
+        if view.goal is Goal.HOME and view.leases:
+            raise RefusedError(ErrorCode.BUSY, f"{volume} is still on its way home; try again when it is there")
+        return view
+
+    def extent_bytes(self, volume: str) -> int:
+        """Return the extent size of the volume's group, as of the last look."""
+        group = self._state.vg(volume.partition("/")[0])
+        return group.extent_bytes if group else 4 << 20
+
+    def overhead_bytes(self, volume: str, mode: Mode) -> int:
+        """Return what a lease needs besides payload: the PV's header, for a mirror also one extent of leg metadata."""
+        extent = self.extent_bytes(volume)
+        header = -(-PV_HEADER_BYTES // extent) * extent
+        return header + (extent if mode is Mode.MIRROR else 0)
+
+    def initiator(self) -> str:
+        """Return this host's iSCSI name."""
+        return read_initiator_name()
+
+    def accept(self, volume: str, mode: Mode, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+        """Write down that these leases are for this volume, before anything is done with them."""
+        self._grants |= {grant.lease: grant for grant in grants}
+        lv = self._lv(volume)
+        old = [tag for tag in ours(lv.tags) if tag.startswith(("ramshare.goal=", "ramshare.mode="))]
+        wanted = [*goal_tags(Goal.ATTACHED, mode), *map(str, leases)]
+        self._lvm.change_lv_tags(
+            volume, add=[t for t in wanted if t not in lv.tags], remove=[t for t in old if t not in wanted]
+        )
+
+    def send_home(self, volume: str) -> bool:
+        """Have the next cycles bring the volume home; False if it is there and carries no tag."""
+        view = self.look(volume)
+        if not view.tagged:
+            return False
+        add, remove = goal_tags(Goal.HOME, view.mode or Mode.MIRROR), goal_tags(Goal.ATTACHED, view.mode or Mode.MIRROR)
+        self._lvm.change_lv_tags(volume, add=add[:1], remove=remove[:1])
+        return True
+
+    def drop_lease(self, volume: str, lease: str) -> None:
+        """Forget a lease that its lender has back (or that is lost for good)."""
+        self._grants.pop(lease, None)
+        tags = [str(t) for t in parse(self._lv(volume).tags).leases if t.lease == lease]
+        self._lvm.change_lv_tags(volume, remove=tags)
+
+    # ---- applying
+
+    def _apply(self, view: VolumeView, step: s.Step) -> None:
+        lvm, volume = self._lvm, view.volume
+        match step:
+            case s.Login(lease):
+                self._login(view, lease)
+            case s.Join(lease, device):
+                lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
+            case s.StartMove(source, destinations):
+                self._back_up(view)
+                lvm.start_move(volume, source, destinations)
+            case s.AbortMove():
+                lvm.abort_move(self._lv(volume).move_pv)
+            case s.StartMirror(devices):
+                lvm.mirror(volume, devices, REGION_BYTES)
+            case s.PreferRemote(devices):
+                for device in devices:
+                    lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)
+            case s.SplitLeg(devices):
+                lvm.split_leg(volume, devices)
+            case s.DropLostLeg(leases):
+                self._drop_lost_leg(view, leases)
+            case s.ReserveHome(device):
+                lvm.reserve(volume + HOME_SUFFIX, self._lv(volume).size_bytes, device)
+            case s.FreeHome():
+                lvm.unreserve(volume + HOME_SUFFIX)
+            case s.Leave(_, device):
+                lvm.reduce_vg(view.vg, device)
+                lvm.remove_pv(device)
+            case s.Logout(lease):
+                self._logout(lease)
+            case s.Forget():
+                lvm.change_lv_tags(volume, remove=ours(self._lv(volume).tags))
+
+    def _login(self, view: VolumeView, lease: str) -> None:
+        grant = self._grants.get(lease)
+        if grant is not None:
+            parameters = MOVE_PARAMETERS if view.mode is Mode.MOVE else MIRROR_PARAMETERS
+            secret = grant.chap_secret.get_secret_value()
+            self._iscsi.create_node(grant.portal, grant.target, parameters, user=grant.chap_user, secret=secret)
+        portal, iqn = self._node(lease)
+        self._iscsi.login(portal, iqn)
+        device = self._disk_of(iqn)
+        tune_disk(device)
+
+    def _disk_of(self, iqn: str) -> str:
+        for _ in range(int(DISK_WITHIN_S / 0.1)):
+            found = next((session.device for session in sessions() if session.iqn == iqn and session.device), None)
+            if found and Path(found).exists():
+                return found
+            self._sleep(0.1)
+        raise RamshareError(f"the session to {iqn} brought no disk within {DISK_WITHIN_S:g} s", "look into dmesg")
+
+    def _logout(self, lease: str) -> None:
+        for session in sessions():
+            if lease_of(session.iqn) == lease:
+                if not session.healthy and session.device is not None:
+                    delete_disk(session.device)
+                self._iscsi.logout(session.address, session.iqn)
+        for portal, iqn in self._iscsi.nodes():
+            if lease_of(iqn) == lease:
+                self._iscsi.delete_node(portal, iqn)
+
+    def _node(self, lease: str) -> tuple[str, str]:
+        for portal, iqn in self._iscsi.nodes():
+            if lease_of(iqn) == lease:
+                return portal, iqn
+        raise RamshareError(f"no grant and no node record of lease {lease}", "it will be given back")
+
+    def _drop_lost_leg(self, view: VolumeView, leases: Sequence[str]) -> None:
+        """Clean up in the order that LVM accepts, then mark the leases as lost so that nobody logs in to them again."""
+        lv = self._lv(view.volume)
+        if any(pv.missing for pv in self._state.pvs if pv.vg == view.vg):
+            self._lvm.drop_missing(view.vg)
+            self._lvm.forget_leg(view.volume)
+        else:
+            self._lvm.split_leg(view.volume, sorted(self._remote_pvs(lv, view)))
+        tags = [tag for tag in parse(lv.tags).leases if tag.lease in leases and not tag.lost]
+        self._lvm.change_lv_tags(
+            view.volume, add=[str(tag.as_lost()) for tag in tags], remove=[str(tag) for tag in tags]
+        )
+
+    def _remote_pvs(self, lv: LogicalVolume, view: VolumeView) -> set[str]:
+        return set(lv.pvs) - set(view.local_devices)
+
+    def _back_up(self, view: VolumeView) -> None:
+        """Keep the group's metadata as it was before a move: the way out if a lender dies in the middle of it."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lvm.vgcfgbackup(view.vg, self._directory / f"{view.vg}.before-move")
+
+    def _lv(self, volume: str) -> LogicalVolume:
+        found = self._state.lv(volume)
+        if found is None:
+            raise RamshareError(f"logical volume {volume} is gone", "`lvs` lists what there is")
+        return found

@@ -1,0 +1,83 @@
+"""Our tags on logical volumes: what the operator wants, and the leases meant for it.
+
+Kept in the volume group's own metadata on the local disk, so they outlive the agent and the machine, and are written
+*before* the first login: whatever a crash leaves behind can be told from a stranger's work.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ramshare.borrower.view import Goal
+from ramshare.messages.state import Mode
+
+PREFIX = "ramshare."
+HOME_SUFFIX = "_ramshare_home"
+"""Name of the placeholder volume that keeps a moved volume's place on the local disk."""
+
+
+@dataclass(frozen=True)
+class LeaseTag:
+    """A lease that belongs to the volume; `size_bytes` is what the volume may put on it.
+
+    A `lost` lease is one whose lender died or came back without it: it is only there to be cleaned up.
+    """
+
+    lease: str
+    host: str
+    size_bytes: int
+    lost: bool = False
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{'lost' if self.lost else 'lease'}={self.lease}:{self.host}:{self.size_bytes}"
+
+    def as_lost(self) -> "LeaseTag":
+        """Return the tag that takes this one's place when the lease is lost."""
+        return replace(self, lost=True)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """All of our tags on one volume."""
+
+    goal: Goal = Goal.HOME
+    mode: Mode | None = None
+    leases: tuple[LeaseTag, ...] = ()
+    present: bool = False
+
+
+def pv_tag(lease: str) -> str:
+    """Return the tag of the physical volume that is this lease."""
+    return f"{PREFIX}lease={lease}"
+
+
+def lease_of_pv(tags: Iterable[str]) -> str | None:
+    """Return the lease that a physical volume is, or None for a local disk."""
+    prefix = f"{PREFIX}lease="
+    return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+
+
+def goal_tags(goal: Goal, mode: Mode) -> list[str]:
+    """Return the tags that say what is wanted."""
+    return [f"{PREFIX}goal={goal}", f"{PREFIX}mode={mode}"]
+
+
+def ours(tags: Iterable[str]) -> list[str]:
+    """Return those of a volume's tags that are ours."""
+    return sorted(tag for tag in tags if tag.startswith(PREFIX))
+
+
+def parse(tags: Iterable[str]) -> Tags:
+    """Read a volume's tags; what is not ours or damaged is passed over."""
+    goal, mode, leases = Goal.HOME, None, []
+    mine = ours(tags)
+    for tag in mine:
+        key, _, value = tag.removeprefix(PREFIX).partition("=")
+        if key == "goal" and value in set(Goal):
+            goal = Goal(value)
+        elif key == "mode" and value in set(Mode):
+            mode = Mode(value)
+        elif key in ("lease", "lost"):
+            lease, host, size = [*value.split(":"), "", ""][:3]
+            if lease and host and size.isdigit():
+                leases.append(LeaseTag(lease, host, int(size), lost=key == "lost"))
+    return Tags(goal, mode, tuple(sorted(leases, key=lambda tag: tag.lease)), bool(mine))
