@@ -169,8 +169,8 @@ def main_conf(directory: Path, listeners: Sequence[tuple[str, int]], *, override
         f"acl_file {shared / 'acl'}",
         f"persistence_location {directory}/",
         f"log_dest file {directory / 'mosquitto.log'}",
-        *overrides,
         f"include_dir {shared}",
+        *overrides,
     ]
     return "\n".join(lines) + "\n"
 

@@ -47,6 +47,10 @@ class LinkUser(Protocol):
         """The broker refused one of our publications, or no room was left to keep it."""
         ...
 
+    def expire(self) -> None:
+        """Time has passed."""
+        ...
+
 
 class Link(Protocol):
     """A connection to a broker that restores itself."""
