@@ -1,0 +1,259 @@
+"""The cluster on one machine: broker and manager on the switch, lenders in namespaces, borrowers and guests in VMs.
+
+Used by `ramshare lab`, the demo, the fault suite and the tests, always as `with Lab(LabSpec(...)) as lab:`. Whatever
+happens, the watcher undoes everything (see `reaper.py`).
+"""
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ramshare.bus.broker import RunningBroker, start_broker
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.lab.accel import pick_accel
+from ramshare.lab.agents import (
+    PACKAGE_ROOT,
+    AgentProcess,
+    AgentSpec,
+    NativeAgent,
+    VmAgent,
+    common_env,
+    lender_env,
+)
+from ramshare.lab.initramfs import ensure_initramfs
+from ramshare.lab.journal import FILE_NAME, MARKER, Journal, boot_id, start_time
+from ramshare.lab.kernel import cache_dir, ensure_kernel
+from ramshare.lab.netns import MTU, PREFIX_LENGTH, SWITCH_ADDRESS, Network
+from ramshare.lab.reaper import LABS_DIR, LeftoverError, Watcher, owner, sweep
+from ramshare.lab.spec import LabSpec, address_of, mac_of
+from ramshare.lab.vm import DiskSpec, Vm, VmSpec, qemu_argv
+from ramshare.linux.run import SystemRunner, require_root, require_tools
+
+TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "mosquitto_passwd")
+HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "modprobe", "swapon")
+"""Used inside: by the lenders and by the VMs, which see this machine's own programs."""
+
+BROKER_PORT = 1883
+CONTROL_PORT_BASE = 30
+"""tgtd control ports of the lenders; 0 would be the machine's own tgtd."""
+
+DISKS_DIR = Path("/var/tmp")
+"""Not `/tmp` or `/run`, which may be memory."""
+
+Progress = Callable[[str], None]
+
+
+class LabRunsError(RamshareError):
+    """A lab of this name runs already."""
+
+    exit_code = ExitCode.USAGE
+
+
+class Lab:
+    """A running cluster. Not re-entrant: make a new one for each `with`."""
+
+    def __init__(self, spec: LabSpec, progress: Progress = lambda _: None) -> None:
+        self.spec = spec
+        self.runner = SystemRunner()
+        self.state_dir = LABS_DIR / spec.name
+        self.journal = Journal(self.state_dir / FILE_NAME)
+        self.vms: dict[str, Vm] = {}
+        self.agents: dict[str, AgentProcess] = {}
+        self.hosts: dict[str, SystemRunner] = {}
+        """A runner for each native host (the lenders)."""
+        self.leftovers: list[str] = []
+        """What could not be removed at the end, one sentence each."""
+        self._say = progress
+        self._watcher: Watcher | None = None
+        self._network: Network | None = None
+        self._broker: RunningBroker | None = None
+        self._disks: Path | None = None
+        self.accel = spec.accel
+        """`kvm` or `tcg`, known once the lab has started."""
+        self.boot_s: dict[str, float] = {}
+        """Seconds from QEMU's start until each VM took commands."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        if self.leftovers and error is None:
+            raise LeftoverError("; ".join(self.leftovers), "ramshare lab clean")
+
+    @property
+    def network(self) -> Network:
+        """Its `cut` and `mend` make link faults."""
+        assert self._network is not None, "the lab has not been started"
+        return self._network
+
+    @property
+    def broker(self) -> RunningBroker:
+        """Its `kill`, `stop` and `start` make broker faults; `settings(client)` is what a bus client needs."""
+        assert self._broker is not None, "the lab has not been started"
+        return self._broker
+
+    @property
+    def borrower(self) -> Vm:
+        """The first borrower's VM."""
+        return self.vms[self.spec.borrower_names[0]]
+
+    def start(self) -> None:
+        """Bring everything up. Raises what is missing as `MissingPartError`, before anything is started."""
+        require_root("the lab")
+        require_tools([*TOOLS, *HOST_TOOLS])
+        kernel = ensure_kernel(self.runner, cache_dir(), self._say)
+        initramfs = ensure_initramfs(self.runner, kernel, cache_dir())
+        self.accel = self.spec.accel or pick_accel(self.runner, kernel, cache_dir(), self._say)
+        self._open_journal()
+        self._say("network and broker")
+        self._start_network()
+        self._start_broker()
+        for spec in self._vm_specs():
+            spec.state_dir.mkdir(parents=True)
+            vm = Vm(spec, qemu_argv(spec, kernel, initramfs, self.accel), self.runner)
+            vm.start()
+            self.journal.record_process(vm.pid or 0, spec.name)
+            self.vms[spec.name] = vm
+        self._prepare_agents()
+        if self.spec.agents:
+            for agent in self.agents.values():
+                if isinstance(agent, NativeAgent):
+                    agent.start()
+        self._await_vms()
+
+    def _await_vms(self) -> None:
+        if self.vms:
+            how = "with KVM" if self.accel == "kvm" else "in emulation"
+            self._say(f"booting {len(self.vms)} virtual machines {how}")
+        started = time.monotonic()
+        for name, vm in self.vms.items():
+            vm.wait_ready()
+            self.boot_s[name] = time.monotonic() - started
+            self._say(f"{name} is up after {self.boot_s[name]:.0f} s")
+            if self.spec.agents:
+                self.start_agents_on(name)
+
+    def stop(self) -> None:
+        """Take everything down; afterwards `leftovers` says what could not be. Idempotent."""
+        if self._network is not None:
+            self._network.leave()
+        if self._watcher is not None:
+            self._say("taking the lab down")
+            self.leftovers = self._watcher.finish()
+            self._watcher = None
+        self._restore_environment()
+
+    def start_agents_on(self, name: str) -> None:
+        """Start the agents that belong into VM `name`, for example after its reset."""
+        for agent in self.agents.values():
+            if isinstance(agent, VmAgent) and agent.spec.name.endswith(f".{name}"):
+                agent.start()
+
+    def log_path(self, client: str) -> Path:
+        """Return the log of an agent."""
+        vm = self.vms.get(client.rpartition(".")[2])
+        return vm.spec.persist_dir / "log" / f"{client}.log" if vm else self.state_dir / "log" / f"{client}.log"
+
+    def _open_journal(self) -> None:
+        if (running := owner(self.journal.entries())) is not None:
+            raise LabRunsError(f"lab {self.spec.name} runs already (pid {running})", "choose another name")
+        sweep(self.runner)
+        run_id = f"{self.spec.name}-{uuid.uuid4().hex}"
+        self.state_dir.mkdir(parents=True, mode=0o700)
+        own = os.getpid()
+        self.journal.record("run", id=run_id, pid=own, start=start_time(own) or 0, boot=boot_id())
+        self.journal.record("directory", path=str(self.state_dir))
+        (self.state_dir / "log").mkdir()
+        os.environ[MARKER] = run_id
+        self._watcher = Watcher(self.journal, self.runner, {"PYTHONPATH": str(PACKAGE_ROOT)})
+        self._disks = Path(tempfile.mktemp(prefix=f"ramshare-{self.spec.name}-", dir=DISKS_DIR))
+        self.journal.record("directory", path=str(self._disks))
+        self._disks.mkdir(mode=0o700)
+
+    def _restore_environment(self) -> None:
+        os.environ.pop(MARKER, None)
+
+    def _start_network(self) -> None:
+        self._network = Network(self.spec.name, self.runner, self.journal)
+        self._network.create()
+        for name in self.spec.lender_names:
+            self.hosts[name] = self._network.add_host(name, address_of(name))
+        self._network.enter()
+
+    def _start_broker(self) -> None:
+        socket = ("0", str(self.state_dir / "mqtt.sock"))
+        self._broker = start_broker(
+            self.runner,
+            self.state_dir / "broker",
+            self.spec.clients,
+            host=SWITCH_ADDRESS,
+            port=BROKER_PORT,
+            extra_listeners=[(socket[1], 0)],
+            die_with_parent=False,
+        )
+
+    def _vm_specs(self) -> list[VmSpec]:
+        assert self._disks is not None
+        spec = self.spec
+        borrowers = [
+            self._vm_spec(name, "borrower", spec.memory_bytes, DiskSpec(self._disks / f"{name}.raw", spec.disk_bytes))
+            for name in spec.borrower_names
+        ]
+        return borrowers + [self._vm_spec(name, "guest", spec.guest_memory_bytes, None) for name in spec.guest_names]
+
+    def _vm_spec(self, name: str, role: str, memory_bytes: int, disk: DiskSpec | None) -> VmSpec:
+        spec = self.spec
+        if disk is not None:
+            disk = DiskSpec(disk.path, disk.size_bytes, spec.disk_iops, spec.disk_bytes_per_s)
+        return VmSpec(
+            lab=spec.name,
+            name=name,
+            role=role,
+            state_dir=self.state_dir / "vm" / name,
+            address=address_of(name),
+            prefix_length=PREFIX_LENGTH,
+            mac=mac_of(name),
+            tap=self.network.add_tap(name, address_of(name)),
+            mtu=MTU,
+            memory_bytes=memory_bytes,
+            vcpus=spec.vcpus if disk is not None else 1,
+            disk=disk,
+            swap_bytes=spec.swap_bytes if disk is not None else 0,
+            ceiling_bytes=spec.ceiling_bytes if disk is not None else 0,
+            rotational=spec.rotational,
+        )
+
+    def _prepare_agents(self) -> None:
+        self._add_native("manager", "manager", "switch", self.runner, {})
+        for number, name in enumerate(self.spec.lender_names):
+            guests = self.spec.guest_names if number == 0 else ()
+            directory = self.state_dir / "lender" / name
+            extra = lender_env(address_of(name), CONTROL_PORT_BASE + number, self.spec.lender_bytes, directory, guests)
+            self._add_native(f"lender.{name}", "lender", name, self.hosts[name], extra)
+        for name in self.spec.borrower_names:
+            self._add_in_vm(f"borrower.{name}", "borrower", name)
+        for name in self.spec.guest_names:
+            self._add_in_vm(f"guest.{name}", "monitor", name)
+
+    def _add_native(self, client: str, role: str, host: str, runner: SystemRunner, extra: dict[str, str]) -> None:
+        env = common_env(client, host, (SWITCH_ADDRESS, BROKER_PORT), str(self.broker.password_path(client)))
+        spec = AgentSpec(client, role, {**env, **extra, **self.spec.env})
+        self.agents[client] = NativeAgent(spec, runner, self.log_path(client), self.journal)
+
+    def _add_in_vm(self, client: str, role: str, name: str) -> None:
+        vm = self.vms[name]
+        shutil.copy(self.broker.password_path(client), vm.spec.persist_dir / "password")
+        env = common_env(client, name, (SWITCH_ADDRESS, BROKER_PORT), "/var/lib/ramshare/password")
+        self.agents[client] = VmAgent(AgentSpec(client, role, {**env, **self.spec.env}), vm.shell)

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Process 1 of a lab VM after the initramfs: make the machine's own root, seen through an overlay, into a host.
+# Its role and sizes come as ramshare.WORD=VALUE from the kernel command line (see vm.py); it ends by running the
+# command server for ever, and reaps what others leave behind.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1
+
+word() {
+    for item in $(cat /proc/cmdline); do
+        case $item in "ramshare.$1="*) echo "${item#ramshare."$1"=}" ;; esac
+    done
+}
+
+mount -t tmpfs -o mode=755,size=16m run /run
+mkdir -p /run/lock /run/lvm
+mkdir -p /dev/pts /dev/shm && mount -t devpts devpts /dev/pts && mount -t tmpfs -o size=16m shm /dev/shm
+name=$(word name)
+echo "$name" > /proc/sys/kernel/hostname
+echo "127.0.0.1 localhost $name" > /etc/hosts
+mkdir -p /lib/modules && mount --bind "$(word tree)/lib/modules" /lib/modules
+
+# What survives a reset, as a disk with a root file system would: agents' state, logs, LVM's backups.
+mkdir -p /var/lib/ramshare
+mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=65536 state /var/lib/ramshare
+mkdir -p /var/lib/ramshare/log /var/lib/ramshare/lvm/backup /var/lib/ramshare/lvm/archive
+
+borrower() {
+    modprobe -a dm_mod dm_mirror dm_raid raid1 iscsi_tcp loop
+    mkdir -p /etc/lvm/backup /etc/lvm/archive /etc/iscsi
+    mount --bind /var/lib/ramshare/lvm/backup /etc/lvm/backup
+    mount --bind /var/lib/ramshare/lvm/archive /etc/lvm/archive
+    for old in /etc/iscsi/nodes /etc/iscsi/send_targets /var/lib/iscsi; do
+        mkdir -p "$old" && mount -t tmpfs -o size=1m nodes "$old"
+    done
+    cat > /etc/lvm/lvm.conf <<CONF
+devices {
+    filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/ram[0-9]+\$|", "r|.*|" ]
+    global_filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/ram[0-9]+\$|", "r|.*|" ]
+    use_devicesfile = 0
+    obtain_device_list_from_udev = 0
+    external_device_info_source = "none"
+    issue_discards = 1
+}
+activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
+global { use_lvmpolld = 0 event_activation = 0 }
+CONF
+    echo "InitiatorName=iqn.2024-01.org.ramshare:$(word lab).$name" > /etc/iscsi/initiatorname.iscsi
+    iscsid
+
+    vg=vg0
+    if ! vgs --noheadings "$vg" > /dev/null 2>&1; then
+        pvcreate -q --zero y /dev/vda && vgcreate -q "$vg" /dev/vda
+        lvcreate -q -y -W n -Z n -L "$(word swap_kib)k" -n swap "$vg"
+        mkswap "/dev/$vg/swap"
+    fi
+    vgchange -q -ay "$vg" || vgchange -q -ay --activationmode partial "$vg"
+    rotational=$(word rotational)
+    for disk in /sys/block/vda /sys/block/dm-*; do echo "${rotational:-1}" > "$disk/queue/rotational"; done
+    swapon "/dev/$vg/swap"
+
+    # The RAM disk of the ceiling measurement is full from the start, so the memory left is the same in every phase.
+    ceiling_kib=$(word ceiling_kib)
+    if [ "${ceiling_kib:-0}" -gt 0 ]; then
+        modprobe brd rd_nr=1 rd_size="$ceiling_kib"
+        dd if=/dev/zero of=/dev/ram0 bs=1M oflag=direct 2> /dev/null
+    fi
+}
+
+case $(word role) in borrower) borrower ;; esac
+
+echo "ramshare: $name is up after $(cut -d ' ' -f 1 /proc/uptime) s"
+while :; do
+    "$(word python)" -I -S "$(word agent)"
+    sleep 1
+done
