@@ -18,8 +18,8 @@ EVERYBODY = "all"
 """Server name in `request/all/<client>/announce`."""
 
 MANAGER = "manager"
-_CLIENT = re.compile(r"^[a-z0-9]+(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?$")
-_SEGMENT = re.compile(r"^[a-zA-Z0-9_.-]{1,64}$")
+_CLIENT = re.compile(r"[a-z0-9]{1,16}(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?")
+_SEGMENT = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
 class BadTopicError(RamshareError):
@@ -105,7 +105,7 @@ class Root:
     @classmethod
     def of(cls, name: str) -> Self:
         """Validate a configured root."""
-        if not _SEGMENT.match(name):
+        if not _SEGMENT.fullmatch(name):
             raise BadTopicError(
                 f"{name!r} cannot be the root of topics", "use letters, digits, dot, dash or underscore"
             )
@@ -210,7 +210,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _check(client: str, path: str) -> None:
-    if not _CLIENT.match(client):
+    if not _CLIENT.fullmatch(client):
         raise BadTopicError(f"{client[:100]!r} is not a client name", "use role.name, for example lender.hosta")
-    if not all(_SEGMENT.match(part) for part in path.split("/")):
+    if not all(_SEGMENT.fullmatch(part) for part in path.split("/")):
         raise BadTopicError(f"{path[:100]!r} cannot be part of a topic")

@@ -41,7 +41,10 @@ Portal = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]{2,45}\]|[a
 class Message(BaseModel):
     """A payload. The bus stamps `instance`, `seq` and `at` when it publishes."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True, hide_input_in_errors=True
+    )
+    """An error about a damaged message must not quote it: a reply holds secrets, and errors are logged."""
 
     KIND: ClassVar[str] = ""
     """Name and version of the layout, for example `offer/1`; a subclass must set it."""
