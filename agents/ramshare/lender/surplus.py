@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 MIB = 1 << 20
 STEP_BYTES = 16 * MIB
-"""Offers are multiples of it, so that noise of a few pages is not news."""
+"""Free bytes are multiples of it, so that noise of a few pages is not news."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +46,24 @@ class OfferPlan:
 
 
 def plan_offer(limits: Limits) -> OfferPlan:
-    """Return the offer. The owner's committed memory counts even when the policy says less; nothing outbids physics."""
+    """Return the offer. The owner's committed memory counts even when the policy says less; nothing outbids physics.
+
+    A capacity below what is lent says that memory is wanted back; rounding alone never does.
+    """
     if limits.draining:
         return OfferPlan(0, 0, 0, "being drained: nothing is offered until undrain")
     if limits.borrowing:
         return OfferPlan(0, 0, 0, "this host's own swap is remote, so it does not lend")
-    physical = max(0, limits.available_bytes - limits.reserve_bytes) + limits.lent_bytes
+    physical = max(0, limits.available_bytes - limits.reserve_bytes + limits.lent_bytes)
     wanted, reason = max(limits.decided_bytes, limits.committed_bytes), limits.decided_reason
     if wanted > limits.decided_bytes:
         reason = f"the owner set {_mib(limits.committed_bytes)} aside; {reason}"
     if limits.limit_bytes is not None and limits.limit_bytes < wanted:
         wanted, reason = limits.limit_bytes, f"the owner's limit of {_mib(limits.limit_bytes)}; {reason}"
     if physical < wanted:
-        wanted, reason = physical, f"only {_mib(physical)} are free beside the reserve of {_mib(limits.reserve_bytes)}"
-    capacity = wanted // STEP_BYTES * STEP_BYTES
-    free = max(0, capacity - limits.lent_bytes)
+        wanted, reason = physical, f"only {_mib(physical)} can be had beside the reserve of {_mib(limits.reserve_bytes)}"
+    free = max(0, wanted - limits.lent_bytes) // STEP_BYTES * STEP_BYTES
+    capacity = min(wanted, limits.lent_bytes + free)
     committed_free = max(0, min(free, limits.committed_bytes - limits.lent_committed_bytes))
     return OfferPlan(capacity, free, committed_free, reason)
 

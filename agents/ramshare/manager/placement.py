@@ -89,4 +89,5 @@ def _divide(grains: int, rooms: dict[str, int]) -> dict[str, int]:
 
 
 def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 20):.0f} MiB"
+    """Rounded down: what is said to be lendable must be lendable."""
+    return f"{size_bytes >> 20} MiB"
