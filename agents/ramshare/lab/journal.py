@@ -1,8 +1,8 @@
 """What the lab has started, written down before it is started, so that everything can be undone whatever happens.
 
 One JSON line per thing, flushed to the file at once. `undo.py` reads it back, newest first. Processes are known twice:
-by an environment variable that all descendants inherit, which also covers what a daemon forks away, and by pid with start
-time, so that a recycled pid is never mistaken for ours.
+by an environment variable that all descendants inherit, which also covers what a daemon forks away, and by pid with
+start time, so that a recycled pid is never mistaken for ours.
 """
 
 import json

@@ -24,7 +24,7 @@ mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=65536 state /var/l
 mkdir -p /var/lib/ramshare/log /var/lib/ramshare/lvm/backup /var/lib/ramshare/lvm/archive
 
 borrower() {
-    modprobe -a dm_mod dm_mirror dm_raid raid1 iscsi_tcp loop
+    modprobe -a dm_mod dm_mirror dm_raid raid1 sd_mod iscsi_tcp loop
     mkdir -p /etc/lvm/backup /etc/lvm/archive /etc/iscsi
     mount --bind /var/lib/ramshare/lvm/backup /etc/lvm/backup
     mount --bind /var/lib/ramshare/lvm/archive /etc/lvm/archive
