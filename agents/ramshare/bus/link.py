@@ -21,7 +21,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_random_exponential
 
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
-from ramshare.bus.session import Acknowledged, LostError, Session, SubscriptionRefused, TakenOverError
+from ramshare.bus.session import Acknowledged, LostError, Session, TakenOverError
 from ramshare.bus.wire import LinkUser, Packet
 from ramshare.errors import RamshareError
 from ramshare.settings import BrokerSettings
@@ -55,9 +55,12 @@ class MqttLink:
         self._settings = settings
         self._client = client
         self._stop = threading.Event()
+        self._ending = threading.Event()
+        """Set while an orderly end is under way: the connection's end is then no loss."""
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
-        self._sent: dict[int, _Outgoing] = {}
+        self._sent: dict[int, _Outgoing | str] = {}
+        """Publications, and filters of subscriptions, that the broker has not acknowledged yet."""
         self._waiting: deque[_Outgoing] = deque()
         self._all_acknowledged = threading.Event()
         self._first: Future[None] = Future()
@@ -67,9 +70,11 @@ class MqttLink:
     # --- wire.Link
 
     def start(self, user: LinkUser, timeout_s: float) -> None:
-        """Connect; `user.on_up` has been called on return. Raises as `Bus.connect`."""
+        """See `wire.Link.start`."""
         self._user = user
         self._stop.clear()
+        self._ending.clear()
+        self._was_up = False
         self._first = Future()
         self._start_thread()
         try:
@@ -94,6 +99,7 @@ class MqttLink:
                 self.send(farewell)
         if session is not None:
             self._all_acknowledged.wait(FAREWELL_S)
+            self._ending.set()
             session.disconnect()
         self._end()
 
@@ -109,7 +115,10 @@ class MqttLink:
     def subscribe(self, topic_filter: str, qos: int) -> None:
         """Subscribe now, if there is a session. The caller holds the user's lock."""
         if self._session is not None:
-            self._session.subscribe(topic_filter, qos)
+            mid = self._session.subscribe(topic_filter, qos)
+            if mid is not None:
+                self._all_acknowledged.clear()
+                self._sent[mid] = topic_filter
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Undo `subscribe`. The caller holds the user's lock."""
@@ -136,7 +145,7 @@ class MqttLink:
     # --- the network thread
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and not self._ending.is_set():
             retrying = Retrying(
                 wait=_wait,
                 sleep=sleep_using_event(self._stop),
@@ -184,11 +193,10 @@ class MqttLink:
                 self._user.on_up()
                 self._flush(session)
             self._was_up = True
-            _complete(self._first, None)
             while not self._stop.is_set():
                 self._take(session)
         except Exception as error:
-            if self._stop.is_set():
+            if self._stop.is_set() or self._ending.is_set():
                 return
             self._user.on_down(_why(error))
             if not isinstance(error, LostError) or isinstance(error, TakenOverError):
@@ -201,24 +209,27 @@ class MqttLink:
 
     def _take(self, session: Session) -> None:
         for happening in session.turn():
-            match happening:
-                case Packet():
-                    self._user.on_packet(happening)
-                case Acknowledged(mid, refusal):
-                    with self._user.lock:
-                        outgoing = self._sent.pop(mid, None)
-                        if not self._sent:
-                            self._all_acknowledged.set()
-                    if outgoing is not None and refusal:
-                        self._user.on_refused(outgoing.packet, refusal)
-                case SubscriptionRefused(reason):
-                    log.error("%s: the broker refused a subscription: %s", self._client, reason)
+            if isinstance(happening, Packet):
+                self._user.on_packet(happening)
+            else:
+                self._acknowledge(happening)
+
+    def _acknowledge(self, verdict: Acknowledged) -> None:
+        with self._user.lock:
+            sent = self._sent.pop(verdict.mid, None)
+            if not self._sent:
+                self._all_acknowledged.set()
+                _complete(self._first, None)
+        if verdict.refusal and isinstance(sent, _Outgoing):
+            self._user.on_refused(sent.packet, verdict.refusal)
+        elif verdict.refusal:
+            log.error("%s: the broker refused the subscription to %s: %s", self._client, sent, verdict.refusal)
 
     def _leave(self, session: Session) -> None:
         """Keep what was not acknowledged for the next session, except states: those are published anew."""
         with self._user.lock:
             self._session = None
-            unsure = [outgoing for outgoing in self._sent.values() if not outgoing.packet.retain]
+            unsure = [sent for sent in self._sent.values() if isinstance(sent, _Outgoing) and not sent.packet.retain]
             self._sent.clear()
             self._all_acknowledged.set()
             self._waiting.extendleft(reversed(unsure))

@@ -48,17 +48,10 @@ class TakenOverError(LostError):
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """The broker's verdict on publication `mid`; `refusal` is empty when it took it."""
+    """The broker's verdict on publication or subscription `mid`; `refusal` is empty when it took it."""
 
     mid: int
     refusal: str
-
-
-@dataclass(frozen=True)
-class SubscriptionRefused:
-    """The broker did not accept a subscription."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ _CALLBACKS = (
     "on_socket_open",
     "on_socket_register_write",
 )
-Happening = Packet | Acknowledged | SubscriptionRefused
+Happening = Packet | Acknowledged
 
 
 class Session:
@@ -156,9 +149,9 @@ class Session:
         info = self._paho.publish(packet.topic, packet.payload, packet.qos, packet.retain, properties)
         return info.mid
 
-    def subscribe(self, topic_filter: str, qos: int) -> None:
-        """Ask for a filter; stored values follow."""
-        self._paho.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
+    def subscribe(self, topic_filter: str, qos: int) -> int | None:
+        """Ask for a filter; stored values follow. Return the number of its acknowledgement."""
+        return self._paho.subscribe(topic_filter, options=SubscribeOptions(qos=qos))[1]
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Undo `subscribe`."""
@@ -216,8 +209,8 @@ class Session:
         def on_publish(_c: Client, _u: object, mid: int, reason: ReasonCode, _p: object) -> None:
             self._happened.append(Acknowledged(mid, str(reason) if reason.is_failure else ""))
 
-        def on_subscribe(_c: Client, _u: object, _mid: int, reasons: list[ReasonCode], _p: object) -> None:
-            self._happened.extend(SubscriptionRefused(str(reason)) for reason in reasons if reason.is_failure)
+        def on_subscribe(_c: Client, _u: object, mid: int, reasons: list[ReasonCode], _p: object) -> None:
+            self._happened.append(Acknowledged(mid, "; ".join(str(r) for r in reasons if r.is_failure)))
 
         def on_socket_open(_c: Client, _u: object, sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

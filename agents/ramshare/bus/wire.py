@@ -56,7 +56,7 @@ class Link(Protocol):
     """A connection to a broker that restores itself."""
 
     def start(self, user: LinkUser, timeout_s: float) -> None:
-        """Connect; `user.on_up` has been called on return. Raises as `Bus.connect`."""
+        """Connect; on return the broker has acknowledged what `user.on_up` did. Raises as `Bus.connect`."""
         ...
 
     def stop(self, farewell: Packet | None) -> None:

@@ -1,0 +1,205 @@
+"""Retained state: seen by who watches, replayed to who comes late, published again by its owner, gone when cleared."""
+
+import pytest
+
+from broker.messages import event, lease, memory
+from broker.worlds import World
+from ramshare.bus.api import Connected, Disconnected, EventArrived, StateArrived
+from ramshare.bus.core import CoreBus
+from ramshare.messages.base import Message
+from ramshare.messages.state import Lease, Memory, Status
+from ramshare.topics import BadTopicError
+
+
+def used(message: Message | None) -> int:
+    assert isinstance(message, Memory)
+    return message.used_bytes
+
+
+def statuses(world: World, bus: CoreBus) -> list[str]:
+    """Every status that is on its way to `bus`."""
+    found = [arrival.message for arrival in world.everything(bus) if isinstance(arrival, StateArrived)]
+    return [message.status for message in found if isinstance(message, Status)]
+
+
+def test_a_watcher_sees_a_state_with_who_when_and_in_which_order(world: World) -> None:
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
+    manager.watch_state("lender.hosta", "memory")
+    world.settle()
+    lender.set_state("memory", memory(1))
+    lender.set_state("memory", memory(2))
+    first, second = (world.first(manager, StateArrived) for _ in range(2))
+    assert (first.client, first.path, first.retained) == ("lender.hosta", "memory", False)
+    assert (used(first.message), used(second.message)) == (1, 2)
+    assert first.message and second.message
+    assert first.message.instance == second.message.instance == lender.instance
+    assert second.message.seq > first.message.seq
+    assert second.message.at >= first.message.at
+
+
+def test_who_comes_late_gets_the_last_value(world: World) -> None:
+    lender = world.bus("lender.hosta")
+    lender.set_state("memory", memory(1))
+    lender.set_state("memory", memory(2))
+    world.settle()
+    manager = world.bus("manager")
+    manager.watch_state("+", "memory")
+    arrived = world.first(manager, StateArrived)
+    assert arrived.retained
+    assert used(arrived.message) == 2
+
+
+def test_a_cleared_state_arrives_as_none_and_is_not_replayed(world: World) -> None:
+    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
+    manager.watch_state("borrower.hostb", "lease/+")
+    world.settle()
+    borrower.set_state("lease/l1", lease())
+    borrower.set_state("lease/l1", None)
+    assert isinstance(world.first(manager, StateArrived).message, Lease)
+    gone = world.first(manager, StateArrived)
+    assert (gone.path, gone.message) == ("lease/l1", None)
+    late = world.bus("dashboard")
+    late.watch_state("borrower.hostb", "lease/+")
+    assert world.everything(late) == [Connected()]
+
+
+def test_wildcards_select_one_level_or_the_rest(world: World) -> None:
+    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
+    manager.watch_state("+", "lease/+")
+    world.settle()
+    borrower.set_state("memory", memory())
+    borrower.set_state("lease/l1", lease())
+    seen = [arrival.path for arrival in world.everything(manager) if isinstance(arrival, StateArrived)]
+    assert seen == ["lease/l1"]
+
+
+def test_a_watch_ends_when_it_was_undone_as_often_as_done(world: World) -> None:
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
+    for _ in range(2):
+        manager.watch_state("lender.hosta", "memory")
+    manager.unwatch_state("lender.hosta", "memory")
+    world.settle()
+    lender.set_state("memory", memory(1))
+    assert used(world.first(manager, StateArrived).message) == 1
+    manager.unwatch_state("lender.hosta", "memory")
+    world.settle()
+    lender.set_state("memory", memory(2))
+    assert not [arrival for arrival in world.everything(manager) if isinstance(arrival, StateArrived)]
+
+
+def test_events_arrive_and_are_not_stored(world: World) -> None:
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
+    manager.watch_events()
+    world.settle()
+    lender.event("step", event("One."))
+    arrived = world.first(manager, EventArrived)
+    assert (arrived.client, arrived.kind) == ("lender.hosta", "step")
+    late = world.bus("dashboard")
+    late.watch_events()
+    assert world.everything(late) == [Connected()]
+
+
+def test_a_message_on_the_wrong_topic_is_refused_at_the_sender(world: World) -> None:
+    lender = world.bus("lender.hosta")
+    for path, message in (("memory", lease()), ("nonsense", memory()), ("lease/a/b", lease()), ("lease/+", lease())):
+        with pytest.raises(BadTopicError):
+            lender.set_state(path, message)
+    with pytest.raises(BadTopicError):
+        lender.event("step", memory())
+
+
+def test_birth_and_orderly_end_are_seen(world: World) -> None:
+    watcher = world.bus("dashboard")
+    watcher.watch_state("+", "status")
+    world.settle()
+    lender = world.bus("lender.hosta")
+    world.first(watcher, StateArrived, lambda a: isinstance(a.message, Status) and a.message.status == "online")
+    lender.close()
+    world.first(watcher, StateArrived, lambda a: isinstance(a.message, Status) and a.message.status == "offline")
+
+
+def test_a_crash_is_seen_after_the_will_delay(world: World) -> None:
+    watcher, lender = world.bus("dashboard"), world.bus("lender.hosta")
+    watcher.watch_state("lender.hosta", "status")
+    world.settle()
+    world.crash(lender)
+    world.wait(6)
+    assert statuses(world, watcher)[-1] == "offline"
+
+
+def test_people_leave_no_status_behind(world: World) -> None:
+    watcher = world.bus("dashboard")
+    watcher.watch_state("+", "status")
+    world.settle()
+    world.bus("cli.alice").close()
+    assert statuses(world, watcher) == []
+
+
+def test_a_client_that_is_soon_back_is_never_shown_as_offline(world: World) -> None:
+    watcher, lender = world.bus("dashboard"), world.bus("lender.hosta")
+    watcher.watch_state("lender.hosta", "status")
+    world.settle()
+    world.cut(lender)
+    world.wait(1)
+    world.mend(lender)
+    world.wait(6)
+    assert set(statuses(world, watcher)) == {"online"}
+
+
+def test_the_agent_hears_of_a_lost_and_of_a_new_session(world: World) -> None:
+    lender = world.bus("lender.hosta")
+    world.first(lender, Connected)
+    world.cut(lender)
+    assert world.first(lender, Disconnected).reason
+    world.mend(lender)
+    world.first(lender, Connected)
+
+
+def test_what_changed_while_cut_is_true_afterwards(world: World) -> None:
+    borrower, watcher = world.bus("borrower.hostb"), world.bus("dashboard")
+    borrower.set_state("memory", memory(1))
+    borrower.set_state("lease/l1", lease())
+    world.settle()
+    world.cut(borrower)
+    borrower.set_state("memory", memory(2))
+    borrower.set_state("lease/l1", None)
+    borrower.event("step", event("While cut."))
+    watcher.watch_events()
+    world.settle()
+    world.mend(borrower)
+    assert world.first(watcher, EventArrived).message.seq
+    world.settle()
+    late = world.bus("manager")
+    late.watch_state("borrower.hostb")
+    found = {a.path: a.message for a in world.everything(late) if isinstance(a, StateArrived)}
+    assert used(found["memory"]) == 2
+    assert "lease/l1" not in found
+
+
+def test_a_broker_that_lost_everything_has_it_back_after_the_reconnect(world: World) -> None:
+    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
+    manager.watch_state()
+    world.settle()
+    borrower.set_state("memory", memory(7))
+    borrower.set_state("lease/l1", lease())
+    world.everything(manager)
+    world.restart()
+    world.until(manager, Connected)
+    world.first(manager, StateArrived, lambda a: (a.client, a.path) == ("borrower.hostb", "status"))
+    late = world.bus("dashboard")
+    late.watch_state("borrower.hostb")
+    found = {a.path: a.message for a in world.everything(late) if isinstance(a, StateArrived)}
+    assert set(found) == {"status", "memory", "lease/l1"}
+    assert used(found["memory"]) == 7
+
+
+def test_status_is_published_last_so_that_who_sees_it_has_seen_the_rest(world: World) -> None:
+    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
+    for number in range(30):
+        borrower.set_state(f"lease/l{number}", lease(f"l{number}"))
+    manager.watch_state("borrower.hostb")
+    world.everything(manager)
+    borrower.republish()
+    paths = [a.path for a in world.everything(manager) if isinstance(a, StateArrived)]
+    assert len(paths) == 31
+    assert paths[-1] == "status"
