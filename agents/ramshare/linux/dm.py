@@ -6,7 +6,7 @@ here. Used by the borrower's rescue and its watchdog.
 
 from dataclasses import dataclass
 
-from ramshare.linux.run import CommandError, Runner
+from ramshare.linux.run import CommandError, Commands
 
 _TIMEOUT_S = 60.0
 _SEPARATOR = "|"
@@ -33,7 +33,7 @@ def dm_name(vg: str, lv: str) -> str:
 class Dmsetup:
     """dmsetup on this machine."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Commands) -> None:
         self._runner = runner
 
     def devices(self) -> list[DmDevice]:

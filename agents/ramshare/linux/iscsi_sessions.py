@@ -18,6 +18,8 @@ SWAP_QUEUE: Mapping[str, str] = {
     # Swap reads ahead by itself; the block layer's read-ahead does not apply to it and only hurts LVM's label scans.
     "read_ahead_kb": "0",
     "nomerges": "0",
+    # Writes to memory do not delay its reads, so there is nothing to throttle write-back for.
+    "wbt_lat_usec": "0",
     # Complete on the CPU that asked.
     "rq_affinity": "2",
     # Random numbers from network interrupts cost more than they bring.

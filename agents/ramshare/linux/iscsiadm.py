@@ -12,7 +12,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from ramshare.errors import MissingPartError, RamshareError
-from ramshare.linux.run import CommandError, Runner
+from ramshare.linux.run import CommandError, Commands
 
 NODE_DIRECTORIES = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 """Where distributions keep node records: Debian's place first, then that of newer Fedora and SUSE."""
@@ -106,7 +106,7 @@ def portal_of(address: str, port: int = DEFAULT_PORT) -> str:
 class Iscsiadm:
     """Node records and sessions of this host's initiator. Every operation may be repeated."""
 
-    def __init__(self, runner: Runner, nodes: Path | None = None) -> None:
+    def __init__(self, runner: Commands, nodes: Path | None = None) -> None:
         self._runner = runner
         self._nodes = nodes or next((path for path in NODE_DIRECTORIES if path.is_dir()), NODE_DIRECTORIES[0])
 

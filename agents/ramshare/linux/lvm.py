@@ -21,7 +21,7 @@ from ramshare.linux.lvm_state import (
     Segment,
     VolumeGroup,
 )
-from ramshare.linux.run import CommandError, Completed, Runner
+from ramshare.linux.run import CommandError, Commands, Completed
 
 __all__ = [
     "UNKNOWN_PV",
@@ -71,7 +71,7 @@ def split_volume(full_name: str) -> tuple[str, str]:
 class Lvm:
     """LVM on this machine, or wherever the runner runs its commands."""
 
-    def __init__(self, runner: Runner, *, udev: bool | None = None, config: str = "") -> None:
+    def __init__(self, runner: Commands, *, udev: bool | None = None, config: str = "") -> None:
         """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`."""
         self._runner = runner
         udev = _UDEV_CONTROL.exists() if udev is None else udev

@@ -1,7 +1,8 @@
 """The one place that starts processes.
 
-Every other module hands argv lists to a `Runner`; tests hand in a fake that knows the commands it may see. Output is
-always in the C locale, secrets never reach a message or a log, and a failure reads as a line to paste into a shell.
+Every other module hands argv lists to a `Runner` (`Commands` where nothing is left running); tests hand in a fake that
+knows the commands it may see. Output is always in the C locale, secrets never reach a message or a log, and a failure
+reads as a line to paste into a shell.
 """
 
 import contextlib
@@ -86,8 +87,8 @@ class CommandError(RamshareError):
         self.done = done
 
 
-class Runner(Protocol):
-    """Runs commands; `SystemRunner` for real, `tests/fakes.py` for tests."""
+class Commands(Protocol):
+    """Runs commands to their end; here, or in a virtual machine of the lab."""
 
     def run(
         self,
@@ -100,6 +101,10 @@ class Runner(Protocol):
     ) -> Completed:
         """Run to the end. Raises `CommandError` (a status outside `ok`, a time-out) or `MissingPartError` (no tool)."""
         ...
+
+
+class Runner(Commands, Protocol):
+    """Runs and starts commands; `SystemRunner` for real, `tests/fakes.py` for tests."""
 
     def spawn(
         self,

@@ -19,6 +19,10 @@ __all__ = ["TARGET_PARAMETERS", "Export", "LunInfo", "TargetBusyError", "TargetI
 LUN = 1
 """tgtd keeps 0 for itself."""
 
+MAX_CONTROL_PORT = 32_767
+NOT_RUNNING = 107
+"""tgtadm's exit status when no daemon listens at the control socket (ENOTCONN)."""
+
 TARGET_PARAMETERS: Mapping[str, str] = {
     # A write's data goes along with the command: one turn less on the wire (measured best on loopback).
     "InitialR2T": "No",
@@ -74,6 +78,9 @@ class Tgt:
         *,
         account_creator: Callable[[int, str, str], bool] = create_account,
     ) -> None:
+        """Take the daemon's control port, 0 to 32767. Raises `RamshareError` for another."""
+        if not 0 <= control_port <= MAX_CONTROL_PORT:
+            raise RamshareError(f"tgtd's control port is 0 to {MAX_CONTROL_PORT}, not {control_port}")
         self._runner = runner
         self._port = control_port
         self._create_account = account_creator
@@ -93,14 +100,10 @@ class Tgt:
 
     def ready(self) -> bool:
         """Whether the daemon answers."""
-        try:
-            self._adm("show", "lld")
-        except CommandError:
-            return False
-        return True
+        return self._runner.run(self._argv("show", "lld"), timeout_s=_TIMEOUT_S, ok=(0, NOT_RUNNING)).returncode == 0
 
     def stop_daemon(self) -> None:
-        """Have a daemon without targets end; no daemon is success."""
+        """Have a daemon without targets end; no daemon is success. (tgtd ignores SIGTERM.)"""
         if self.ready():
             self._adm("delete", "system")
 
@@ -198,9 +201,11 @@ class Tgt:
 
     # How
 
+    def _argv(self, op: str, mode: str, *options: str) -> list[str]:
+        return ["tgtadm", "-C", str(self._port), "--lld", "iscsi", "--op", op, "--mode", mode, *options]
+
     def _adm(self, op: str, mode: str, *options: str) -> str:
-        argv = ["tgtadm", "-C", str(self._port), "--lld", "iscsi", "--op", op, "--mode", mode, *options]
-        return self._runner.run(argv, timeout_s=_TIMEOUT_S).stdout
+        return self._runner.run(self._argv(op, mode, *options), timeout_s=_TIMEOUT_S).stdout
 
     def _unless(self, harmless: Sequence[str], op: str, mode: str, *options: str) -> None:
         try:
