@@ -22,6 +22,8 @@ from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_d
 from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, read_initiator_name
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
+from ramshare.linux.pin import PinnedFiles
+from ramshare.linux.protect import lock_memory, protect_from_oom
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.messages.names import lease_of
 from ramshare.messages.replies import ErrorCode, Grant
@@ -50,10 +52,16 @@ class Looked:
     error: str = ""
 
 
+HELD_TOOLS = (*TOOLS, "dmsetup", "iscsid")
+"""Held in memory together with their libraries."""
+
+
 class BorrowerHost:
     """LVM, the iSCSI initiator and our tags on one machine."""
 
     def __init__(self, runner: Runner, directory: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._runner = runner
+        self._pinned = PinnedFiles()
         self._lvm = Lvm(runner)
         self._iscsi = Iscsiadm(runner)
         self._directory = directory
@@ -69,11 +77,18 @@ class BorrowerHost:
         require_root("a borrower")
         require_tools(TOOLS)
         read_initiator_name()
+        self._hold_still()
         self._state = self._lvm.report()
         ours_now = [lv for lv in self._state.lvs if parse(lv.tags).present]
         if any(lv.moves for lv in ours_now):
             self._lvm.resume_moves()
         return [lv.full_name for lv in ours_now]
+
+    def _hold_still(self) -> None:
+        """Stay able to work while swap stalls: nothing of this process, nor of its tools, may have to be read in."""
+        if not (lock_memory(on_fault=True) and protect_from_oom()):
+            log.warning("memory is not locked: while swap stalls this agent may stall too")
+        self._pinned.pin_tools(self._runner, HELD_TOOLS)
 
     def sessions_changed(self) -> bool:
         """Whether any iSCSI session changed since the last look; reads sysfs only."""

@@ -36,6 +36,7 @@ PACKAGE_OF_TOOL = {
     "ip": "iproute2",
     "iscsiadm": "open-iscsi",
     "iscsid": "open-iscsi",
+    "ldd": "libc-bin",
     "linux.uml": "user-mode-linux",
     "lvchange": "lvm2",
     "lvconvert": "lvm2",
