@@ -9,8 +9,10 @@ from ramshare.lab.vm import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GU
 LENDER_NAMES = ("hosta", "hostb", "hostc", "hostd", "hoste", "hostf")
 BORROWER_NAMES = ("hostx", "hosty", "hostz")
 GUEST_NAMES = ("web1", "web2", "web3", "web4")
-OPERATORS = ("cli.lab", "dashboard")
-"""Accounts for people and for the benchmark."""
+PERSON = "cli.admin"
+"""Account of a person who looks in from another terminal."""
+OPERATORS = ("cli.lab", PERSON, "dashboard")
+"""Accounts of the lab's own operator, of a person, and of whoever only reads."""
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,11}")
 

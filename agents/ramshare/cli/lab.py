@@ -1,0 +1,204 @@
+"""`ramshare lab …`: the cluster on one machine, the demo and the paper's figures. All of it needs root."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ramshare.bench import results_table
+from ramshare.bench.figures import demo_chart
+from ramshare.bench.results import save, to_json
+from ramshare.cli.output import err, note, out
+from ramshare.lab.cluster import BROKER_PORT, Lab
+from ramshare.lab.demo import DemoPlan, run_demo
+from ramshare.lab.netns import SWITCH_ADDRESS
+from ramshare.lab.reaper import sweep
+from ramshare.lab.remote import RemoteShell
+from ramshare.lab.spec import PERSON, LabSpec, address_of
+from ramshare.lab.visit import visit
+from ramshare.linux.run import SystemRunner, require_root
+from ramshare.messages.state import Mode
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The whole cluster on one machine: real broker, agents, targets and kernels. Needs root.",
+    epilog="Example: ramshare lab demo",
+)
+
+Name = Annotated[str, typer.Option(help="Name of the lab; two of different names can run side by side.")]
+Results = Annotated[Path, typer.Option(help="Directory for JSON and charts.")]
+Accel = Annotated[str, typer.Option(help="kvm or tcg; by default KVM if it really works, else emulation.")]
+
+
+class LiveShow:
+    """Tells a run's stages: one line each that stays, and a bar for the one under way."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None)
+        self._started = time.monotonic()
+
+    def stage(self, title: str) -> None:
+        """Begin a stage."""
+        self._progress.update(self._task, description=title, completed=0, total=None)
+        if not self._progress.console.is_terminal:
+            self.note(f"{title} …")
+
+    def progress(self, done: float, text: str) -> None:
+        """Show how far it is."""
+        self._progress.update(self._task, total=1.0, completed=min(1.0, done), detail=text)
+
+    def note(self, text: str) -> None:
+        """Say one line that stays."""
+        elapsed = time.monotonic() - self._started
+        self._progress.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def showing() -> Iterator[LiveShow]:
+    """Draw progress on standard error for the time of the block."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    with Progress(*columns, console=err(), transient=True) as progress:
+        yield LiveShow(progress)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have SIGTERM end the lab in the same order as Ctrl-C does."""
+
+    def ended(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = [(number, signal.signal(number, ended)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+@app.command(epilog="Example: ramshare lab demo --results results")
+def demo(
+    name: Name = "demo",
+    results: Results = Path("results"),
+    seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="Time for each access pattern.")] = 5.0,
+    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; both by default.")] = None,
+    accel: Accel = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print results/demo.json instead of the table.")] = False,
+) -> None:
+    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 6 minutes)."""
+    plan = DemoPlan(seconds=seconds, modes=tuple(modes) if modes else DemoPlan.modes)
+    if Mode.MOVE not in plan.modes:
+        raise typer.BadParameter("the demo's figures are of the move; add --mode move")
+    with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
+        show.note(f"follow it: {listen_command(lab)}")
+        measured = run_demo(lab, plan, show)
+    save(measured, results / "demo.json")
+    chart = demo_chart(measured, results / "demo.png")
+    if as_json:
+        typer.echo(to_json(measured), nl=False)
+        return
+    out().print(results_table.table(measured))
+    out().print(results_table.caption(measured))
+    note(f"written: {results / 'demo.json'}, {chart}")
+
+
+def listen_command(lab: Lab) -> str:
+    """Return the line with which a person follows the lab's topics from another terminal."""
+    return f"ramshare lab listen --name {lab.spec.name}"
+
+
+@app.command(epilog="Example: ramshare lab up --lenders 3, then in another terminal: ramshare lab status")
+def up(
+    name: Name = "lab",
+    lenders: Annotated[int, typer.Option(min=1, max=6)] = 2,
+    guests: Annotated[int, typer.Option(min=0, max=4, help="VMs with a monitor on the first lender's host.")] = 1,
+    accel: Accel = "",
+) -> None:
+    """Start a cluster and keep it until Ctrl-C."""
+    spec = LabSpec(name=name, lenders=lenders, guests=guests, accel=accel)
+    with interruptible(), showing() as show, Lab(spec, show.stage):
+        show.stage("running; Ctrl-C takes it down")
+        show.note(f"commands against it: ramshare lab cli --name {name} -- status")
+        show.note(f"a shell command on the borrower's host: ramshare lab exec --name {name} hostx -- lvs -a")
+        while True:
+            time.sleep(1.0)
+
+
+@app.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: ramshare lab exec hostx -- lvs -a -o name,devices",
+)
+def execute(
+    host: Annotated[str, typer.Argument(help="A VM of the lab: hostx, web1, …")],
+    command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")],
+    name: Name = "lab",
+) -> None:
+    """Run a command inside a virtual machine of a running lab."""
+    with visit(name):
+        done = RemoteShell(address_of(host)).run(command, timeout_s=600.0, ok=range(256))
+    typer.echo(done.stdout, nl=False)
+    typer.echo(done.stderr, nl=False, err=True)
+    raise typer.Exit(done.returncode)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: ramshare lab cli -- borrow vg0/swap --host hostx",
+)
+def cli(
+    command: Annotated[list[str], typer.Argument(help="A ramshare command and its arguments, after --.")],
+    name: Name = "lab",
+) -> None:
+    """Run any ramshare command (status, watch, borrow, return, …) against a running lab's broker."""
+    from ramshare.cli.main import app as ramshare
+
+    with visit(name) as state_dir:
+        accounts = state_dir / "broker" / "accounts" / "cli.lab"
+        options = [
+            "--broker",
+            f"{SWITCH_ADDRESS}:{BROKER_PORT}",
+            "--client",
+            "cli.lab",
+            "--password-file",
+            str(accounts),
+        ]
+        ramshare([*options, *command], prog_name="ramshare")
+
+
+@app.command(epilog="Example: ramshare lab listen --name demo")
+def listen(name: Name = "lab") -> None:
+    """Show every topic of a running lab as mosquitto_sub sees it."""
+    with visit(name) as state_dir:
+        _write_options(state_dir)
+        topics = ["-V", "5", "-h", SWITCH_ADDRESS, "-u", "dashboard", "-i", "dashboard", "-t", "ramshare/v1/#", "-v"]
+        # It reads the password from a file of options, so that none stands on a command line.
+        environment = {"XDG_CONFIG_HOME": str(state_dir / "listen")}
+        process = SystemRunner().spawn(["mosquitto_sub", *topics], env=environment, pipes=True, die_with_parent=True)
+        assert process.stdout is not None
+        for line in process.stdout:
+            typer.echo(line, nl=False)
+    raise typer.Exit(process.wait())
+
+
+def _write_options(state_dir: Path) -> None:
+    password = (state_dir / "broker" / "accounts" / "dashboard").read_text().strip()
+    options = state_dir / "listen" / "mosquitto_sub"
+    options.parent.mkdir(mode=0o700, exist_ok=True)
+    options.touch(0o600)
+    options.write_text(f"-P {password}\n")
+
+
+@app.command(epilog="Example: ramshare lab clean")
+def clean() -> None:
+    """Remove what a crash of the machine left of any lab; running labs are not touched."""
+    require_root("cleaning up after labs")
+    for sentence in sweep(SystemRunner()):
+        note(sentence)
