@@ -161,15 +161,8 @@ def cli(
     from ramshare.cli.main import app as ramshare
 
     with visit(name) as state_dir:
-        accounts = state_dir / "broker" / "accounts" / "cli.lab"
-        options = [
-            "--broker",
-            f"{SWITCH_ADDRESS}:{BROKER_PORT}",
-            "--client",
-            "cli.lab",
-            "--password-file",
-            str(accounts),
-        ]
+        options = ["--broker", f"{SWITCH_ADDRESS}:{BROKER_PORT}", "--client", PERSON]
+        options += ["--password-file", str(state_dir / "broker" / "accounts" / PERSON)]
         ramshare([*options, *command], prog_name="ramshare")
 
 
