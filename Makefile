@@ -1,0 +1,52 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both install what is missing, on Debian.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help setup packages demo test check unit lab paper faults schemas clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: packages $(VENV)/ready  ## install what is missing: Debian packages and .venv
+
+packages:
+	@scripts/packages $(SUDO)
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: setup  ## the paper's system end to end on this machine, measured (about 6 minutes)
+	$(SUDO) $(BIN)/ramshare lab demo
+
+test: setup check  ## every test, the virtual-machine ones included (about 15 minutes)
+	$(SUDO) $(BIN)/python -m pytest
+
+check: setup  ## format, lint, types, layers, schemas
+	scripts/check
+
+unit: setup  ## the fast tests only
+	$(BIN)/python -m pytest -m unit
+
+lab: setup  ## the tests with virtual machines only
+	$(SUDO) $(BIN)/python -m pytest -m lab
+
+paper: setup  ## the paper's figures 2 and 3 (about 12 minutes)
+	$(SUDO) $(BIN)/ramshare lab paper
+
+faults: setup  ## the whole fault suite (at most 45 minutes)
+	$(SUDO) $(BIN)/ramshare lab faults
+
+schemas: setup  ## write schemas/ anew from the messages
+	$(BIN)/ramshare schemas schemas
+
+clean:  ## remove what was built and what a crashed lab left
+	-[ -x $(BIN)/ramshare ] && $(SUDO) $(BIN)/ramshare lab clean
+	rm -rf $(VENV) results build dist
