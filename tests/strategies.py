@@ -17,7 +17,8 @@ from ramshare.messages.base import Message
 
 M = TypeVar("M", bound=BaseModel)
 
-SENSIBLE_TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+_FIRST, _LAST = datetime(2000, 1, 1), datetime(2200, 1, 1)  # noqa: DTZ001 (hypothesis adds the zone)
+SENSIBLE_TIMES = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC))
 CLIENT_NAMES = st.from_regex(r"(lender|borrower|guest|cli)\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,20}", fullmatch=True)
 
 
@@ -91,7 +92,12 @@ def _text(limits: list[Any]) -> st.SearchStrategy[str]:
 
 
 def _low(limits: list[Any]) -> Any:
-    return next((x.ge if isinstance(x, Ge) else x.gt + 1 for x in limits if isinstance(x, Ge | Gt)), 0)
+    for limit in limits:
+        if isinstance(limit, Ge):
+            return limit.ge
+        if isinstance(limit, Gt):
+            return int(str(limit.gt)) + 1
+    return 0
 
 
 def _high(limits: list[Any], default: float) -> Any:

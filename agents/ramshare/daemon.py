@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Handler = Callable[[RequestArrived], Reply | None]
 
+RETRY_TICK_S = 1.0
+"""After a tick that failed."""
 REMEMBERED_REPLIES = 1000
 """A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
 
@@ -41,17 +43,21 @@ class RefusedError(RamshareError):
         self.code = code
 
 
+PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
+"""Refusals that say "ask again": the same request asked again is a new try."""
+
+
 class Desk:
     """Answers each request once and repeats that answer for its duplicates, those of an open request included."""
 
     def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
         self._answer = answer
-        self._open: dict[tuple[str, str], list[RequestArrived]] = {}
-        self._done: OrderedDict[tuple[str, str], Reply] = OrderedDict()
+        self._open: dict[tuple[str, str, str], list[RequestArrived]] = {}
+        self._done: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
 
     def admit(self, arrived: RequestArrived) -> bool:
         """Return whether this request is new; a duplicate is answered here, now or with its twin."""
-        key = (arrived.client, arrived.request.request_id)
+        key = _key(arrived)
         if key in self._done:
             self._answer(arrived, self._done[key])
         elif key in self._open:
@@ -63,12 +69,18 @@ class Desk:
 
     def settle(self, arrived: RequestArrived, reply: Reply) -> None:
         """Send the answer to a request and to the duplicates that wait for it."""
-        key = (arrived.client, arrived.request.request_id)
+        key = _key(arrived)
         for waiting in self._open.pop(key, []):
             self._answer(waiting, reply)
+        if reply.error in PASSING:
+            return
         self._done[key] = reply
         while len(self._done) > REMEMBERED_REPLIES:
             self._done.popitem(last=False)
+
+
+def _key(arrived: RequestArrived) -> tuple[str, str, str]:
+    return arrived.client, arrived.verb, arrived.request.request_id
 
 
 class Agent(ABC):
@@ -139,10 +151,10 @@ class Agent(ABC):
         self._wake.set()
 
     def run(self) -> None:
-        """Serve until `stop`. The bus must be connected."""
+        """Serve until `stop`. The bus must be connected. An agent that cannot even begin raises why and ends."""
         self.bus.on_arrival(self._wake.set)
-        self._guarded(self.begin)
         try:
+            self.begin()
             while not self._stopping.is_set():
                 self._wake.wait(max(0.0, min(self._next_tick_s, self._next_heartbeat_s) - self.clock()))
                 self._wake.clear()
@@ -152,23 +164,28 @@ class Agent(ABC):
             self._worker.shutdown(wait=False, cancel_futures=True)
 
     def turn(self) -> None:
-        """One turn of the loop: everything that arrived or was posted, then the tick if it is due."""
-        while self._posted:
-            self._guarded(self._posted.popleft())
+        """One turn of the loop: everything that arrived or was posted, then the tick if it is due.
+
+        What arrived comes first: a reply is posted after the state that its sender published before it.
+        """
         while (arrival := self.bus.next(0.0)) is not None:
             self._guarded(partial(self._dispatch, arrival))
+        while self._posted:
+            self._guarded(self._posted.popleft())
         if self.clock() >= self._next_heartbeat_s:
             self._next_heartbeat_s = self.clock() + self.heartbeat_s
             self._guarded(self._heartbeat)
         if self.clock() >= self._next_tick_s:
-            self._next_tick_s = self.clock() + 1.0
+            self._next_tick_s = self.clock() + RETRY_TICK_S
             self._guarded(self._tick)
 
     def _heartbeat(self) -> None:
         self.bus.set_state("status", Status(status="online", version=__version__))
 
     def _tick(self) -> None:
-        self._next_tick_s = self.clock() + self.tick()
+        after_s = self.tick()
+        if self._next_tick_s > 0.0:  # not if the tick itself asked for another one soon
+            self._next_tick_s = self.clock() + after_s
 
     def _dispatch(self, arrival: object) -> None:
         match arrival:

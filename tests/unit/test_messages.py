@@ -1,4 +1,4 @@
-"""What any message must stand: the way over the wire, a newer peer's fields, hostile figures, and no secret in a log."""
+"""What any message must stand: the wire, a newer peer, hostile figures; and no secret may show in a log."""
 
 import json
 import math
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from strategies import messages
 
 from ramshare.messages.base import MAX_BYTES, MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.events import Event
@@ -16,6 +15,7 @@ from ramshare.messages.replies import REPLIES, BorrowReply, ErrorCode, Grant, Re
 from ramshare.messages.requests import Drain, Vacate
 from ramshare.messages.state import Memory, Offer, Status
 from ramshare.topics import REQUESTS, state_models
+from strategies import messages
 
 pytestmark = pytest.mark.unit
 
@@ -109,7 +109,9 @@ def test_a_lease_id_cannot_be_a_path_an_option_or_a_wildcard(hostile: str) -> No
         Grant.model_validate(grant(lease=hostile))
 
 
-@pytest.mark.parametrize("portal", ["hosta", "hosta:", ":3260", "a b:3260", "hosta:3260 -o x", "-a\n:1", "hosta:999999"])
+@pytest.mark.parametrize(
+    "portal", ["hosta", "hosta:", ":3260", "a b:3260", "hosta:3260 -o x", "-a\n:1", "hosta:999999"]
+)
 def test_a_portal_is_an_address_and_a_port(portal: str) -> None:
     with pytest.raises(ValidationError):
         Grant.model_validate(grant(portal=portal))
@@ -167,4 +169,4 @@ def test_a_request_id_is_safe_to_log_and_to_keep(request_id: str) -> None:
 def test_messages_cannot_be_changed_after_they_were_made() -> None:
     status = Status(status="online")
     with pytest.raises(ValidationError):
-        status.status = "offline"
+        setattr(status, "status", "offline")  # noqa: B010 (mypy knows that it is frozen)

@@ -26,7 +26,9 @@ CLUSTERS = st.lists(st.integers(0, 3000 * MIB), max_size=7).map(
 
 def payload_rooms(need: Need, cluster: list[Candidate]) -> dict[str, int]:
     """What each lender could carry, as payload bytes, computed the plain way."""
-    return {c.lender: max(0, c.free_bytes - need.overhead_bytes) // need.grain_bytes * need.grain_bytes for c in cluster}
+    return {
+        c.lender: max(0, c.free_bytes - need.overhead_bytes) // need.grain_bytes * need.grain_bytes for c in cluster
+    }
 
 
 @given(NEEDS, CLUSTERS)

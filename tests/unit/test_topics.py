@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import CLIENT_NAMES
 
 from ramshare.messages import requests, state
 from ramshare.messages.base import ClientName
@@ -23,6 +22,7 @@ from ramshare.topics import (
     name,
     role,
 )
+from strategies import CLIENT_NAMES
 
 pytestmark = pytest.mark.unit
 
@@ -147,7 +147,7 @@ def test_a_topic_that_nobody_defined_has_no_model(topic: Topic) -> None:
 def test_every_request_says_who_may_send_it_and_its_verb_is_its_topics() -> None:
     assert REQUESTS.keys() == ALLOWED.keys()
     for (_, verb), model in REQUESTS.items():
-        assert model.VERB == verb
+        assert verb == model.VERB
 
 
 def test_a_client_is_a_role_and_a_name() -> None:

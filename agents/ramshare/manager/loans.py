@@ -1,0 +1,67 @@
+"""A borrow request while its leases are being made. Pure; the manager drives it."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from ramshare.bus.api import RequestArrived
+from ramshare.manager.placement import Need, Share
+from ramshare.messages.replies import Grant
+from ramshare.messages.requests import BorrowMemory
+from ramshare.topics import name
+
+
+@dataclass
+class Loan:
+    """What was asked for, what lenders have granted, what they are being asked for, and who refused."""
+
+    arrived: RequestArrived
+    need: BorrowMemory
+    begun: bool = False
+    counter: int = 0
+    reason: str = ""
+    grants: dict[str, Grant] = field(default_factory=dict)
+    waiting: dict[str, Share] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def borrower(self) -> str:
+        """The client that asked."""
+        return self.arrived.client
+
+    @property
+    def prefix(self) -> str:
+        """First part of the leases' ids. It follows from the request, so that a successor knows them again."""
+        return "l" + hashlib.sha256(f"{self.borrower}/{self.need.request_id}".encode()).hexdigest()[:10] + "-"
+
+    def new_lease(self) -> str:
+        """Return an id that this loan has not used."""
+        self.counter += 1
+        return f"{self.prefix}{self.counter}"
+
+    def recognise(self, lease: str) -> bool:
+        """Return whether an earlier manager made this lease for the same request; its number is not used again."""
+        number = lease.removeprefix(self.prefix)
+        if number == lease or not number.isdecimal() or len(number) > 4:
+            return False
+        self.counter = max(self.counter, int(number))
+        return True
+
+    def held(self) -> dict[str, Share]:
+        """Return lease to share: what is granted and what is being asked for."""
+        return {lease: Share(g.lender, g.size_bytes) for lease, g in self.grants.items()} | self.waiting
+
+    def lenders(self) -> set[str]:
+        """Return who lends to this loan, or is being asked to."""
+        return {share.lender for share in self.held().values()}
+
+    def missing(self) -> Need:
+        """Return what is still to be found; the size is zero or less if nothing is."""
+        held, need = self.held().values(), self.need
+        payload_bytes = sum(share.size_bytes for share in held) - len(held) * need.overhead_bytes
+        spread = max(1, need.min_lenders - len(self.lenders()))
+        return Need(need.size_bytes - payload_bytes, need.grain_bytes, need.overhead_bytes, spread)
+
+    def shunned(self) -> set[str]:
+        """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""
+        unwanted = {*self.need.exclude, *self.refused, f"lender.{name(self.borrower)}"}
+        return unwanted | (self.lenders() if self.need.min_lenders > len(self.lenders()) else set())
