@@ -150,6 +150,12 @@ def test_one_process_answers_everything(runner: FakeRunner, lvm: Lvm) -> None:
     assert "--nosuffix" in call
 
 
+def test_a_disk_that_does_not_answer_can_be_left_out_of_a_report(runner: FakeRunner, lvm: Lvm) -> None:
+    lvm.report(without=["/dev/sda", "/dev/sdb"])
+    [call] = runner.calls
+    assert call[2:4] == ("--config", 'devices{global_filter=["r|^/dev/sda$|","r|^/dev/sdb$|"]}')
+
+
 def test_without_udev_lvm_is_told_to_make_its_own_device_nodes() -> None:
     runner = FakeRunner().on("lvs", ...).on("pvmove", ...)
     Lvm(runner, udev=False).resume_moves()

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import select
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_a_trigger_writes_its_threshold_and_is_closed_with_its_block(tmp_path: P
     trigger.close()
     assert trigger.fileno() == -1
     assert (tmp_path / "pressure/memory").read_text() == "some 150000 1000000\0"
+
+
+def test_a_real_trigger_can_be_polled_whatever_window_this_kernel_allows() -> None:
+    if read_pressure() is None:
+        pytest.skip("this kernel has no memory PSI (boot with psi=1)")
+    with PressureTrigger() as trigger:
+        poll = select.poll()
+        poll.register(trigger, select.POLLPRI)
+        assert all(not event & select.POLLERR for _, event in poll.poll(0))
 
 
 def test_a_trigger_without_psi_is_an_oserror(tmp_path: Path) -> None:

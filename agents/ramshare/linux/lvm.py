@@ -5,11 +5,10 @@ Every operation may be repeated: it ends well if what it asks for is already so.
 and the lab.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ramshare.errors import ExitCode, RamshareError
+from ramshare.linux.lvm_names import LvmUsageError, reject, split_volume, tag_options
 from ramshare.linux.lvm_report import parse_report, report_argv
 from ramshare.linux.lvm_state import (
     UNKNOWN_PV,
@@ -50,22 +49,6 @@ POLL_S = 1
 
 _UDEV_CONTROL = Path("/run/udev/control")
 _LVMPOLLD_SOCKET = Path("/run/lvm/lvmpolld.socket")
-_NAME = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.-]*")
-_TAG = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.\-/=!:&#]*")
-
-
-class LvmUsageError(RamshareError):
-    """A volume's name or a tag that LVM would not take."""
-
-    exit_code = ExitCode.USAGE
-
-
-def split_volume(full_name: str) -> tuple[str, str]:
-    """Split `VG/LV`. Raises `LvmUsageError` unless both are names that LVM allows."""
-    vg, slash, lv = full_name.partition("/")
-    if not slash or not _NAME.fullmatch(vg) or not _NAME.fullmatch(lv):
-        raise LvmUsageError(f"not a logical volume: {full_name!r}", "name it VG/LV; `lvs` lists them")
-    return vg, lv
 
 
 class Lvm:
@@ -83,9 +66,13 @@ class Lvm:
 
     # What is true
 
-    def report(self, vg: str | None = None) -> LvmState:
-        """Return physical volumes, groups and volumes, of `vg` only if given. One process start."""
-        argv = self._with_config(report_argv(vg))
+    def report(self, vg: str | None = None, *, without: Sequence[str] = ()) -> LvmState:
+        """Return physical volumes, groups and volumes, of `vg` only if given. One process start.
+
+        LVM reads every disk, so one whose session is down makes it wait for that session's time-outs. Disks named in
+        `without` are not touched and count as missing.
+        """
+        argv = self._with_config(report_argv(vg), reject(without))
         return parse_report(self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S).stdout)
 
     # Physical volumes
@@ -125,7 +112,7 @@ class Lvm:
     def change_pv_tags(self, device: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         """Add and remove tags of a physical volume that is in a group."""
         if add or remove:
-            self._change(["pvchange", *_tag_options(add, remove), device])
+            self._change(["pvchange", *tag_options(add, remove), device])
 
     # Tags of volumes
 
@@ -133,7 +120,7 @@ class Lvm:
         """Add and remove tags of `VG/LV` in one step."""
         split_volume(lv)
         if add or remove:
-            self._change(["lvchange", *_tag_options(add, remove), lv])
+            self._change(["lvchange", *tag_options(add, remove), lv])
 
     def add_lv_tags(self, lv: str, tags: Sequence[str]) -> None:
         """Add tags to `VG/LV`."""
@@ -227,10 +214,10 @@ class Lvm:
 
     # How
 
-    def _with_config(self, argv: Sequence[str]) -> list[str]:
+    def _with_config(self, argv: Sequence[str], extra: str = "") -> list[str]:
         at = 2 if argv[0] == "lvm" else 1
-        config = ["--config", self._config] if self._config else []
-        return [*argv[:at], *config, *argv[at:]]
+        text = " ".join(filter(None, [self._config, extra]))
+        return [*argv[:at], *(["--config", text] if text else []), *argv[at:]]
 
     def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S) -> Completed:
         return self._runner.run(self._with_config(argv), timeout_s=timeout_s)
@@ -246,12 +233,3 @@ class Lvm:
         """Return the group that `device` is in, empty for none, None if it is no physical volume that LVM knows."""
         pv = self.report().pv(device)
         return pv.vg if pv else None
-
-
-def _tag_options(add: Sequence[str], remove: Sequence[str]) -> list[str]:
-    for tag in (*add, *remove):
-        if not _TAG.fullmatch(tag):
-            raise LvmUsageError(f"not a tag that LVM allows: {tag!r}")
-    return [option for tag in add for option in ("--addtag", tag)] + [
-        option for tag in remove for option in ("--deltag", tag)
-    ]

@@ -5,6 +5,7 @@ what a kernel lacks is None and never an error. Used by the monitor and the lend
 """
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 DEFAULT_STALL_US = 150_000
 DEFAULT_WINDOW_US = 1_000_000
 """The trigger `some 150000 1000000`: tasks waited for memory for 15 % of a second."""
+
+UNPRIVILEGED_WINDOW_US = 2_000_000
+"""Without CAP_SYS_RESOURCE kernels since 6.5 take only multiples of this window (EINVAL otherwise)."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def read_pressure(proc: Path = PROC) -> MemoryPressure | None:
 class PressureTrigger:
     """A file that polls readable (POLLPRI) each time tasks waited for memory too long within a window.
 
-    Register it for `POLLPRI` (`EPOLLPRI`); it must stay open. Raises `OSError` where PSI is missing or not permitted.
+    Register it for `POLLPRI` (`EPOLLPRI`); it must stay open. Where the kernel wants a longer window, the same share of
+    that one is used. Raises `OSError` where PSI is missing or not permitted.
     """
 
     def __init__(
@@ -126,9 +131,16 @@ class PressureTrigger:
         *,
         full: bool = False,
     ) -> None:
+        kind = "full" if full else "some"
         self._fd = os.open(proc / "pressure/memory", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            os.write(self._fd, f"{'full' if full else 'some'} {stall_us} {window_us}\0".encode())
+            try:
+                os.write(self._fd, f"{kind} {stall_us} {window_us}\0".encode())
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                window_us, asked_us = -(-window_us // UNPRIVILEGED_WINDOW_US) * UNPRIVILEGED_WINDOW_US, window_us
+                os.write(self._fd, f"{kind} {stall_us * window_us // asked_us} {window_us}\0".encode())
         except OSError:
             os.close(self._fd)
             raise
