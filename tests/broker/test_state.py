@@ -146,6 +146,18 @@ def test_a_client_that_is_soon_back_is_never_shown_as_offline(world: World) -> N
     assert set(statuses(world, watcher)) == {"online"}
 
 
+def test_an_agent_that_died_and_was_started_again_ends_up_online(world: World) -> None:
+    watcher, lender = world.bus("dashboard"), world.bus("lender.hosta")
+    watcher.watch_state("lender.hosta", "status")
+    world.settle()
+    world.crash(lender)
+    again = world.bus("lender.hosta")
+    world.wait(6)
+    seen = [a.message for a in world.everything(watcher) if isinstance(a, StateArrived)]
+    assert isinstance(seen[-1], Status)
+    assert (seen[-1].status, seen[-1].instance) == ("online", again.instance)
+
+
 def test_the_agent_hears_of_a_lost_and_of_a_new_session(world: World) -> None:
     lender = world.bus("lender.hosta")
     world.first(lender, Connected)

@@ -83,7 +83,10 @@ class RunningBroker:
         )
 
     def start(self) -> None:
-        """Start (again, on the same persisted state) and wait until it listens. Raises `BrokerStartError`."""
+        """Start (again, on the same persisted state) and wait until it listens. Raises `BrokerStartError`.
+
+        With `die_with_parent` the broker lives as long as the *thread* that calls this: the kernel counts threads.
+        """
         argv = ["mosquitto", "-c", str(self.directory / "main.conf")]
         # What it prints before it opens its log file, for example a setting it does not know.
         out = self.directory / "mosquitto.out"
@@ -91,8 +94,7 @@ class RunningBroker:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _listens(self.process.pid, self.port):
             if self.process.poll() is not None:
-                last = (out.read_text().strip().splitlines() or ["no output"])[-1]
-                raise BrokerStartError(f"mosquitto ended at once: {last}", f"read {out} and {self.log_path}")
+                raise BrokerStartError(f"mosquitto ended at once: {self._last_error(out)}", f"read {self.log_path}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise BrokerStartError(f"mosquitto does not listen on port {self.port}", f"read {self.log_path}")
@@ -105,6 +107,11 @@ class RunningBroker:
     def kill(self) -> None:
         """End it like a crash: nothing is saved. Idempotent."""
         self._end(subprocess.Popen.kill)
+
+    def _last_error(self, out: Path) -> str:
+        lines = [line for path in (out, self.log_path) if path.exists() for line in path.read_text().splitlines()]
+        errors = [line.partition("Error: ")[2] for line in lines if "Error: " in line]
+        return (errors or lines or ["it said nothing"])[-1]
 
     def _end(self, how: "_Ender") -> None:
         process, self.process = self.process, None

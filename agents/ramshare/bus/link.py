@@ -66,6 +66,9 @@ class MqttLink:
         self._first: Future[None] = Future()
         self._last_error: Exception | None = None
         self._was_up = False
+        self._short_sessions = 0
+        """Sessions in a row that ended soon although the broker is there. Mosquitto 2.0.11 does not tell a client that
+        another one with its name has taken over; two such sessions are how it looks."""
 
     # --- wire.Link
 
@@ -168,11 +171,13 @@ class MqttLink:
 
     def _note(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, BrokerUnreachableError):
+            self._short_sessions = 0
         self._last_error = error if isinstance(error, Exception) else None
         wait_s = state.next_action.sleep if state.next_action else 0.0
         if isinstance(error, (RamshareError, LostError)):
             level = logging.WARNING if self._was_up else logging.INFO
-            log.log(level, "%s: %s; next attempt in %.1f s", self._client, error, wait_s)
+            log.log(level, "%s: %s; next attempt in %.1f s", self._client, _why(error), wait_s)
         else:
             log.error("%s: the network thread failed; next attempt in %.1f s", self._client, wait_s, exc_info=error)
 
@@ -180,7 +185,7 @@ class MqttLink:
         """Serve one session. Returns if it was stable or we are asked to stop; raises if it failed or was short."""
         session = Session(self._settings, self._client, self._user.last_will(), clean_start=not self._was_up)
         try:
-            session.open(OPEN_TIMEOUT_S)
+            session.open(OPEN_TIMEOUT_S, self._stop.is_set)
             self._converse(session)
         finally:
             session.release()
@@ -198,12 +203,14 @@ class MqttLink:
         except Exception as error:
             if self._stop.is_set() or self._ending.is_set():
                 return
+            short = time.monotonic() - began < STABLE_S
+            self._short_sessions = self._short_sessions + 1 if short else 0
+            if self._short_sessions > 1 and isinstance(error, LostError):
+                error = TakenOverError(str(error))
             self._user.on_down(_why(error))
-            if not isinstance(error, LostError) or isinstance(error, TakenOverError):
-                raise
-            if time.monotonic() - began < STABLE_S:
-                raise
-            log.warning("%s: %s", self._client, _why(error))
+            if short or not isinstance(error, LostError):
+                raise error from None
+            log.warning("%s: %s", self._client, error)
         finally:
             self._leave(session)
 
@@ -269,7 +276,7 @@ class MqttLink:
 
 def _why(error: Exception) -> str:
     if isinstance(error, TakenOverError):
-        return "another client connected with this name and password; each client needs an account of its own"
+        return f"another client connected as this one, it seems ({error}); each client needs an account of its own"
     return str(error) or type(error).__name__
 
 

@@ -205,10 +205,7 @@ class MemoryBroker:
         self._clients.pop(name, None)
 
     def _replace(self, client: _Client) -> None:
-        """A clean start under the same name ends the old session, and that releases its will at once."""
-        if client.will is not None:
-            will = client.will
-            self._do(lambda: self._publish(will.topic.split("/")[3], will, lambda _reason: None))
+        """A clean start under the same name ends the old session; Mosquitto then forgets the old will."""
         if client.connected:
             self._lose(client, "another client connected with this name")
 

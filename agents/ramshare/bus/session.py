@@ -9,6 +9,7 @@ import contextlib
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +97,7 @@ class Session:
             properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_S)
             self._paho.will_set(will.topic, will.payload, qos=1, retain=will.retain, properties=properties)
 
-    def open(self, timeout_s: float) -> None:
+    def open(self, timeout_s: float, give_up: Callable[[], bool] = lambda: False) -> None:
         """Connect and wait for the broker's word. Raises `BrokerUnreachableError` or `NotAuthorisedError`."""
         properties = _properties(
             PacketTypes.CONNECT, SessionExpiryInterval=SESSION_EXPIRY_S, MaximumPacketSize=MAX_PACKET_BYTES
@@ -113,7 +114,7 @@ class Session:
             )
         except OSError as error:
             raise self._unreachable(error.strerror or str(error)) from error
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not give_up():
             code = self._paho.loop(0.1)
             if self._happened and isinstance(opened := self._happened.popleft(), _Opened):
                 return self._judge(opened)
