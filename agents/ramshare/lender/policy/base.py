@@ -1,45 +1,42 @@
 """What every policy shares: one intake per host, alarms, bounds, the sentence, snapshots.
 
-A policy is a subclass that says how much a host will need (`_need`), given everything believable so far. All else
-(what cannot be believed, pressure, clocks, bounds) is the same for all, so that comparing policies compares rules.
+A policy is a subclass that says what it would lend (`_target`), given everything believable so far. All else (what
+cannot be believed, pressure, clocks, bounds) is the same for all, so that comparing policies compares rules.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from ramshare.lender.policy.intake import HostIntake, View
 from ramshare.lender.policy.model import Decision, HostSample
 
 SNAPSHOT_VERSION = 1
+SHOWN_NOTES = 3
+"""Remarks about guests that one sentence carries; the rest is counted."""
 
 _GIB = 2.0**30
 
 
-@dataclass(slots=True)
-class Need:
-    """What a policy wants left to the host: bytes, the words for the sentence, and the numbers behind them."""
+class HostState(Protocol):
+    """What a policy remembers of one host. Bounded."""
 
-    need_bytes: float
-    why: str
-    figures: dict[str, float] = field(default_factory=dict)
-
-
-class HostState(ABC):
-    """What a policy remembers of one host. Bounded, JSON-able."""
-
-    @abstractmethod
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-able data."""
-
-    @classmethod
-    @abstractmethod
-    def restored(cls, state: Mapping[str, Any]) -> "HostState":
-        """Build from a snapshot. Raises `TypeError`, `KeyError` or `ValueError` for one that does not fit."""
+        ...
 
 
 S = TypeVar("S", bound=HostState)
+
+
+@dataclass(slots=True)
+class Target:
+    """What a policy would lend: bytes, the words for the sentence, and the numbers behind them."""
+
+    lend_bytes: float
+    why: str
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,33 +50,39 @@ class StreamPolicy(ABC, Generic[S]):
     """A policy that keeps one bounded state per host. Implements `model.Policy`."""
 
     name: ClassVar[str]
-    state_type: type[S]
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host[S]] = {}
 
     @abstractmethod
-    def _need(self, state: S, view: View, lent_bytes: float) -> Need:
-        """Return what must be left to the host. Called only with fresh views; `lent_bytes` is the last decision."""
+    def _new_state(self) -> S:
+        """Return the state of a host never seen."""
+
+    @abstractmethod
+    def _load_state(self, data: Mapping[str, Any]) -> S:
+        """Build from a snapshot. Raises `TypeError`, `KeyError` or `ValueError` for one that does not fit."""
+
+    @abstractmethod
+    def _target(self, state: S, view: View, lent_bytes: float) -> Target:
+        """Return what to lend. Called with fresh views only; `lent_bytes` is the last decision."""
 
     def decide(self, sample: HostSample) -> Decision:
         """Decide from this sample and the ones before it."""
         host = self._hosts.get(sample.host)
         if host is None:
-            host = self._hosts[sample.host] = _Host(HostIntake(), self.state_type())
+            host = self._hosts[sample.host] = _Host(HostIntake(), self._new_state())
         view = host.intake.read(sample)
         if view.fresh:
-            need = self._need(host.state, view, host.lent_bytes)
-            lendable_bytes = view.capacity_bytes - view.held_bytes - need.need_bytes
+            target = self._target(host.state, view, host.lent_bytes)
         else:
-            need = Need(view.demand_bytes, "the sample is not newer than the last one, so nothing grows")
-            lendable_bytes = min(host.lent_bytes, view.capacity_bytes - view.held_bytes - view.demand_bytes)
+            target = Target(host.lent_bytes, "a sample that is not newer than the last one lets nothing grow")
+        lend_bytes = min(target.lend_bytes, view.free_bytes)
         if view.host_alarm:
-            lendable_bytes = 0.0
+            lend_bytes = 0.0
         elif not view.calm:
-            lendable_bytes = min(lendable_bytes, host.lent_bytes)
-        host.lent_bytes = max(0.0, float(int(lendable_bytes)))
-        return _decision(host.lent_bytes, view, need)
+            lend_bytes = min(lend_bytes, host.lent_bytes)
+        host.lent_bytes = float(int(max(0.0, lend_bytes)))
+        return _decision(host.lent_bytes, view, target)
 
     def forget(self, host: str) -> None:
         """Drop all that is known of a host."""
@@ -96,28 +99,26 @@ class StreamPolicy(ABC, Generic[S]):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a snapshot; one that does not fit is dropped."""
         self._hosts = {}
-        if state.get("policy") != self.name or state.get("version") != SNAPSHOT_VERSION:
-            return
         try:
-            self._hosts = {
-                str(name): _Host(
-                    HostIntake.restored(host["intake"]),
-                    self.state_type.restored(host["state"]),  # type: ignore[arg-type]
-                    float(host["lent_bytes"]),
-                )
-                for name, host in state["hosts"].items()
-            }
+            if state["policy"] == self.name and state["version"] == SNAPSHOT_VERSION:
+                self._hosts = {str(name): self._load_host(data) for name, data in state["hosts"].items()}
         except (AttributeError, KeyError, TypeError, ValueError, IndexError):
             self._hosts = {}
 
+    def _load_host(self, data: Mapping[str, Any]) -> _Host[S]:
+        state = self._load_state(data["state"])
+        return _Host(HostIntake.restored(data["intake"]), state, float(data["lent_bytes"]))
 
-def _decision(lent_bytes: float, view: View, need: Need) -> Decision:
-    sentence = f"{lent_bytes / _GIB:.2f} of {view.capacity_bytes / _GIB:.2f} GiB can be lent: {need.why}"
+
+def _decision(lent_bytes: float, view: View, target: Target) -> Decision:
+    sentence = f"{lent_bytes / _GIB:.2f} of {view.capacity_bytes / _GIB:.2f} GiB can be lent: {target.why}"
+    notes = view.notes[:SHOWN_NOTES]
+    if len(view.notes) > SHOWN_NOTES:
+        notes.append(f"{len(view.notes) - SHOWN_NOTES} more such remarks")
     figures = {
         "capacity_bytes": view.capacity_bytes,
         "demand_bytes": view.demand_bytes,
         "held_bytes": view.held_bytes,
-        "need_bytes": need.need_bytes,
-        **need.figures,
+        **target.figures,
     }
-    return Decision(int(lent_bytes), "; ".join([sentence, *view.notes[:3]]) + ".", figures)
+    return Decision(int(lent_bytes), "; ".join([sentence, *notes]), figures)

@@ -6,7 +6,9 @@ Every policy reads samples through a `HostIntake`. The rules, each of which can 
   is) counts as using all it has; what it has is its last believable capacity.
 - A guest that appears twice counts once: the newest report, and of two equally new ones the more demanding.
 - A guest, or the host, under memory pressure counts as using all it has, whatever its history says.
-- A sample that is not newer than the last one teaches nothing (`View.fresh` is false).
+- A sample that is not newer than the last one teaches nothing and lets nothing grow (`View.fresh` is false).
+- Windows run on observed time (`View.clock_s`), which no jump of the clock moves: a gap, or a clock set forward, counts
+  as an hour at most, and a clock set back as nothing. So no jump makes a policy forget what it saw.
 """
 
 import math
@@ -21,6 +23,12 @@ STALE_AFTER_S = 30.0
 
 AHEAD_S = 30.0
 """A report this far in the future has a clock that cannot be used to judge its age."""
+
+LATE_S = 60.0
+"""A sample older than the last one by more than this is no late arrival: the clock was set back, and is followed."""
+
+MAX_STEP_S = 3600.0
+"""How much observed time may pass between two samples."""
 
 CALM_PSI = 0.1
 """Percent of time stalled above which nothing grows: oomd's and senpai's idea of "no pressure"."""
@@ -44,9 +52,12 @@ class View:
 
     `demand_bytes` is what is used, with guests that cannot be believed at their last believable figure; `held_bytes` is
     the rest of what those guests have, which must not be lent now. `calm` is false while pressure forbids growth.
+    `at_s` is the wall clock, `clock_s` observed time, `step_s` how much of it passed since the last fresh view.
     """
 
     at_s: float
+    clock_s: float
+    step_s: float
     capacity_bytes: float
     demand_bytes: float
     held_bytes: float = 0.0
@@ -54,6 +65,11 @@ class View:
     calm: bool = True
     host_alarm: bool = False
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def free_bytes(self) -> float:
+        """What nobody uses now, as far as that can be believed."""
+        return self.capacity_bytes - self.demand_bytes - self.held_bytes
 
 
 @dataclass(slots=True)
@@ -65,25 +81,33 @@ class _Known:
 
 
 class HostIntake:
-    """What one host's samples have said so far: the last time, and each present guest's last believable report."""
+    """What one host's samples have said so far: the time, and each present guest's last believable report."""
 
     def __init__(self) -> None:
         self.last_s = -math.inf
+        self.clock_s = 0.0
         self._known: dict[str, _Known] = {}
 
     def read(self, sample: HostSample) -> View:
         """Return what of `sample` can be believed. Remembers only guests that are present or expected."""
-        at_s = sample.at_s if math.isfinite(sample.at_s) else self.last_s
-        view = View(at_s=at_s, capacity_bytes=0.0, demand_bytes=0.0, fresh=at_s > self.last_s)
+        view = self._moment(sample.at_s)
         reports = _newest(sample.guests, view.notes)
         present = sample.expected_guests or frozenset(reports)
         self._known = {guest: known for guest, known in self._known.items() if guest in present}
         self._read_host(sample, view)
         for guest in sorted(present):
             self._read_guest(guest, reports.get(guest), view)
-        if view.fresh:
-            self.last_s = at_s
         return view
+
+    def _moment(self, at_s: float) -> View:
+        """Return an empty view of this moment and set the clocks."""
+        fresh = math.isfinite(at_s) and (at_s > self.last_s or at_s < self.last_s - LATE_S)
+        passed_s = at_s - self.last_s
+        step_s = min(max(passed_s, 0.0), MAX_STEP_S) if fresh and math.isfinite(passed_s) else 0.0
+        if fresh:
+            self.last_s = at_s
+            self.clock_s += step_s
+        return View(at_s if math.isfinite(at_s) else self.last_s, self.clock_s, step_s, 0.0, 0.0, fresh=fresh)
 
     def _read_host(self, sample: HostSample, view: View) -> None:
         if _is_size(sample.capacity_bytes):
@@ -127,13 +151,15 @@ class HostIntake:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-able data."""
         guests = {guest: [known.capacity_bytes, known.used_bytes] for guest, known in self._known.items()}
-        return {"last_s": self.last_s if math.isfinite(self.last_s) else None, "guests": guests}
+        last_s = self.last_s if math.isfinite(self.last_s) else None
+        return {"last_s": last_s, "clock_s": self.clock_s, "guests": guests}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> "HostIntake":
         """Build from a snapshot. Raises `TypeError`, `KeyError` or `ValueError` for one that does not fit."""
         intake = cls()
         intake.last_s = -math.inf if state["last_s"] is None else float(state["last_s"])
+        intake.clock_s = float(state["clock_s"])
         intake._known = {str(g): _Known(float(c), float(u)) for g, (c, u) in state["guests"].items()}
         return intake
 

@@ -2,25 +2,42 @@
 
 from collections.abc import Callable
 
-from ramshare.errors import RamshareError
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.lender.policy.averages import Infiniswap, Memtrade
 from ramshare.lender.policy.model import Policy
+from ramshare.lender.policy.rhythm import Rhythm
+from ramshare.lender.policy.senpai import Senpai
 from ramshare.lender.policy.window import WindowMax
 
-DEFAULT_POLICY = "max24h"
+DEFAULT_POLICY = Rhythm.name
 
-_MAKERS: dict[str, Callable[[], Policy]] = {
-    "max24h": WindowMax,
+_MAKERS: dict[str, Callable[[float], Policy]] = {
+    Rhythm.name: Rhythm,
+    WindowMax.name: WindowMax,
+    Memtrade.name: Memtrade,
+    Infiniswap.name: Infiniswap,
+    Senpai.name: Senpai,
 }
+
+
+class UnknownPolicyError(RamshareError):
+    """A name that no policy has."""
+
+    exit_code = ExitCode.USAGE
 
 
 def policy_names() -> tuple[str, ...]:
     """Return every policy's name, the default first."""
-    return (DEFAULT_POLICY, *sorted(name for name in _MAKERS if name != DEFAULT_POLICY))
+    return tuple(_MAKERS)
 
 
-def make_policy(name: str = DEFAULT_POLICY) -> Policy:
-    """Build a fresh policy. Raises `RamshareError` for a name that nobody has."""
+def make_policy(name: str = DEFAULT_POLICY, caution: float = 1.0, pace: float = 1.0) -> Policy:
+    """Build a fresh policy. `caution` multiplies its margin or reserve, `pace` the default policy's windows.
+
+    Raises `UnknownPolicyError` for a name that nobody has.
+    """
     maker = _MAKERS.get(name)
     if maker is None:
-        raise RamshareError(f"there is no surplus policy named {name!r}", f"choose one of: {', '.join(policy_names())}")
-    return maker()
+        known = ", ".join(policy_names())
+        raise UnknownPolicyError(f"there is no surplus policy named {name!r}", f"choose one of: {known}")
+    return Rhythm(caution, pace) if maker is Rhythm else maker(caution)
