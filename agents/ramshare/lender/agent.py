@@ -70,6 +70,7 @@ class Lender(Agent):
         self._decided_bytes, self._decided_reason = 0, "nothing decided yet"
         self._available_bytes = 0
         self._plan: OfferPlan | None = None
+        self._told_lent_bytes = 0
         self._draining = False
         self._ready = False
         self._looking = False
@@ -177,15 +178,17 @@ class Lender(Agent):
         if not self._ready:
             plan = OfferPlan(0, 0, 0, "starting")
         before, self._plan = self._plan, plan
-        if before == plan:
+        lent = self._lent_bytes()
+        if before == plan and lent == self._told_lent_bytes:
             return
+        self._told_lent_bytes = lent
         self.bus.set_state(
             "offer",
             Offer(
                 host=self.host,
                 portal=self.portal,
                 capacity_bytes=plan.capacity_bytes,
-                lent_bytes=self._lent_bytes(),
+                lent_bytes=lent,
                 free_bytes=plan.free_bytes,
                 committed_bytes=self.settings.committed_bytes,
                 committed_free_bytes=plan.committed_free_bytes,
