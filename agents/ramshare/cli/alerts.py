@@ -1,0 +1,90 @@
+"""What is wrong with a snapshot, in sentences: an absent manager, old facts, gaps, contradictions. Pure."""
+
+from datetime import datetime
+
+from ramshare.cli.output import age
+from ramshare.cli.snapshot import CLOCK_SLACK_S, Fact, Snapshot
+from ramshare.messages.state import Export, Lease, LeasePhase, LeaseRecord, Offer, Volume, VolumePhase
+from ramshare.topics import MANAGER, role
+
+HOLDING = {LeasePhase.ATTACHING, LeasePhase.ATTACHED, LeasePhase.DETACHING}
+"""Phases in which a borrower has, or may have, pages on a lease."""
+
+
+def find_alerts(snapshot: Snapshot, now: datetime) -> list[str]:
+    """Return what a person must know before believing the rest, most important first."""
+    return [
+        *_gaps(snapshot),
+        *_manager(snapshot, now),
+        *_agents(snapshot, now),
+        *_volumes(snapshot),
+        *_leases(snapshot),
+        *_clocks(snapshot, now),
+    ]
+
+
+def _gaps(snapshot: Snapshot) -> list[str]:
+    found = []
+    if not snapshot.complete:
+        found.append("the broker did not send everything in time: this picture has gaps")
+    summary = snapshot.manager()
+    counted = sum(1 for _ in snapshot.of_kind(LeaseRecord))
+    if summary is not None and summary.leases > counted:
+        found.append(
+            f"the manager counts {summary.leases} leases, {counted} of its records arrived: this picture has gaps"
+        )
+    return found
+
+
+def _manager(snapshot: Snapshot, now: datetime) -> list[str]:
+    goes_on = "no new loans until one is there; loans that exist go on"
+    summary, age_s = snapshot.manager(), snapshot.heard_age_s(MANAGER, now)
+    if age_s is None:
+        return [f"there is no manager: {goes_on}"]
+    if not snapshot.online(MANAGER):
+        return [f"the manager is offline, last heard {age(age_s)} ago: {goes_on}"]
+    if snapshot.stale(MANAGER, now):
+        return [f"the manager has been silent for {age(age_s)} although the broker calls it online: {goes_on}"]
+    if summary is None or not summary.ready:
+        return [f"the manager is not ready yet: {summary.reason if summary else 'it has just connected'}"]
+    return []
+
+
+def _agents(snapshot: Snapshot, now: datetime) -> list[str]:
+    found = []
+    for client in snapshot.clients():
+        if role(client) not in ("lender", "borrower", "guest"):
+            continue
+        age_s = snapshot.heard_age_s(client, now)
+        if snapshot.online(client):
+            if snapshot.stale(client, now):
+                found.append(f"{client} has been silent for {age(age_s)}: what is shown of it may not be true any more")
+        elif any(c == client and not isinstance(m, Offer) for (c, p), m in snapshot.facts.items() if p != "status"):
+            found.append(f"{client} is offline, last heard {age(age_s)} ago: what is shown of it is its last word")
+    return found
+
+
+def _volumes(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{volume.volume} of {fact.host} failed: {volume.step}"
+        for fact, volume in snapshot.of_kind(Volume)
+        if volume.phase is VolumePhase.FAILED
+    ]
+
+
+def _leases(snapshot: Snapshot) -> list[str]:
+    exports = {export.lease for _, export in snapshot.of_kind(Export)}
+    return [
+        f"{fact.client} holds lease {lease.lease}, but {lease.lender} has no such export"
+        for fact, lease in snapshot.of_kind(Lease)
+        if lease.phase in HOLDING and lease.lease not in exports
+    ]
+
+
+def _clocks(snapshot: Snapshot, now: datetime) -> list[str]:
+    ahead: dict[str, float] = {}
+    for (client, path), message in snapshot.facts.items():
+        by_s = (Fact(client, path, message).message.at - now).total_seconds()
+        if by_s > CLOCK_SLACK_S:
+            ahead[client] = max(by_s, ahead.get(client, 0.0))
+    return [f"the clock of {client} is {by_s:.0f} s ahead of this machine's" for client, by_s in sorted(ahead.items())]

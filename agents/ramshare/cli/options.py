@@ -1,0 +1,113 @@
+"""The options before the command, merged with the settings: which broker, as whom. Used by every command.
+
+A host's settings file names the host's *agent*. A command must not connect under that name: the broker holds one
+connection for each, and the command would throw the agent out. So the name of an agent is never taken over from there.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from ramshare.bus.api import Bus
+from ramshare.cli.output import UsageError
+from ramshare.messages.base import ClientName
+from ramshare.settings import BrokerSettings, default_operator, load
+from ramshare.topics import Root, role
+
+OpenBus = Callable[[BrokerSettings, str], Bus]
+AGENT_ROLES = frozenset({"guest", "monitor", "lender", "borrower", "manager"})
+_BROKER = re.compile(r"^(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[a-zA-Z0-9._-]+))(?::(?P<port>[0-9]{1,5}))?$")
+_CLIENT: TypeAdapter[str] = TypeAdapter(ClientName)
+
+
+def open_mqtt(settings: BrokerSettings, client: str) -> Bus:
+    """Return a bus on the real broker; imported late, for commands that need none."""
+    from ramshare.bus.mqtt import MqttBus
+
+    return MqttBus(settings, client)
+
+
+@dataclass
+class Options:
+    """What stood before the command. `open_bus` is replaced in tests."""
+
+    broker: str | None = None
+    password_file: Path | None = None
+    client: str | None = None
+    root: str | None = None
+    open_bus: OpenBus = open_mqtt
+    as_json: bool = False
+    """Set by a command that was asked for JSON, so that its errors are JSON too."""
+
+    def settings(self) -> BrokerSettings:
+        """Return the settings to connect with, `client` filled in. Raises `SettingsError` or `UsageError`."""
+        found = load(BrokerSettings)
+        known = self.client or found.client
+        if known is not None and role(known) in AGENT_ROLES:
+            if self.client:
+                raise UsageError(
+                    f"{self.client} is an agent's name; a command under it would throw the agent out",
+                    "use a name such as cli.alice",
+                )
+            known, found = None, found.model_copy(update={"password_file": None})
+        client = known or operator()
+        try:
+            _CLIENT.validate_python(client)
+        except ValidationError as error:
+            raise UsageError(f"{client[:80]!r} is not a client name", "use role.name, for example cli.alice") from error
+        chosen: dict[str, object] = {"client": client}
+        if self.broker is not None:
+            chosen["broker_host"], chosen["broker_port"] = parse_broker(self.broker)
+        if self.root is not None:
+            chosen["root"] = Root.of(self.root).name
+        chosen["password_file"] = password_path(self.password_file or found.password_file, client)
+        return found.model_copy(update=chosen)
+
+    def environment(self) -> dict[str, str]:
+        """Return this process's environment with the options as `RAMSHARE_…`, for an agent that is started."""
+        environment = dict(os.environ)
+        if self.broker is not None:
+            host, port = parse_broker(self.broker)
+            environment |= {"RAMSHARE_BROKER_HOST": host, "RAMSHARE_BROKER_PORT": str(port)}
+        given = {"PASSWORD_FILE": self.password_file, "CLIENT": self.client, "ROOT": self.root}
+        return environment | {f"RAMSHARE_{key}": str(value) for key, value in given.items() if value is not None}
+
+
+def of(ctx: typer.Context, *, as_json: bool = False) -> Options:
+    """Return the options of a command, noting whether it answers in JSON."""
+    options = ctx.find_object(Options)
+    if options is None:
+        options = Options()
+    options.as_json = as_json
+    return options
+
+
+def operator() -> str:
+    """Return `cli.<user>`, with what a topic cannot carry replaced."""
+    first, _, user = default_operator().partition(".")
+    return f"{first}.{re.sub(r'[^a-zA-Z0-9_-]', '-', user).lstrip('_-')[:63] or 'operator'}"
+
+
+def parse_broker(text: str) -> tuple[str, int]:
+    """Return host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Raises `UsageError`."""
+    found = _BROKER.match(text.strip())
+    port = int(found["port"] or 1883) if found else 0
+    if found is None or not 1 <= port <= 65535:
+        raise UsageError(f"{text[:80]!r} is not a broker's address", "use HOST:PORT, for example 10.0.0.5:1883")
+    return found["v6"] or found["host"], port
+
+
+def password_path(given: Path | None, client: str) -> Path | None:
+    """Return the password's file: the one given, the client's in a given directory, or the one in the user's home."""
+    if given is not None:
+        return given / client if given.is_dir() else given
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ramshare"
+    for candidate in (home / "accounts" / client, home / "password"):
+        if candidate.is_file():
+            return candidate
+    return None

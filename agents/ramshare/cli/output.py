@@ -1,0 +1,121 @@
+"""How the commands talk: consoles, sizes and ages in words, JSON on standard output. Used by every command.
+
+Results go to standard output, everything about the work (progress, warnings, errors) to standard error, so that
+`--json` leaves nothing but JSON on standard output.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.messages.base import MAX_BYTES
+
+PIPE_WIDTH = 160
+"""Columns of a table that does not go to a terminal: wide enough for a reason in words."""
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"^([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:i?B)?$", re.IGNORECASE)
+
+
+class UsageError(RamshareError):
+    """An argument that cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+def out() -> Console:
+    """Return the console of results."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Return the console of progress, warnings and errors."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def print_json(value: BaseModel | Mapping[str, Any], *, indent: int | None = 2) -> None:
+    """Write one JSON document; `indent=None` puts it on one line."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    sys.stdout.write(json.dumps(plain, indent=indent, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def show_error(error: RamshareError, *, as_json: bool = False) -> None:
+    """Say what went wrong: one line, red on a terminal, then the hint; with `as_json` also as JSON."""
+    console = err()
+    console.print(Text(f"error: {one_line(error.message)}", style="bold red"), soft_wrap=True)
+    if error.hint:
+        console.print(Text(f"try: {one_line(error.hint)}"), soft_wrap=True)
+    if as_json:
+        code = str(getattr(error, "code", "")) or None
+        told = {"exit_code": int(error.exit_code), "code": code, "message": error.message, "hint": error.hint}
+        print_json({"error": told})
+
+
+def warn(sentence: str) -> None:
+    """Say something that the reader must not miss."""
+    err().print(Text(f"warning: {one_line(sentence)}", style="bold yellow"), soft_wrap=True)
+
+
+def note(sentence: str) -> None:
+    """Say something about the work that goes on."""
+    err().print(Text(one_line(sentence)), soft_wrap=True)
+
+
+def one_line(text: str) -> str:
+    """Return text from elsewhere without line breaks or control characters, so that nobody paints the terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def size(size_bytes: int) -> str:
+    """Return bytes in words: `0`, `640 KiB`, `512 MiB`, `1.5 GiB`."""
+    if size_bytes == 0:
+        return "0"
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size_bytes >= 1 << shift:
+            return f"{size_bytes / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size_bytes} B"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `512M`, `1.5GiB` or `4096` name (powers of 1024). Raises `typer.BadParameter`."""
+    found = _SIZE.match(text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text[:40]!r} is not a size; write for example 512M or 1.5G")
+    size_bytes = round(float(found[1]) * _UNITS[found[2].upper()])
+    if size_bytes <= 0:
+        raise typer.BadParameter("a size must be more than zero")
+    if size_bytes > MAX_BYTES:
+        raise typer.BadParameter(f"{text[:40]} is more than any cluster has ({size(MAX_BYTES)} at most)")
+    return size_bytes
+
+
+def age(age_s: float | None) -> str:
+    """Return a time span in words: `3 s`, `4 min`, `2 h`, `5 d`; `-` where it is not known."""
+    if age_s is None:
+        return "-"
+    for unit, length_s in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if age_s >= 2 * length_s:
+            return f"{age_s / length_s:.0f} {unit}"
+    return f"{age_s:.0f} s"
+
+
+def clock(at: datetime) -> str:
+    """Return the local time of day of a moment."""
+    return at.astimezone().strftime("%H:%M:%S")

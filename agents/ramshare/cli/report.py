@@ -1,0 +1,192 @@
+"""From a snapshot to the rows of `rows.py`. Pure."""
+
+from datetime import UTC, datetime
+
+from ramshare.cli.alerts import find_alerts
+from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow, Report, VolumeRow
+from ramshare.cli.snapshot import Fact, Snapshot
+from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, Memory, Offer, Status, Volume
+from ramshare.topics import MANAGER, name, role
+
+
+def build(snapshot: Snapshot, broker: str, now: datetime | None = None) -> Report:
+    """Return what a snapshot says, as rows ordered by name."""
+    moment = now or datetime.now(UTC)
+    return Report(
+        at=moment,
+        broker=broker,
+        complete=snapshot.complete,
+        warnings=find_alerts(snapshot, moment),
+        manager=_manager(snapshot, moment),
+        hosts=_hosts(snapshot, moment),
+        volumes=[_volume(fact, told, snapshot, moment) for fact, told in snapshot.of_kind(Volume)],
+        leases=_leases(snapshot, moment),
+        guests=[_guest(fact, told, snapshot, moment) for fact, told in snapshot.of_kind(Memory)],
+        agents=_agents(snapshot, moment),
+    )
+
+
+def _manager(snapshot: Snapshot, now: datetime) -> ManagerRow | None:
+    summary = snapshot.manager()
+    if summary is None:
+        return None
+    return ManagerRow(
+        online=snapshot.online(MANAGER),
+        stale=snapshot.stale(MANAGER, now),
+        ready=summary.ready,
+        reason=summary.reason,
+        age_s=snapshot.heard_age_s(MANAGER, now) or 0.0,
+    )
+
+
+def _hosts(snapshot: Snapshot, now: datetime) -> list[HostRow]:
+    records = {record.host: record for _, record in snapshot.of_kind(HostRecord)}
+    offers = {offer.host: offer for _, offer in snapshot.of_kind(Offer)}
+    return [
+        _host(host, records.get(host), offers.get(host), snapshot, now)
+        for host in sorted(records.keys() | offers.keys())
+    ]
+
+
+def _host(host: str, record: HostRecord | None, offer: Offer | None, snapshot: Snapshot, now: datetime) -> HostRow:
+    """The figures are the lender's own; whether it may export is the manager's word while there is a manager."""
+    lender = f"lender.{host}"
+    figures = offer or record
+    served = snapshot.online(MANAGER) and not snapshot.stale(MANAGER, now)
+    verdict = record if record is not None and served else figures
+    assert figures is not None and verdict is not None
+    return HostRow(
+        host=host,
+        lender=lender,
+        address=offer.portal if offer else record.address if record else "",
+        online=snapshot.online(lender),
+        exportable=verdict.exportable,
+        draining=offer is not None and offer.draining,
+        capacity_bytes=figures.capacity_bytes,
+        lent_bytes=figures.lent_bytes,
+        free_bytes=figures.free_bytes,
+        committed_bytes=offer.committed_bytes if offer else 0,
+        committed_free_bytes=offer.committed_free_bytes if offer else 0,
+        reason=verdict.reason,
+        age_s=max(0.0, (now - figures.at).total_seconds()),
+        stale=_stale(lender, snapshot, now),
+    )
+
+
+def _volume(fact: Fact, told: Volume, snapshot: Snapshot, now: datetime) -> VolumeRow:
+    return VolumeRow(
+        volume=told.volume,
+        host=fact.host,
+        phase=told.phase,
+        mode=told.mode,
+        progress_percent=told.progress_percent,
+        size_bytes=told.size_bytes,
+        local_bytes=told.local_bytes,
+        remote_bytes=told.remote_bytes,
+        placement=list(told.placement),
+        leases=list(told.leases),
+        step=told.step,
+        age_s=fact.age_s(now),
+        stale=_stale(fact.client, snapshot, now),
+    )
+
+
+def _leases(snapshot: Snapshot, now: datetime) -> list[LeaseRow]:
+    """Both ends' words side by side; the manager's record only where neither end says anything."""
+    lent = {export.lease: (fact, export) for fact, export in snapshot.of_kind(Export)}
+    held = {lease.lease: (fact, lease) for fact, lease in snapshot.of_kind(Lease)}
+    rows = {record.lease: _recorded(fact, record, now) for fact, record in snapshot.of_kind(LeaseRecord)}
+    for lease in lent.keys() | held.keys():
+        rows[lease] = _lease(lent.get(lease), held.get(lease), snapshot, now)
+    return [rows[lease] for lease in sorted(rows)]
+
+
+def _lease(
+    lent: tuple[Fact, Export] | None, held: tuple[Fact, Lease] | None, snapshot: Snapshot, now: datetime
+) -> LeaseRow:
+    export, lease = lent[1] if lent else None, held[1] if held else None
+    said = export or lease
+    assert said is not None
+    facts = [end[0] for end in (lent, held) if end is not None]
+    return LeaseRow(
+        lease=said.lease,
+        lender=lent[0].client if lent else lease.lender if lease else "",
+        borrower=held[0].client if held else export.borrower if export else "",
+        volume=lease.volume if lease else None,
+        size_bytes=said.size_bytes,
+        mode=said.mode,
+        lender_phase=export.phase if export else None,
+        borrower_phase=lease.phase if lease else None,
+        connected=export.connected if export else None,
+        address=export.portal if export else None,
+        target=export.target if export else None,
+        reason=lease.reason if lease else "",
+        age_s=max(fact.age_s(now) for fact in facts),
+        stale=any(_stale(fact.client, snapshot, now) for fact in facts),
+    )
+
+
+def _recorded(fact: Fact, record: LeaseRecord, now: datetime) -> LeaseRow:
+    return LeaseRow(
+        lease=record.lease,
+        lender=f"lender.{record.host}",
+        borrower=record.borrower,
+        volume=None,
+        size_bytes=record.size_bytes,
+        mode=record.mode,
+        lender_phase=None,
+        borrower_phase=None,
+        connected=None,
+        address=record.address,
+        target=record.target,
+        reason="only the manager's record is left of it",
+        age_s=fact.age_s(now),
+        stale=True,
+    )
+
+
+def _guest(fact: Fact, told: Memory, snapshot: Snapshot, now: datetime) -> GuestRow:
+    late = fact.age_s(now) > max(3 * told.interval_s, 1.0)
+    return GuestRow(
+        client=fact.client,
+        total_bytes=told.total_bytes,
+        available_bytes=told.available_bytes,
+        swap_used_bytes=told.swap_used_bytes,
+        swap_in_bytes_s=told.swap_in_bytes_s,
+        swap_out_bytes_s=told.swap_out_bytes_s,
+        psi_some_avg10=told.psi_some_avg10,
+        age_s=fact.age_s(now),
+        stale=late or _stale(fact.client, snapshot, now),
+    )
+
+
+def _agents(snapshot: Snapshot, now: datetime) -> list[AgentRow]:
+    """Everybody with a status; commands of people only while they are there."""
+    rows = []
+    for client in snapshot.clients():
+        status = snapshot.get(client, "status", Status)
+        online = snapshot.online(client)
+        if role(client) == "cli" and not online:
+            continue
+        rows.append(
+            AgentRow(
+                client=client,
+                role=role(client),
+                online=online,
+                stale=snapshot.stale(client, now),
+                version=status.version if status else "",
+                age_s=snapshot.heard_age_s(client, now) or 0.0,
+            )
+        )
+    return sorted(rows, key=_order)
+
+
+_ORDER = ("manager", "lender", "borrower", "guest")
+
+
+def _order(row: AgentRow) -> tuple[int, str]:
+    return (_ORDER.index(row.role) if row.role in _ORDER else len(_ORDER), name(row.client))
+
+
+def _stale(client: str, snapshot: Snapshot, now: datetime) -> bool:
+    return not snapshot.online(client) or snapshot.stale(client, now)

@@ -1,0 +1,34 @@
+"""`ramshare run ROLE`: become the agent. The process is replaced, so that an agent keeps no command line in memory."""
+
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from ramshare.cli import options as opts
+
+RUN_EXAMPLE = "Example: RAMSHARE_ENV_FILE=./hosta.env ramshare run lender --check"
+
+
+class Role(StrEnum):
+    """The four agents; `ramshare.agent` knows them by these names."""
+
+    MONITOR = "monitor"
+    LENDER = "lender"
+    MANAGER = "manager"
+    BORROWER = "borrower"
+
+
+def run(
+    ctx: typer.Context,
+    role: Annotated[Role, typer.Argument(help="Which agent to run on this machine.")],
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the configuration is usable.")] = False,
+) -> None:
+    """Run an agent in the foreground.
+
+    Settings come from RAMSHARE_... variables or /etc/ramshare/ramshare.env.
+    """
+    argv = [sys.executable, "-m", "ramshare.agent", role.value, *(["--check"] if check else [])]
+    os.execve(sys.executable, argv, opts.of(ctx).environment())

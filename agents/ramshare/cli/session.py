@@ -1,0 +1,169 @@
+"""One connection of a command: collect what is retained, follow what changes, ask an agent. Used by every command."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
+
+from ramshare.bus.api import Arrival, Bus, Connected, Disconnected, StateArrived
+from ramshare.cli.options import Options
+from ramshare.cli.output import UsageError
+from ramshare.cli.snapshot import Snapshot
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.messages.replies import ErrorCode, Reply
+from ramshare.messages.requests import Request
+
+COLLECT_S = 10.0
+"""Longest wait for the retained topics. 5,000 of them take about a second (9 k/s at QoS 1, measured)."""
+ASK_S = 60.0
+"""Longest wait for an answer: a borrower looks at its volumes, then asks the manager, who asks lenders (15 s)."""
+POLL_S = 0.25
+TAKEN_OVER = "another client connected"
+"""What the bus says when the broker ended a session for a second one of the same name."""
+
+
+class AwayError(RamshareError):
+    """The agent that a command needs is not there."""
+
+
+class RequestRefusedError(RamshareError):
+    """An agent answered no; `code` is one of the closed list in `messages/replies.py`."""
+
+    exit_code = ExitCode.REFUSED
+
+    def __init__(self, code: ErrorCode, sentence: str, hint: str = "") -> None:
+        super().__init__(sentence or code.value, hint)
+        self.code = code
+
+
+class UnknownNameError(RamshareError):
+    """No agent or host of that name has ever spoken."""
+
+    exit_code = ExitCode.REFUSED
+    code = "unknown-name"
+
+
+HINTS = {
+    ErrorCode.NO_CAPACITY: "ramshare status shows what every host can lend, and why not more",
+    ErrorCode.NOT_READY: "wait a few seconds and ask again",
+    ErrorCode.BUSY: "ask again in a few seconds",
+    ErrorCode.NOT_SWAP: "make it swap first: mkswap /dev/VG/LV",
+    ErrorCode.UNKNOWN_VOLUME: "lvs on that host lists the volumes; --host names another host",
+    ErrorCode.NOT_ALLOWED: "only an account named cli.<user> may ask for this",
+}
+
+
+@contextmanager
+def connected(options: Options) -> Iterator["Session"]:
+    """Connect to the broker and disconnect at the end.
+
+    Raises `BrokerUnreachableError`, `NotAuthorisedError`, `SettingsError`.
+    """
+    settings = options.settings()
+    assert settings.client is not None
+    bus = options.open_bus(settings, settings.client)
+    try:
+        bus.connect()
+        yield Session(bus, f"{settings.broker_host}:{settings.broker_port}")
+    finally:
+        bus.close()
+
+
+class Session:
+    """A connected bus and the snapshot that is kept from it."""
+
+    def __init__(self, bus: Bus, broker: str) -> None:
+        self.bus = bus
+        self.broker = broker
+        self.snapshot = Snapshot()
+        self.connected = True
+        self.watched: list[tuple[str, str]] = []
+
+    def watch(self, client: str = "+", path: str = "#") -> None:
+        """Have state topics kept in the snapshot."""
+        self.watched.append((client, path))
+        self.bus.watch_state(client, path)
+
+    def collect(self, timeout_s: float = COLLECT_S) -> Snapshot:
+        """Watch everything and return what is retained.
+
+        The broker sends stored topics before what is published after the subscription. So clearing a topic of our own
+        (a command has none, nothing changes) marks the end. Without that mark the snapshot is returned as incomplete.
+        """
+        if not self.watched:
+            self.watch()
+        self._mark()
+        deadline = time.monotonic() + timeout_s
+        self.snapshot.complete = False
+        while not self.snapshot.complete and time.monotonic() < deadline:
+            was_connected = self.connected
+            arrival = self.next(POLL_S)
+            if self.connected and not was_connected:
+                self._mark()  # the first one was lost with the old connection
+            if isinstance(arrival, StateArrived) and arrival.client == self.bus.client and not arrival.retained:
+                self.snapshot.complete = True
+        return self.snapshot
+
+    def _mark(self) -> None:
+        self.bus.set_state("status", None)
+
+    def next(self, timeout_s: float) -> Arrival | None:
+        """Return what arrived next, after keeping it in the snapshot.
+
+        Raises `AwayError` when another command took this one's account over: the broker holds one connection for each.
+        """
+        arrival = self.bus.next(timeout_s)
+        match arrival:
+            case StateArrived():
+                self.snapshot.take(arrival)
+            case Disconnected(reason):
+                self.connected = False
+                if TAKEN_OVER in reason:
+                    raise AwayError(
+                        f"another command connected as {self.bus.client}; an account holds one connection",
+                        "give the second command an account of its own: ramshare --client cli.NAME ...",
+                    )
+            case Connected():
+                if not self.connected:
+                    self.snapshot = Snapshot()  # what was cleared while we were away is not sent again
+                self.connected = True
+        return arrival
+
+    def ask(self, server: str, request: Request, timeout_s: float = ASK_S) -> Reply:
+        """Send a request and return the granting reply.
+
+        Raises `RequestRefusedError`, or `RequestTimeoutError` if nobody answers.
+        """
+        future: Future[Reply] = self.bus.ask(server, request, timeout_s)
+        while True:
+            try:
+                reply = future.result(timeout=POLL_S)  # in slices, so that Ctrl-C is heard
+                break
+            except FutureTimeoutError:
+                if future.done():
+                    raise
+        if reply.error is not None:
+            raise RequestRefusedError(reply.error, reply.sentence, HINTS.get(reply.error, ""))
+        return reply
+
+    def require(self, role: str, host: str) -> str:
+        """Return the client name of a host's agent if it is online. Raises `AwayError` or `UnknownNameError`."""
+        client = f"{role}.{host}"
+        if self.snapshot.online(client):
+            return client
+        start = f"start it there: systemctl start ramshare-{role}, or ramshare run {role}"
+        there = [c for c in self.snapshot.clients(role) if self.snapshot.online(c)]
+        others = f"; online: {', '.join(c.partition('.')[2] for c in there)}" if there else f"; no {role} is online"
+        if client in self.snapshot.clients(role):
+            raise AwayError(f"the {role} of {host} is offline", start)
+        raise UnknownNameError(f"no {role} is known on host {host!r}{others}", start)
+
+
+def require_host(host: str) -> str:
+    """Return a host name that can be part of a topic. Raises `UsageError`."""
+    if not host or len(host) > 63 or not host[0].isalnum() or not all(c.isalnum() or c in "_-" for c in host):
+        raise UsageError(f"{host[:80]!r} is not a host name", "use its short name, as ramshare status shows it")
+    if not host.isascii():
+        raise UsageError(f"{host[:80]!r} is not a host name", "use plain letters, digits, - and _")
+    return host

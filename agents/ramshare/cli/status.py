@@ -1,0 +1,112 @@
+"""`ramshare status`, `watch` and `why`: what the retained topics say, once or as it changes."""
+
+import time
+from collections import deque
+from typing import Annotated
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from ramshare.bus.api import EventArrived
+from ramshare.cli import options as opts
+from ramshare.cli import tables
+from ramshare.cli.output import age, err, out, print_json, size
+from ramshare.cli.report import build
+from ramshare.cli.rows import Why
+from ramshare.cli.session import COLLECT_S, POLL_S, Session, UnknownNameError, connected, require_host
+from ramshare.cli.volumes import JsonOption
+from ramshare.messages.state import Decisions
+
+STATUS_EXAMPLE = "Example: ramshare status --json | jq '.volumes[] | {volume, phase, remote_bytes}'"
+WATCH_EXAMPLE = "Example: ramshare watch --for 60"
+WHY_EXAMPLE = "Example: ramshare why hosta"
+REFRESH_S = 0.25
+"""Four pictures a second: smooth for the eye, and little work."""
+SHOWN_EVENTS = 12
+
+
+def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
+    """Show the cluster: hosts, volumes and where their pages really are, leases, guests, agents.
+
+    Every fact comes with its age. Warnings name what is missing, old or contradictory.
+    """
+    options = opts.of(ctx, as_json=as_json)
+    with connected(options) as session:
+        report = build(session.collect(), session.broker)
+    if as_json:
+        print_json(report)
+    else:
+        out().print(tables.status(report))
+
+
+def watch(
+    ctx: typer.Context,
+    for_s: Annotated[float | None, typer.Option("--for", help="End after so many seconds.", min=0.1, max=1e9)] = None,
+) -> None:
+    """Show the same as `status`, live, with the newest events beneath. Ctrl-C ends it."""
+    options = opts.of(ctx)
+    until_s = None if for_s is None else time.monotonic() + for_s
+    with connected(options) as session:
+        session.watch()
+        session.bus.watch_events()
+        session.collect(COLLECT_S if for_s is None else min(COLLECT_S, for_s))
+        _live(session, until_s)
+
+
+def _live(session: Session, until_s: float | None) -> None:
+    events: deque[Text] = deque(maxlen=SHOWN_EVENTS)
+    next_picture_s = 0.0
+    with Live(_picture(session, events), console=out(), auto_refresh=False, screen=False) as live:
+        while until_s is None or time.monotonic() < until_s:
+            arrival = session.next(POLL_S)
+            if isinstance(arrival, EventArrived):
+                events.append(tables.event_line(arrival))
+            if time.monotonic() >= next_picture_s:
+                next_picture_s = time.monotonic() + REFRESH_S
+                live.update(_picture(session, events), refresh=True)
+
+
+def _picture(session: Session, events: deque[Text]) -> RenderableType:
+    parts: list[RenderableType] = []
+    if not session.connected:
+        parts += tables.alerts(["the broker is away: this is the last that was heard"])
+    parts.append(tables.status(build(session.snapshot, session.broker)))
+    if events:
+        parts += [Text(), Text("Events", style="bold"), *events]
+    return Group(*parts)
+
+
+def why(
+    ctx: typer.Context,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host that lends.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Tell why a host offers what it offers: its reason, and its last decisions with the numbers behind them."""
+    options = opts.of(ctx, as_json=as_json)
+    lender = f"lender.{require_host(host)}"
+    with connected(options) as session:
+        report = build(session.collect(), session.broker)
+        decisions = session.snapshot.get(lender, "decisions", Decisions)
+    found = next((row for row in report.hosts if row.host == host), None)
+    if found is None:
+        known = ", ".join(row.host for row in report.hosts) or "none"
+        raise UnknownNameError(f"no host named {host} has offered anything; known: {known}", "ramshare status")
+    told = Why(offer=found, decisions=list(decisions.decisions) if decisions else [])
+    if as_json:
+        print_json(told)
+        return
+    if found.stale:
+        err().print(*tables.alerts([f"{lender} is offline or silent: this is its last word, {age(found.age_s)} old"]))
+    console = out()
+    console.print(
+        f"{host} offers {size(found.free_bytes)} more ({size(found.lent_bytes)} lent of "
+        f"{size(found.capacity_bytes)}), said {age(found.age_s)} ago:",
+        soft_wrap=True,
+    )
+    console.print(Text(f"  {found.reason}"), soft_wrap=True)
+    if told.decisions:
+        console.print(Text("Decisions, newest last", style="bold"))
+    for decision in told.decisions:
+        console.print(Text(f"  {decision}"), soft_wrap=True)
