@@ -6,13 +6,13 @@ its sessions (a read of sysfs) every second.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
 from ramshare.borrower import report
 from ramshare.borrower.host import BorrowerHost, Looked
-from ramshare.borrower.steps import AskForMemory, Done, DropLostLeg, Forget, Login, Release, Step, Wait
+from ramshare.borrower.steps import AskForMemory, Done, DropLostLeg, Forget, Login, Release, Step, Wait, WriteOff
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import Goal, VolumeView
 from ramshare.bus.api import Bus, RequestArrived
@@ -49,8 +49,15 @@ class Charge:
     step: Step | None = None
     failures: int = 0
     error: str = ""
+    told_error: str = ""
     release_tries: dict[str, int] = field(default_factory=dict)
     asking: bool = False
+    nothing_to_borrow: bool = False
+    """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
+
+    def vacated(self, wanted_back: Collection[str]) -> bool:
+        """Whether a lender wants one of this volume's leases back."""
+        return self.view is not None and any(lease.lease in wanted_back for lease in self.view.leases)
 
 
 class Borrower(Agent):
@@ -80,9 +87,11 @@ class Borrower(Agent):
 
     def tick(self) -> float:
         """Look after the volume that is due first; one at a time, for they share LVM's lock."""
+        now_s = self.clock()
+        for device in self.host.resume_suspended(self.charges, now_s):
+            self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")
         if self._busy:
             return 1.0
-        now_s = self.clock()
         if self.host.sessions_changed():
             for charge in self.charges.values():
                 charge.due_s = now_s
@@ -90,7 +99,8 @@ class Borrower(Agent):
         if due:
             charge = min(due, key=lambda c: c.due_s)
             self._busy = True
-            self.work(partial(self.host.cycle, charge.volume, frozenset(self.vacate)), partial(self._looked, charge))
+            job = partial(self.host.cycle, charge.volume, frozenset(self.vacate), charge.nothing_to_borrow)
+            self.work(job, partial(self._looked, charge))
         return 1.0
 
     # ---- requests
@@ -111,13 +121,18 @@ class Borrower(Agent):
             self._ask_for_memory(request, checked, partial(self._answer_borrow, arrived, request))
 
     def _ask_for_memory(
-        self, request: BorrowVolume, view: VolumeView, done: Callable[[BorrowReply | Exception], None], missing: int = 0
+        self,
+        request: BorrowVolume,
+        view: VolumeView,
+        done: Callable[[BorrowReply | Exception], None],
+        step: AskForMemory | None = None,
     ) -> None:
-        """Ask the manager for the whole volume, or for `missing` bytes of it."""
+        """Ask the manager for the whole volume, or for what a step says is missing of it."""
         need = BorrowMemory(
             request_id=request.request_id,
             volume=request.volume,
-            size_bytes=missing or view.size_bytes,
+            size_bytes=step.size_bytes if step else view.size_bytes,
+            exclude=step.exclude if step else (),
             overhead_bytes=self.host.overhead_bytes(request.volume, request.mode),
             grain_bytes=self.host.extent_bytes(request.volume),
             mode=request.mode,
@@ -261,13 +276,14 @@ class Borrower(Agent):
             charge.asking = False
             charge.failures = charge.failures + 1 if isinstance(reply, Exception) else 0
             charge.error = str(reply) if isinstance(reply, Exception) else ""
-            if isinstance(reply, Exception):
+            charge.nothing_to_borrow = isinstance(reply, Exception)
+            if charge.nothing_to_borrow and not charge.vacated(self.vacate):
                 self._later(charge)
             else:
                 self._care(charge.volume)
             self._publish(charge)
 
-        self._ask_for_memory(request, view, done, step.size_bytes)
+        self._ask_for_memory(request, view, done, step)
 
     def _release(self, charge: Charge, step: Release) -> None:
         charge.asking = True
@@ -298,7 +314,12 @@ class Borrower(Agent):
     def _tell(self, charge: Charge, before: Step | None) -> None:
         step, view = charge.step, charge.view
         if charge.error:
-            self.say(EventKind.FAILED, f"could not {step}: {charge.error}", volume=charge.volume)
+            if charge.error != charge.told_error:
+                self.say(EventKind.FAILED, f"could not {step}: {charge.error}", volume=charge.volume)
+        elif isinstance(step, WriteOff) and view is not None:
+            lost = sum(lease.used_bytes for lease in view.leases if lease.lease in step.leases)
+            sentence = f"{charge.volume}: up to {lost >> 20} MiB of pages are lost; {step}"
+            self.say(EventKind.PAGES_LOST, sentence, volume=charge.volume, size_bytes=lost)
         elif isinstance(step, Done) and not isinstance(before, Done) and view is not None and before is not None:
             kind = EventKind.ATTACHED if view.goal is Goal.ATTACHED else EventKind.DETACHED
             self.say(kind, f"{charge.volume} is {step}", volume=charge.volume, size_bytes=view.size_bytes)
@@ -307,6 +328,7 @@ class Borrower(Agent):
         elif step is not None and not isinstance(step, Wait | Done) and step != before:
             lease = step.lease if isinstance(step, Login | Release) else None
             self.say(EventKind.STEP, f"{charge.volume}: {step}", volume=charge.volume, lease=lease)
+        charge.told_error = charge.error
 
     def _publish(self, charge: Charge) -> None:
         view = charge.view

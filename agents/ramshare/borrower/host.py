@@ -13,14 +13,16 @@ from pathlib import Path
 from ramshare.borrower import steps as s
 from ramshare.borrower.observe import observe
 from ramshare.borrower.planner import next_step
+from ramshare.borrower.rescue import BEFORE_MOVE, HOME, Rescue
 from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, goal_tags, ours, parse, pv_tag
 from ramshare.borrower.view import Goal, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
+from ramshare.linux.dm import Dmsetup, dm_name, suspended_names
 from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_disk
 from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, read_initiator_name
-from ramshare.linux.lvm import Lvm
+from ramshare.linux.lvm import Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.linux.pin import PinnedFiles
 from ramshare.linux.protect import lock_memory, protect_from_oom
@@ -37,6 +39,8 @@ REGION_BYTES = 64 << 20
 """raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk."""
 WRITE_BEHIND = 512
 """256 outstanding writes to the local leg; more copies pages while memory is short."""
+SUSPENDED_MOST_S = 15.0
+"""LVM suspends for milliseconds; a device that stays so was left behind by a tool that died, and swap stalls on it."""
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
 
@@ -64,10 +68,12 @@ class BorrowerHost:
         self._pinned = PinnedFiles()
         self._lvm = Lvm(runner)
         self._iscsi = Iscsiadm(runner)
-        self._directory = directory
+        self._rescue = Rescue(runner, self._lvm, directory)
         self._sleep = sleep
         self._grants: dict[str, Grant] = {}
         self._state = LvmState()
+        self._dm = Dmsetup(runner)
+        self._suspended_since: dict[str, float] = {}
         self._seen_sessions: list[Session] = []
 
     # ---- looking
@@ -94,21 +100,21 @@ class BorrowerHost:
         """Whether any iSCSI session changed since the last look; reads sysfs only."""
         return sessions() != self._seen_sessions
 
-    def look(self, volume: str, vacate: Collection[str] = ()) -> VolumeView:
+    def look(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> VolumeView:
         """Return the picture of one volume. Raises `RefusedError` if there is none of that name."""
         self._seen_sessions = sessions()
         self._state = self._lvm.report()
         can_login = set(self._grants) | {lease for _, iqn in self._iscsi.nodes() if (lease := lease_of(iqn))}
-        view = observe(volume, self._state, self._seen_sessions, can_login, vacate)
+        view = observe(volume, self._state, self._seen_sessions, can_login, vacate, nothing_to_borrow)
         if view is None:
             vg = volume.partition("/")[0]
             what = f"no logical volume {volume}" if self._state.vg(vg) else f"no volume group {vg}"
             raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
         return view
 
-    def cycle(self, volume: str, vacate: Collection[str] = ()) -> Looked:
+    def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
         """Look, plan one step, apply it."""
-        view = self.look(volume, vacate)
+        view = self.look(volume, vacate, nothing_to_borrow)
         step = next_step(view)
         try:
             self._apply(view, step)
@@ -117,6 +123,16 @@ class BorrowerHost:
         return Looked(view, step)
 
     # ---- what requests need
+
+    def resume_suspended(self, volumes: Collection[str], now_s: float) -> list[str]:
+        """Resume devices of these volumes that have been suspended for longer than `SUSPENDED_MOST_S`; return them."""
+        prefixes = tuple(dm_name(*split_volume(volume)) for volume in volumes)
+        suspended = {name for name in suspended_names() if name.startswith(prefixes)} if prefixes else set()
+        self._suspended_since = {name: self._suspended_since.get(name, now_s) for name in suspended}
+        stuck = sorted(name for name, since in self._suspended_since.items() if now_s - since > SUSPENDED_MOST_S)
+        for name in stuck:
+            self._dm.resume(name)
+        return stuck
 
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         """Return the volume's picture if it may be borrowed for. Raises `RefusedError`."""
@@ -177,9 +193,11 @@ class BorrowerHost:
             case s.Login(lease):
                 self._login(view, lease)
             case s.Join(lease, device):
+                if not any(x.in_vg for x in view.leases):
+                    self._rescue.keep(volume, self._state, HOME)
                 lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
             case s.StartMove(source, destinations):
-                self._back_up(view)
+                self._rescue.keep(volume, self._state, BEFORE_MOVE)
                 lvm.start_move(volume, source, destinations)
             case s.AbortMove():
                 lvm.abort_move(self._lv(volume).move_pv)
@@ -192,8 +210,16 @@ class BorrowerHost:
                 lvm.split_leg(volume, devices)
             case s.DropLostLeg(leases):
                 self._drop_lost_leg(view, leases)
-            case s.ReserveHome(device):
-                lvm.reserve(volume + HOME_SUFFIX, self._lv(volume).size_bytes, device)
+            case s.RescueMove(leases):
+                self._cut_off(leases)
+                self._rescue.undo_move(volume, self._state, leases)
+                self._mark_lost(volume, leases)
+            case s.WriteOff(leases):
+                self._cut_off(leases)
+                self._rescue.write_off(volume, self._state)
+                self._mark_lost(volume, leases)
+            case s.ReserveHome(devices, size_bytes):
+                lvm.reserve(volume + HOME_SUFFIX, size_bytes, devices)
             case s.FreeHome():
                 lvm.unreserve(volume + HOME_SUFFIX)
             case s.Leave(_, device):
@@ -244,21 +270,22 @@ class BorrowerHost:
         lv = self._lv(view.volume)
         if any(pv.missing for pv in self._state.pvs if pv.vg == view.vg):
             self._lvm.drop_missing(view.vg)
-            self._lvm.forget_leg(view.volume)
-        else:
-            self._lvm.split_leg(view.volume, sorted(self._remote_pvs(lv, view)))
-        tags = [tag for tag in parse(lv.tags).leases if tag.lease in leases and not tag.lost]
-        self._lvm.change_lv_tags(
-            view.volume, add=[str(tag.as_lost()) for tag in tags], remove=[str(tag) for tag in tags]
-        )
+            if lv.is_mirror:
+                self._lvm.forget_leg(view.volume)
+        elif lv.is_mirror:
+            self._lvm.split_leg(view.volume, sorted(set(lv.pvs) - set(view.local_devices)))
+        self._mark_lost(view.volume, leases)
 
-    def _remote_pvs(self, lv: LogicalVolume, view: VolumeView) -> set[str]:
-        return set(lv.pvs) - set(view.local_devices)
+    def _mark_lost(self, volume: str, leases: Sequence[str]) -> None:
+        """From now on these leases are only there to be cleaned up; nobody logs in to them again."""
+        tags = [tag for tag in parse(self._lv(volume).tags).leases if tag.lease in leases and not tag.lost]
+        self._lvm.change_lv_tags(volume, add=[str(tag.as_lost()) for tag in tags], remove=[str(tag) for tag in tags])
 
-    def _back_up(self, view: VolumeView) -> None:
-        """Keep the group's metadata as it was before a move: the way out if a lender dies in the middle of it."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._lvm.vgcfgbackup(view.vg, self._directory / f"{view.vg}.before-move")
+    def _cut_off(self, leases: Sequence[str]) -> None:
+        """End the sessions of dead leases, so that I/O to them fails now instead of waiting for them to come back."""
+        for session in sessions():
+            if lease_of(session.iqn) in leases:
+                self._iscsi.logout(session.address, session.iqn)
 
     def _lv(self, volume: str) -> LogicalVolume:
         found = self._state.lv(volume)

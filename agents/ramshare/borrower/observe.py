@@ -1,6 +1,6 @@
 """From LVM's report and the iSCSI sessions to the planner's picture of one volume. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
 from ramshare.borrower.view import Layout, LeaseView, Link, MoveView, VolumeView
@@ -15,6 +15,7 @@ def observe(
     sessions: Sequence[Session],
     can_login: Collection[str] = (),
     vacate: Collection[str] = (),
+    nothing_to_borrow: bool = False,
 ) -> VolumeView | None:
     """Return the picture of `volume`, or None if LVM knows no such volume."""
     lv = state.lv(volume)
@@ -44,10 +45,12 @@ def observe(
         leases=leases,
         sync_percent=(lv.sync_percent or 0.0) if lv.is_mirror else 100.0,
         write_mostly=any(leg.writemostly for leg in lv.legs if leg.pvs <= set(local)),
-        degraded=lv.is_mirror and (any(leg.health for leg in lv.legs) or any(lease.lost for lease in leases)),
-        move=_move(lv, remote),
-        home_reserved=home is not None,
+        degraded=any(leg.health for leg in lv.legs),
+        local_failed=any(leg.health for leg in lv.legs if leg.pvs & set(local)),
+        move=_move(lv, lease_pvs),
+        reserved_bytes=home.size_bytes if home is not None else 0,
         vacate=frozenset(vacate) & {lease.lease for lease in leases},
+        nothing_to_borrow=nothing_to_borrow,
         tagged=tags.present,
     )
 
@@ -100,8 +103,13 @@ def _local_bytes(lv: LogicalVolume, local: Collection[str]) -> int:
     return sum(segment.bytes for segment in lv.segments if segment.pv in local)
 
 
-def _move(lv: LogicalVolume, remote: Collection[str]) -> MoveView | None:
+def _move(lv: LogicalVolume, lease_pvs: Mapping[str, PhysicalVolume]) -> MoveView | None:
     if not lv.moves:
         return None
     move = lv.moves[0]
-    return MoveView(percent=move.percent or 0.0, outbound=move.source not in remote)
+    destinations = {segment.pv for segment in move.destinations}
+    return MoveView(
+        percent=move.percent or 0.0,
+        from_leases=frozenset(lease for lease, pv in lease_pvs.items() if pv.name == move.source),
+        to_leases=frozenset(lease for lease, pv in lease_pvs.items() if pv.name in destinations),
+    )

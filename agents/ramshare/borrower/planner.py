@@ -3,6 +3,9 @@
 After each step the volume is looked at again, so a plan survives a crash of the agent at any point: the next start sees
 what is true and goes on from there. The order of steps keeps three promises: a page is always in a place that
 LVM knows, a lease is given back only when nothing of the volume lies on it, and the volume can always go home.
+
+`next_step` asks four questions in this order; the first that has an answer wins. Has something died? Is a move under
+way? Must leases go? And only then: what is missing for the goal?
 """
 
 from ramshare.borrower.steps import (
@@ -18,59 +21,92 @@ from ramshare.borrower.steps import (
     Logout,
     PreferRemote,
     Release,
+    RescueMove,
     ReserveHome,
     SplitLeg,
     StartMirror,
     StartMove,
     Step,
     Wait,
+    WriteOff,
 )
 from ramshare.borrower.view import Goal, Layout, LeaseView, Link, VolumeView
 from ramshare.messages.state import Mode
 
+Leases = tuple[LeaseView, ...]
+
 
 def next_step(view: VolumeView) -> Step:
     """Return what to do now for one volume."""
-    if view.degraded and view.layout is not Layout.MOVING:
-        return DropLostLeg(tuple(lease.lease for lease in view.leases if lease.lost))
-    leaving = _leaving(view)
-    if view.goal is Goal.HOME or leaving:
-        step = _home(view, leaving)
-        if step is not None:
-            return step
-    if view.goal is Goal.HOME:
-        return Forget() if view.tagged else Done("at home")
-    return _attach(view)
+    return _repair(view) or _watch_move(view) or _give_back(view) or _reach_goal(view)
 
 
-def _leaving(view: VolumeView) -> tuple[LeaseView, ...]:
-    """Leases that must go even though the volume is to stay attached: lost, called back, or not to be logged in to."""
+def _going(view: VolumeView) -> Leases:
+    """Leases that must go: all on the way home, else those lost, called back, unreachable, or down and empty."""
     return tuple(
         lease
         for lease in view.leases
-        if lease.lost or lease.lease in view.vacate or (lease.link is Link.NONE and not lease.can_login)
+        if view.goal is Goal.HOME
+        or lease.lost
+        or lease.unreachable
+        or lease.lease in view.vacate
+        or (lease.link is Link.DOWN and not lease.used_bytes)
     )
 
 
-def _home(view: VolumeView, leaving: tuple[LeaseView, ...]) -> Step | None:
-    """Bring pages off the leaving leases (all of them if the goal is home), then give those leases back."""
-    going = view.leases if view.goal is Goal.HOME else leaving
-    if view.move is not None:
-        if view.move.outbound:
-            return AbortMove()
-        return Wait(f"pages are coming home, {view.move.percent:.0f} %", view.move.percent)
+# ---- has something died?
+
+
+def _repair(view: VolumeView) -> Step | None:
+    if view.local_failed:
+        return Wait("the local disk failed: the pages are on the leases only, replace the disk", 0.0)
+    dead = tuple(lease for lease in view.leases if lease.in_vg and (lease.lost or lease.unreachable))
     if view.layout is Layout.RAID1:
-        return SplitLeg(_devices(view.leases))
-    loaded = [lease for lease in going if lease.used_bytes and lease.device]
+        return DropLostLeg(_ids(dead)) if dead or view.degraded else None
+    loaded = tuple(lease for lease in dead if lease.used_bytes)
     if loaded:
-        if view.home_reserved:
-            return FreeHome()
-        return StartMove(str(loaded[0].device), view.local_devices, outbound=False)
-    if view.home_reserved and not view.remote_bytes:
-        return FreeHome()
+        return _repair_loaded(view, loaded)
+    return DropLostLeg(_ids(dead)) if dead and view.move is None else None
+
+
+def _repair_loaded(view: VolumeView, dead: Leases) -> Step:
+    """No copy of these pages is anywhere else, unless they are still being moved."""
+    for lease in dead:
+        if lease.link is Link.NONE and lease.can_login:
+            return Login(lease.lease)
+    move, ids = view.move, set(_ids(dead))
+    if move is not None and ids <= move.to_leases:
+        return RescueMove(_ids(dead))
+    return WriteOff(_ids(dead))
+
+
+# ---- is a move under way?
+
+
+def _watch_move(view: VolumeView) -> Step | None:
+    move = view.move
+    if move is None:
+        return None
+    if move.to_leases & set(_ids(_going(view))):
+        return AbortMove()
+    where = "moving to remote memory" if move.to_leases else "coming home"
+    return Wait(f"pages are {where}, {move.percent:.0f} %", move.percent)
+
+
+# ---- must leases go?
+
+
+def _give_back(view: VolumeView) -> Step | None:
+    """Bring pages off the leases that must go, then give those back, the ones with the least left to do first."""
+    going = _going(view)
+    loaded = tuple(lease for lease in going if lease.used_bytes)
+    if loaded and view.layout is Layout.RAID1:
+        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
+    if loaded:
+        return _unload(view, loaded)
     for lease in going:
-        if lease.in_vg and lease.device:
-            return Leave(lease.lease, lease.device)
+        if lease.in_vg:
+            return Leave(lease.lease, str(lease.device))
     for lease in going:
         if lease.link is not Link.NONE:
             return Logout(lease.lease)
@@ -79,42 +115,72 @@ def _home(view: VolumeView, leaving: tuple[LeaseView, ...]) -> Step | None:
     return None
 
 
-def _attach(view: VolumeView) -> Step:
+def _unload(view: VolumeView, loaded: Leases) -> Step:
+    """Move pages off: to other leases if the volume is to stay moved out and there are any, else home."""
+    first, going = loaded[0], _going(view)
+    if view.goal is Goal.ATTACHED and view.mode is Mode.MOVE:
+        able = tuple(lease for lease in view.leases if lease not in going and lease.link is not Link.DOWN)
+        staying = tuple(lease for lease in able if lease.spare_bytes)
+        missing = sum(lease.used_bytes for lease in loaded) - sum(lease.spare_bytes for lease in staying)
+        if missing > 0 and not view.nothing_to_borrow:
+            return AskForMemory(missing, tuple(sorted({lease.lender for lease in going})))
+        if sum(lease.spare_bytes for lease in staying) >= first.used_bytes:
+            return _join(staying) or StartMove(str(first.device), _devices(staying))
+    return _bring_home(view, first)
+
+
+def _bring_home(view: VolumeView, lease: LeaseView) -> Step:
+    """The reserved room must be free for the pages to come into it."""
+    return FreeHome() if view.reserved_bytes else StartMove(str(lease.device), view.local_devices)
+
+
+# ---- what is missing for the goal?
+
+
+def _reach_goal(view: VolumeView) -> Step:
+    if view.goal is Goal.HOME:
+        if view.reserved_bytes:
+            return FreeHome()
+        return Forget() if view.tagged else Done("at home")
+    if view.mode is Mode.MOVE and view.layout is Layout.LINEAR and view.remote_bytes > view.reserved_bytes:
+        return FreeHome() if view.reserved_bytes else ReserveHome(view.local_devices, view.remote_bytes)
+    if view.layout is Layout.RAID1 and not view.remote_bytes:
+        return Wait("the volume is raid1 by itself and cannot be put on leases as well", 0.0)
     missing = view.size_bytes - sum(lease.size_bytes for lease in view.leases)
     if missing > 0:
         return AskForMemory(missing)
-    for lease in view.leases:
+    return _join(view.leases) or (_move(view) if view.mode is Mode.MOVE else _mirror(view))
+
+
+def _join(leases: Leases) -> Step | None:
+    """Make leases part of the volume group."""
+    for lease in leases:
         if lease.link is Link.NONE:
             return Login(lease.lease)
-    for lease in view.leases:
+    for lease in leases:
+        if lease.link is Link.DOWN:
+            return Wait(f"the session of lease {lease.lease} is down", 0.0)
         if lease.device is None:
             return Wait(f"the session of lease {lease.lease} has no disk yet", 0.0)
         if not lease.in_vg:
             return Join(lease.lease, lease.device)
-    return _move(view) if view.mode is Mode.MOVE else _mirror(view)
+    return None
 
 
 def _move(view: VolumeView) -> Step:
-    if view.move is not None:
-        return Wait(f"pages are moving to remote memory, {view.move.percent:.0f} %", view.move.percent)
     if view.layout is Layout.RAID1:
-        return SplitLeg(_devices(view.leases))
+        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
     if view.local_bytes:
-        return StartMove(view.local_devices[0], _devices(view.leases), outbound=True)
-    if not view.home_reserved:
-        return ReserveHome(view.local_devices[0])
+        return StartMove(view.local_devices[0], _devices(tuple(lease for lease in view.leases if lease.spare_bytes)))
     return Done(f"attached by move to {len(view.leases)} lease(s)")
 
 
 def _mirror(view: VolumeView) -> Step:
-    if view.move is not None:
-        return Wait(f"a move is under way, {view.move.percent:.0f} %", view.move.percent)
     if view.layout is Layout.LINEAR:
-        if view.remote_bytes:
-            return StartMove(
-                next(str(x.device) for x in view.leases if x.used_bytes), view.local_devices, outbound=False
-            )
-        return StartMirror(_devices(view.leases))
+        for lease in view.leases:
+            if lease.used_bytes:
+                return _bring_home(view, lease)
+        return FreeHome() if view.reserved_bytes else StartMirror(_devices(view.leases))
     if view.sync_percent < 100.0:
         return Wait(f"the mirror is synchronising, {view.sync_percent:.0f} %", view.sync_percent)
     if not view.write_mostly:
@@ -122,5 +188,9 @@ def _mirror(view: VolumeView) -> Step:
     return Done(f"attached by mirror to {len(view.leases)} lease(s)")
 
 
-def _devices(leases: tuple[LeaseView, ...]) -> tuple[str, ...]:
+def _ids(leases: Leases) -> tuple[str, ...]:
+    return tuple(lease.lease for lease in leases)
+
+
+def _devices(leases: Leases) -> tuple[str, ...]:
     return tuple(lease.device for lease in leases if lease.device is not None and lease.in_vg)

@@ -1,4 +1,4 @@
-"""The steps that a plan is made of. Each is idempotent, is applied by `apply.py`, and reads as a sentence."""
+"""The steps that a plan is made of. Each is idempotent, is applied by `host.py`, and reads as a sentence."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ class AskForMemory:
     """Get more leases from the manager: some were lost or called back."""
 
     size_bytes: int
+    exclude: tuple[str, ...] = ()
+    """Lenders not to ask: they want memory back themselves."""
 
     def __str__(self) -> str:
         return f"ask the manager for {_mib(self.size_bytes)}"
@@ -40,7 +42,6 @@ class StartMove:
 
     source: str
     destinations: tuple[str, ...]
-    outbound: bool
 
     def __str__(self) -> str:
         return f"move the pages from {self.source} to {', '.join(self.destinations)}"
@@ -48,10 +49,36 @@ class StartMove:
 
 @dataclass(frozen=True)
 class AbortMove:
-    """Stop a move to the leases; everything is on the local disk afterwards (the move is atomic)."""
+    """Stop a move to the leases; every page is where it came from afterwards (the move is atomic)."""
 
     def __str__(self) -> str:
         return "abort the move to the leases"
+
+
+@dataclass(frozen=True)
+class RescueMove:
+    """Undo a move whose destination died: every page is where it came from; these leases are out of the group.
+
+    LVM itself refuses while a device is missing, so this goes below it. A lease that holds other pages stays in.
+    """
+
+    leases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"undo the move to lost memory ({', '.join(self.leases)})"
+
+
+@dataclass(frozen=True)
+class WriteOff:
+    """Give the pages on these dead leases up, by name, and let the volume live on at home without them.
+
+    Reading such a page fails; it never returns anything else. Afterwards the leases are out of the group and marked.
+    """
+
+    leases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"write off the pages on {', '.join(self.leases)}: their lender is gone"
 
 
 @dataclass(frozen=True)
@@ -86,22 +113,23 @@ class SplitLeg:
 
 @dataclass(frozen=True)
 class DropLostLeg:
-    """Clean up after a lost leg: forget the missing devices, make the volume linear on the local disk."""
+    """Clean up after lost leases on which no page depends: forget their devices; a raid1 becomes linear at home."""
 
     leases: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"clean up the lost leg ({', '.join(self.leases) or 'unknown lease'})"
+        return f"clean up after lost memory ({', '.join(self.leases) or 'unknown lease'})"
 
 
 @dataclass(frozen=True)
 class ReserveHome:
-    """Hold the volume's place on the local disk while its pages are away."""
+    """Hold room for the pages that are away on the local disk."""
 
-    device: str
+    devices: tuple[str, ...]
+    size_bytes: int
 
     def __str__(self) -> str:
-        return f"reserve the volume's place on {self.device}"
+        return f"reserve {_mib(self.size_bytes)} on {', '.join(self.devices)} for the way home"
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,8 @@ Step = (
     | Join
     | StartMove
     | AbortMove
+    | RescueMove
+    | WriteOff
     | StartMirror
     | PreferRemote
     | SplitLeg

@@ -50,16 +50,26 @@ class LeaseView:
     used_bytes: int = 0
     """Bytes of the volume that lie on it, by LVM's segments."""
     lost: bool = False
-    """The VG misses its device, or md has thrown its leg out: nothing on it can be trusted."""
+    """The VG misses its device, md has thrown its leg out, or it was given up: nothing on it can be trusted."""
+
+    @property
+    def unreachable(self) -> bool:
+        """There is no session and no way to open one."""
+        return self.link is Link.NONE and not self.can_login
+
+    @property
+    def spare_bytes(self) -> int:
+        """Payload that the volume may still put on it."""
+        return max(0, self.size_bytes - self.used_bytes)
 
 
 @dataclass(frozen=True)
 class MoveView:
-    """A `pvmove` under way."""
+    """A `pvmove` under way, and which leases it copies from and to; none means the local disk."""
 
     percent: float
-    outbound: bool
-    """True from the local disk to the leases, False on the way home."""
+    from_leases: frozenset[str] = frozenset()
+    to_leases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,16 @@ class VolumeView:
     sync_percent: float = 100.0
     write_mostly: bool = False
     degraded: bool = False
-    """A raid1 leg failed, or the VG misses a device that the volume uses."""
+    """A leg of the raid1 failed."""
+    local_failed: bool = False
+    """The failed leg is the local one: the only good pages are on the leases."""
     move: MoveView | None = None
-    home_reserved: bool = False
-    """The volume's place on the local disk is held by a placeholder while its pages are away."""
+    reserved_bytes: int = 0
+    """Room for the volume on the local disk, held by a placeholder while pages are away."""
     vacate: frozenset[str] = frozenset()
     """Leases that their lender wants back."""
+    nothing_to_borrow: bool = False
+    """The manager had no memory for this volume when it was last asked."""
     tagged: bool = False
     """The volume carries tags of ours."""
 

@@ -26,6 +26,8 @@ from ramshare.messages.state import Mode, Volume, VolumePhase
 
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0
+STORM_WRITE_PERCENT = 20
+"""Of the accesses while the volume moves: every write is a page more that the slow local disk has to take."""
 
 
 class Show(Protocol):
@@ -48,8 +50,9 @@ class Show(Protocol):
 class DemoPlan:
     """Sizes and times of one demo; the defaults fit into six minutes on two cores without KVM."""
 
-    data_bytes: int = 448 * MIB
-    swap_bytes: int = 512 * MIB
+    data_bytes: int = 352 * MIB
+    """Less than half of the swap gets used, or the kernel frees slots at every read and writes the page out again."""
+    swap_bytes: int = 480 * MIB
     block_bytes: int = 4096
     seconds: float = 5.0
     modes: tuple[Mode, ...] = (Mode.MOVE, Mode.MIRROR)
@@ -165,7 +168,7 @@ def _measure_mode(
 @contextmanager
 def storm(thrash: Thrash) -> Iterator[None]:
     """Have the process thrash at random, reads and writes, for the time of the block."""
-    thrash.start_storm()
+    thrash.start_storm(STORM_WRITE_PERCENT)
     try:
         yield
     finally:

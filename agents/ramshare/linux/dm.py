@@ -4,7 +4,9 @@ LVM refuses to touch a group while a device is missing in the middle of a pvmove
 here. Used by the borrower's rescue and its watchdog.
 """
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from ramshare.linux.run import CommandError, Commands
 
@@ -28,6 +30,16 @@ class DmDevice:
 def dm_name(vg: str, lv: str) -> str:
     """Return the device-mapper name of a logical volume: hyphens in names are doubled."""
     return f"{vg.replace('-', '--')}-{lv.replace('-', '--')}"
+
+
+def suspended_names(sys: Path = Path("/sys")) -> set[str]:
+    """Return the names of the devices whose I/O is being held back; reads sysfs only, so it works while swap stalls."""
+    names = set()
+    for entry in (sys / "block").glob("dm-*/dm"):
+        with contextlib.suppress(OSError):
+            if (entry / "suspended").read_text().strip() == "1":
+                names.add((entry / "name").read_text().strip())
+    return names
 
 
 class Dmsetup:

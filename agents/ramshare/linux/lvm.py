@@ -150,13 +150,18 @@ class Lvm:
         """End the pvmove from `source` (or every one); with `--atomic` all data is on the source afterwards."""
         self._change(["pvmove", "--abort", *filter(None, [source])])
 
+    def activate(self, lv: str) -> None:
+        """Make `VG/LV` usable; usable already is success."""
+        split_volume(lv)
+        self._change(["lvchange", "--activate", "y", lv])
+
     # The place at home
 
-    def reserve(self, lv: str, size_bytes: int, device: str) -> None:
-        """Hold `size_bytes` on `device` by an inactive placeholder volume `VG/LV`; one that exists is success."""
+    def reserve(self, lv: str, size_bytes: int, devices: Sequence[str]) -> None:
+        """Hold `size_bytes` on `devices` by an inactive placeholder volume `VG/LV`; one that exists is success."""
         vg, name = split_volume(lv)
         options = ["--activate", "n", "--zero", "n", "--wipesignatures", "n"]
-        argv = ["lvcreate", "--yes", *options, "--name", name, "--size", f"{size_bytes}b", vg, device]
+        argv = ["lvcreate", "--yes", *options, "--name", name, "--size", f"{size_bytes}b", vg, *devices]
         self._change_unless(argv, "already exists in volume group")
 
     def unreserve(self, lv: str) -> None:

@@ -56,6 +56,7 @@ PACKAGE_OF_TOOL = {
     "pvs": "lvm2",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
+    "swapoff": "mount",
     "swapon": "mount",
     "tgtadm": "tgt",
     "tgtd": "tgt",

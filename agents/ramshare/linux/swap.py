@@ -9,6 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.run import Commands
+
 PROC = Path("/proc")
 _SIGNATURES = (b"SWAPSPACE2", b"SWAP-SPACE")
 _PAGE_CLUSTER = Path("sys/vm/page-cluster")
@@ -51,6 +53,23 @@ def is_formatted(device: str) -> bool:
 def is_swap(device: str, proc: Path = PROC) -> bool:
     """Whether `device` is an active or at least formatted swap area."""
     return active_swap(device, proc) is not None or is_formatted(device)
+
+
+def turn_off(runner: Commands, device: str) -> None:
+    """Bring every page back into memory and stop swapping to `device`; not active is success.
+
+    Needs as much free memory as is swapped out: the OOM killer takes `swapoff` itself first. Pages that cannot be read
+    are lost, and only whoever touches one is killed (kernel 5.19 and later).
+    """
+    if active_swap(device) is not None:
+        runner.run(["swapoff", device], timeout_s=3600.0)
+
+
+def format_and_turn_on(runner: Commands, device: str, priority: int | None = None) -> None:
+    """Write a fresh swap signature and swap to `device`."""
+    runner.run(["mkswap", device])
+    options = [] if priority is None or priority < 0 else ["--priority", str(priority)]
+    runner.run(["swapon", *options, device])
 
 
 def page_cluster(proc: Path = PROC) -> int:

@@ -1,0 +1,127 @@
+"""The ways out when a lender dies and the volume is not a mirror. LVM refuses to help then; the tables below do not.
+
+Before the first lease joins a volume group, and again before every move, the group's metadata and the volume's table
+are kept; a rescue goes back to them. Runs on the borrower's worker thread.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from ramshare.borrower.tags import HOME_SUFFIX, pv_tag
+from ramshare.errors import RamshareError
+from ramshare.linux import swap
+from ramshare.linux.dm import Dmsetup, dm_name
+from ramshare.linux.lvm import Lvm, split_volume
+from ramshare.linux.lvm_state import LvmState
+from ramshare.linux.memory import read_memory
+from ramshare.linux.run import Commands
+
+MARGIN_BYTES = 32 << 20
+"""Left free beside what a swapoff brings back, or the OOM killer would end the swapoff."""
+HOME, BEFORE_MOVE = "home", "move"
+"""What is kept: as it was before any lease joined, and as it was before the last move."""
+
+
+class Rescue:
+    """Keeps what is needed to go back by force, and goes."""
+
+    def __init__(self, runner: Commands, lvm: Lvm, directory: Path) -> None:
+        self._runner = runner
+        self._lvm = lvm
+        self._dm = Dmsetup(runner)
+        self._directory = directory
+
+    def keep(self, volume: str, state: LvmState, when: str) -> None:
+        """Keep the metadata and the table of this moment."""
+        vg, lv = split_volume(volume)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lvm.vgcfgbackup(vg, self._file(volume, when, "vg"))
+        self._file(volume, when, "table").write_text(f"{self._dm.table(dm_name(vg, lv))}\n")
+        self._file(volume, when, "volumes").write_text("\n".join(_others(state, vg)))
+
+    def undo_move(self, volume: str, state: LvmState, dead: Collection[str]) -> None:
+        """Give up a move whose destination died: the volume is where it came from, the dead leases are in no group."""
+        vg, lv = split_volume(volume)
+        self._check_unchanged(volume, state, BEFORE_MOVE)
+        name = dm_name(vg, lv)
+        self._dm.suspend(name, flush=False)
+        try:
+            self._dm.load(name, self._file(volume, BEFORE_MOVE, "table").read_text())
+        finally:
+            self._dm.resume(name)
+        self._remove_moves(vg)
+        kept = self._file(volume, BEFORE_MOVE, "vg")
+        kept.write_text(without_pvs(kept.read_text(), {pv_tag(lease) for lease in dead}))
+        self._lvm.vgcfgrestore(vg, kept)
+
+    def write_off(self, volume: str, state: LvmState) -> None:
+        """Empty the volume's swap, put it back on the local disk without any lease, and swap to it again.
+
+        Raises `RamshareError` while that is impossible: too little memory for what is swapped out, or a guest that has
+        the volume open; to be tried again later.
+        """
+        vg, lv = split_volume(volume)
+        self._check_unchanged(volume, state, HOME)
+        device, name = f"/dev/{volume}", dm_name(vg, lv)
+        active = swap.active_swap(device)
+        if active is not None:
+            need, have = active.used_bytes + MARGIN_BYTES, read_memory().available_bytes
+            if need > have:
+                raise RamshareError(
+                    f"{need >> 20} MiB must fit into memory before {volume} can be rebuilt, {have >> 20} are available",
+                    "end the process that fills it",
+                )
+            swap.turn_off(self._runner, device)
+        if any(found.name == name and found.open_count for found in self._dm.devices()):
+            raise RamshareError(f"{volume} has lost pages and is in use, by a guest perhaps", "shut the guest down")
+        self._dm.remove(name)
+        self._remove_moves(vg)
+        self._lvm.vgcfgrestore(vg, self._file(volume, HOME, "vg"))
+        self._lvm.activate(volume)
+        swap.format_and_turn_on(self._runner, device, active.priority if active else None)
+
+    def _remove_moves(self, vg: str) -> None:
+        """Remove what pvmove put under the volume: the mirror first, then its legs."""
+        prefix = dm_name(vg, "pvmove")
+        for found in sorted((d.name for d in self._dm.devices() if d.name.startswith(prefix)), key=len):
+            self._dm.remove(found)
+
+    def _check_unchanged(self, volume: str, state: LvmState, when: str) -> None:
+        """Going back to old metadata would undo what somebody else changed meanwhile: refuse then."""
+        vg, _ = split_volume(volume)
+        kept = self._file(volume, when, "volumes")
+        if not kept.exists():
+            raise RamshareError(f"nothing is kept of {volume} as it was before", f"vgcfgrestore --list {vg}")
+        if _others(state, vg) != kept.read_text().split():
+            raise RamshareError(
+                f"other volumes of {vg} changed while {volume} was attached, so its old metadata must not come back",
+                f"see {kept.with_suffix('.vg')} and vgcfgrestore(8)",
+            )
+
+    def _file(self, volume: str, when: str, kind: str) -> Path:
+        return self._directory / f"{volume.replace('/', '.')}.{when}.{kind}"
+
+
+def without_pvs(metadata: str, tags: Collection[str]) -> str:
+    """Return LVM's text metadata without the physical volumes that carry one of `tags`; nothing may lie on them."""
+    kept: list[str] = []
+    block: list[str] | None = None
+    for line in metadata.splitlines():
+        words = line.split()
+        if block is None and len(words) == 2 and words[0].startswith("pv") and words[1] == "{":
+            block = []
+        if block is None:
+            kept.append(line)
+            continue
+        block.append(line)
+        if words == ["}"]:
+            if not any(f'"{tag}"' in part for tag in tags for part in block):
+                kept += block
+            block = None
+    return "\n".join(kept) + "\n"
+
+
+def _others(state: LvmState, vg: str) -> list[str]:
+    """Names and sizes of a group's volumes; placeholders of ours do not count."""
+    volumes = {f"{lv.name}:{lv.size_bytes}" for lv in state.lvs if lv.vg == vg and not lv.name.endswith(HOME_SUFFIX)}
+    return sorted(volumes)
