@@ -1,6 +1,7 @@
 """What only a real broker can show: credentials, names, limits, persistence, speed."""
 
 import shutil
+import socket
 import threading
 import time
 from pathlib import Path
@@ -19,12 +20,14 @@ from ramshare.bus.api import (
     RequestArrived,
     StateArrived,
 )
-from ramshare.bus.broker import BrokerStartError, free_port, start_broker
+from ramshare.bus.broker import BrokerStartError, free_port, listening_ports, start_broker
 from ramshare.bus.counters import Drop
 from ramshare.bus.mqtt import MqttBus
+from ramshare.contract_examples import EXAMPLES
 from ramshare.errors import ExitCode
 from ramshare.linux.run import SystemRunner
-from ramshare.messages.requests import Drain
+from ramshare.messages.replies import BorrowReply, Reply
+from ramshare.messages.requests import BorrowMemory, Drain
 from ramshare.settings import BrokerSettings
 from ramshare.topics import BadTopicError
 
@@ -60,8 +63,6 @@ def test_no_broker_is_said_with_a_hint() -> None:
 
 
 def test_a_listener_that_is_no_broker_is_unreachable_too() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = BrokerSettings(broker_port=silent.getsockname()[1])
         with pytest.raises(BrokerUnreachableError):
@@ -103,8 +104,6 @@ def test_a_subscription_to_everything_shows_nothing_that_is_not_for_all(mosquitt
     cli, lender = mosquitto.bus("cli.alice"), mosquitto.bus("lender.hosta")
     future = cli.ask("lender.hosta", Drain(), 5)
     arrived = mosquitto.first(lender, RequestArrived)
-    from ramshare.messages.replies import Reply
-
     lender.answer(arrived, Reply(request_id=arrived.request.request_id))
     assert future.result(5).ok
     lender.set_state("memory", memory())
@@ -178,10 +177,6 @@ def test_a_snapshot_that_the_broker_cut_short_is_noticed(tmp_path: Path) -> None
 
 
 def test_no_secret_is_left_in_the_brokers_database(mosquitto: MosquittoWorld) -> None:
-    from ramshare.contract_examples import EXAMPLES
-    from ramshare.messages.replies import BorrowReply
-    from ramshare.messages.requests import BorrowMemory
-
     borrower, manager = mosquitto.bus("borrower.hostb"), mosquitto.bus("manager")
     request = EXAMPLES[BorrowMemory]
     assert isinstance(request, BorrowMemory)
@@ -227,6 +222,11 @@ def test_a_setting_that_mosquitto_does_not_know_is_reported(tmp_path: Path) -> N
 def test_a_port_that_is_taken_is_reported(mosquitto: MosquittoWorld, tmp_path: Path) -> None:
     with pytest.raises(BrokerStartError, match="Address already in use"):
         start_broker(SystemRunner(), tmp_path / "b", CLIENTS, port=mosquitto.broker.port)
+
+
+def test_it_listens_where_it_was_told_to_and_nowhere_else(mosquitto: MosquittoWorld) -> None:
+    assert mosquitto.broker.process is not None
+    assert listening_ports(mosquitto.broker.process.pid) == {mosquitto.broker.port}
 
 
 def test_no_password_is_in_the_clear_where_mosquitto_reads_it(mosquitto: MosquittoWorld) -> None:

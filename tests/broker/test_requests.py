@@ -8,6 +8,7 @@ from broker.worlds import MemoryWorld, World
 from ramshare.bus.api import Connected, NotAuthorisedError, RequestArrived, RequestTimeoutError
 from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop
+from ramshare.bus.wire import Packet
 from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import Announce, BorrowVolume, Drain, ReturnVolume
 from ramshare.topics import EVERYBODY
@@ -128,8 +129,6 @@ def test_a_malformed_request_gets_an_answer_that_says_so(world: World) -> None:
 def test_an_unknown_verb_is_answered_with_bad_request(world: World) -> None:
     lender, cli = world.bus("lender.hosta"), world.bus("cli.alice")
     correlation, waiting = cli._pending.open("lender.hosta", "fly", "", 5, cli._clock())
-    from ramshare.bus.wire import Packet
-
     with cli.lock:
         cli._link.send(
             Packet("ramshare/v1/request/lender.hosta/cli.alice/fly", b"{}", correlation=correlation, expiry_s=5)

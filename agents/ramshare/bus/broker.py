@@ -92,7 +92,7 @@ class RunningBroker:
         out = self.directory / "mosquitto.out"
         self.process = self.runner.spawn(argv, log_path=out, die_with_parent=self.die_with_parent)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _listens(self.process.pid, self.port):
+        while self.port not in listening_ports(self.process.pid):
             if self.process.poll() is not None:
                 raise BrokerStartError(f"mosquitto ended at once: {self._last_error(out)}", f"read {self.log_path}")
             if time.monotonic() > deadline:
@@ -217,15 +217,16 @@ def _private(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
 
 
-def _listens(pid: int, port: int) -> bool:
-    """Look into the process's own network namespace: works behind `ip netns exec`, and without a connection."""
+def listening_ports(pid: int) -> set[int]:
+    """Return the TCP ports that a process listens on, in its own network namespace and without a connection."""
     try:
         own = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         rows = [r for table in ("tcp", "tcp6") for r in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
     except OSError:
-        return False
-    for columns in (row.split() for row in rows):
-        listening = columns[3] == _TCP_LISTEN and int(columns[1].rpartition(":")[2], 16) == port
-        if listening and f"socket:[{columns[9]}]" in own:
-            return True
-    return False
+        return set()
+    sockets = [row.split() for row in rows]
+    return {
+        int(columns[1].rpartition(":")[2], 16)
+        for columns in sockets
+        if columns[3] == _TCP_LISTEN and f"socket:[{columns[9]}]" in own
+    }
