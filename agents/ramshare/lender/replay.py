@@ -54,6 +54,12 @@ class HostTrace:
         """The host's demand at every step: the sum over its guests."""
         return np.add.reduceat(self.guest_used_bytes, self.starts[:-1])
 
+    @property
+    def honest(self) -> bool:
+        """Whether no guest ever claims what cannot be: then the sums say all."""
+        used, capacity = self.guest_used_bytes, self.guest_capacity_bytes
+        return bool(np.all((used >= 0) & (used <= capacity) & np.isfinite(capacity)))
+
     def samples(self) -> Iterator[HostSample]:
         """Yield what the lender would have seen, step by step, each guest by itself."""
         capacity, used = self.guest_capacity_bytes.tolist(), self.guest_used_bytes.tolist()
