@@ -81,7 +81,7 @@ class StreamPolicy(ABC, Generic[S]):
             lend_bytes = 0.0
         elif not view.calm:
             lend_bytes = min(lend_bytes, host.lent_bytes)
-        host.lent_bytes = float(int(max(0.0, lend_bytes)))
+        host.lent_bytes = float(int(lend_bytes)) if lend_bytes > 0 else 0.0
         return _decision(host.lent_bytes, view, target)
 
     def forget(self, host: str) -> None:

@@ -24,6 +24,9 @@ STALE_AFTER_S = 30.0
 AHEAD_S = 30.0
 """A report this far in the future has a clock that cannot be used to judge its age."""
 
+MAX_BYTES = 2.0**60
+"""No guest has an exbibyte; who claims more is wrong."""
+
 LATE_S = 60.0
 """A sample older than the last one by more than this is no late arrival: the clock was set back, and is followed."""
 
@@ -188,7 +191,7 @@ def _pressure(psi: float | None, swap_in_bytes_s: float, refault_pages_s: float 
 
 
 def _is_size(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
+    return 0 <= value <= MAX_BYTES
 
 
 def _doubt(report: GuestSample | None, now_s: float) -> str:

@@ -14,7 +14,9 @@ class GuestSample:
     """One report of one guest.
 
     `psi_some` is the kernel's `some avg10` of `/proc/pressure/memory` in percent; `None` where the kernel has none.
-    `capacity_bytes` is what the guest would have with its balloon empty, `used_bytes` what it needs now.
+    `capacity_bytes` is what the guest would have with its balloon empty (from the hypervisor where there is one, as a
+    guest may claim anything), `used_bytes` what it needs now. `at_s` is on the host's clock: when the report arrived,
+    unless the guest's clock is known to be right.
     """
 
     guest: str
