@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -40,9 +41,6 @@ HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "
 """Used inside: by the lenders and by the VMs, which see this machine's own programs."""
 
 BROKER_PORT = 1883
-CONTROL_PORT_BASE = 30
-"""tgtd control ports of the lenders; 0 would be the machine's own tgtd."""
-
 DISKS_DIR = Path("/var/tmp")
 """Not `/tmp` or `/run`, which may be memory."""
 
@@ -240,7 +238,9 @@ class Lab:
         for number, name in enumerate(self.spec.lender_names):
             guests = self.spec.guest_names if number == 0 else ()
             directory = self.state_dir / "lender" / name
-            extra = lender_env(address_of(name), CONTROL_PORT_BASE + number, self.spec.lender_bytes, directory, guests)
+            extra = lender_env(
+                address_of(name), control_port(self.spec.name, number), self.spec.lender_bytes, directory, guests
+            )
             self._add_native(f"lender.{name}", "lender", name, self.hosts[name], extra)
         for name in self.spec.borrower_names:
             self._add_in_vm(f"borrower.{name}", "borrower", name)
@@ -257,3 +257,8 @@ class Lab:
         shutil.copy(self.broker.password_path(client), vm.spec.persist_dir / "password")
         env = common_env(client, name, (SWITCH_ADDRESS, BROKER_PORT), "/var/lib/ramshare/password")
         self.agents[client] = VmAgent(AgentSpec(client, role, {**env, **self.spec.env}), vm.shell)
+
+
+def control_port(lab: str, number: int) -> int:
+    """Return a lender's tgtd control port: their sockets are shared by all labs, and 0 is the machine's own tgtd."""
+    return 30 + 10 * (zlib.crc32(lab.encode()) % 3000) + number
