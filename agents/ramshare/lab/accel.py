@@ -22,13 +22,16 @@ OVERRIDE = "RAMSHARE_LAB_ACCEL"
 """Environment variable that names the accelerator instead of probing."""
 TB_SIZE_MIB = 256
 """QEMU's cache of translated code."""
+TCG_CPU = "max,-erms,-fsrm"
+"""Everything that emulation can do, but without the flags that make kernel and C library copy by `rep movsb`: emulated
+byte by byte, it halves what iSCSI reads (measured: 81 against 194 MB/s sequential, 550 against 357 us per random 4 KiB)."""
 
 
 def accel_arguments(accel: str) -> list[str]:
     """Return QEMU's arguments for `accel`."""
     if accel == KVM:
         return ["-accel", "kvm", "-cpu", "host"]
-    return ["-accel", f"tcg,thread=multi,tb-size={TB_SIZE_MIB}", "-cpu", "max"]
+    return ["-accel", f"tcg,thread=multi,tb-size={TB_SIZE_MIB}", "-cpu", TCG_CPU]
 
 
 def pick_accel(run: Runner, kernel: Kernel, cache: Path, say: Callable[[str], None] = lambda _: None) -> str:

@@ -30,8 +30,8 @@ export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-while read -r module; do insmod "/modules/$module" || echo "ramshare: no $module"; done < /modules.order
 word() {{ sed -n "s/.*\\<ramshare\\.$1=\\([^ ]*\\).*/\\1/p" /proc/cmdline; }}
+while read -r module; do insmod "/modules/$module" || echo "ramshare: no $module"; done < /modules.order
 if [ "$(word role)" = probe ]; then echo ramshare-alive > /dev/ttyS0; poweroff -f; fi
 address=$(word ip)
 init=$(word init)
