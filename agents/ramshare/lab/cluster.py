@@ -237,9 +237,14 @@ class Lab:
         self._add_native("manager", "manager", "switch", self.runner, {})
         for number, name in enumerate(self.spec.lender_names):
             guests = self.spec.guest_names if number == 0 else ()
-            directory = self.state_dir / "lender" / name
             extra = lender_env(
-                address_of(name), control_port(self.spec.name, number), self.spec.lender_bytes, directory, guests
+                address_of(name),
+                control_port(self.spec.name, number),
+                self.spec.lender_bytes,
+                self.spec.lender_bytes if self.spec.committed_bytes is None else self.spec.committed_bytes,
+                self.spec.guest_memory_bytes,
+                self.state_dir / "lender" / name,
+                guests,
             )
             self._add_native(f"lender.{name}", "lender", name, self.hosts[name], extra)
         for name in self.spec.borrower_names:

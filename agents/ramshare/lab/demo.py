@@ -65,6 +65,7 @@ class DemoPlan:
             lenders=self.lenders,
             swap_bytes=self.swap_bytes,
             lender_bytes=self.swap_bytes * 3 // 4,
+            committed_bytes=self.swap_bytes // 2 + 16 * MIB,
             ceiling_bytes=self.swap_bytes + 32 * MIB,
             accel=accel,
         )

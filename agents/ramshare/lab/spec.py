@@ -37,6 +37,8 @@ class LabSpec:
     borrowers: int = 1
     lender_bytes: int = 400 * MIB
     """The most that each lender lends."""
+    committed_bytes: int | None = None
+    """Of it, what is set aside for good; None for all. The rest depends on what the host's guests report."""
     swap_bytes: int = 600 * MIB
     ceiling_bytes: int = 0
     """Size of the RAM disk in a borrower's VM for the measurement without a network; 0 for none."""

@@ -61,9 +61,10 @@ def plan_offer(limits: Limits) -> OfferPlan:
     if limits.limit_bytes is not None and limits.limit_bytes < wanted:
         wanted, reason = limits.limit_bytes, f"the owner's limit of {_mib(limits.limit_bytes)}; {reason}"
     if physical < wanted:
-        wanted, reason = physical, f"only {_mib(physical)} can be had beside the reserve of {_mib(limits.reserve_bytes)}"
-    free = max(0, wanted - limits.lent_bytes) // STEP_BYTES * STEP_BYTES
-    capacity = min(wanted, limits.lent_bytes + free)
+        wanted = physical
+        reason = f"only {_mib(physical)} can be had beside the reserve of {_mib(limits.reserve_bytes)}"
+    capacity = max(wanted // STEP_BYTES * STEP_BYTES, min(wanted, limits.lent_bytes))
+    free = max(0, capacity - limits.lent_bytes)
     committed_free = max(0, min(free, limits.committed_bytes - limits.lent_committed_bytes))
     return OfferPlan(capacity, free, committed_free, reason)
 
