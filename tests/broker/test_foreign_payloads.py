@@ -24,7 +24,8 @@ MARK = b"sEcReT-mArK"
 
 SEGMENTS = st.one_of(
     st.sampled_from(["memory", "status", "offer", "export", "lease", "volume", "l1", "vg0", "host", "summary"]),
-    st.text(st.characters(blacklist_characters="/+#\x00", blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=30),
+    # Mosquitto disconnects a client whose topic holds control or non-characters, so those never get here
+    st.text(st.characters(max_codepoint=0x2FFF, exclude_characters="/+#", exclude_categories=["Cc"]), min_size=1),
 )
 TOPICS = st.one_of(
     # (author, topic): what the access rules let these authors write, and the lender reads

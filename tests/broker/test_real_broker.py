@@ -150,7 +150,7 @@ def test_a_large_snapshot_arrives_whole(mosquitto: MosquittoWorld) -> None:
     borrower = mosquitto.bus("borrower.hostb")
     for number in range(3000):
         borrower.set_state(f"lease/l{number}", lease(f"l{number}"))
-    eventually(lambda: borrower._mqtt._all_acknowledged.is_set(), 60)
+    eventually(lambda: borrower._mqtt.outbox.empty, 60)
     manager = mosquitto.bus("manager")
     manager.watch_state("borrower.hostb", "lease/+")
     assert len([a for a in mosquitto.everything(manager) if isinstance(a, StateArrived)]) == 3000
@@ -167,7 +167,7 @@ def test_a_snapshot_that_the_broker_cut_short_is_noticed(tmp_path: Path) -> None
         try:
             for number in range(1000):
                 borrower.set_state(f"lease/l{number}", lease(f"l{number}"))
-            eventually(borrower._mqtt._all_acknowledged.is_set, 30)
+            eventually(lambda: borrower._mqtt.outbox.empty, 30)
             manager.watch_state("borrower.hostb", "lease/+")
             eventually(lambda: manager.counters[Drop.BROKER] > 0, 10)
             assert manager.counters.snapshot()["broker"] >= 800

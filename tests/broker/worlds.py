@@ -172,7 +172,7 @@ class MosquittoWorld(World):
 
     def settle(self) -> None:
         for bus in self._gates:
-            assert bus._mqtt._all_acknowledged.wait(5)
+            assert bus._mqtt.outbox.wait_until_empty(5)
 
     def raw(self, client: str) -> Client:
         """Return a plain paho client with the account of `client`."""

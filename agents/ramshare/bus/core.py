@@ -6,55 +6,38 @@
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime
-from itertools import count
 from math import ceil
-from uuid import uuid4
 
-from ramshare import __version__
 from ramshare.bus.api import Arrival, Connected, Disconnected, NotAuthorisedError, RequestArrived
 from ramshare.bus.counters import Counters, Drop
 from ramshare.bus.decode import ReplyArrived, UndecodableError, Unserved, decode
 from ramshare.bus.inbox import Inbox
 from ramshare.bus.pending import Pending
+from ramshare.bus.publisher import Publisher, check
 from ramshare.bus.wire import Link, Packet, matches
 from ramshare.errors import RamshareError
-from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
+from ramshare.messages.base import Message
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Request
-from ramshare.messages.state import Status
 from ramshare.topics import (
     EVERYBODY,
     VERSION,
-    BadTopicError,
     EventTopic,
     ReplyTopic,
     RequestTopic,
     Root,
-    StateTopic,
     Topic,
-    model_of,
-    role,
 )
 
 log = logging.getLogger(__name__)
 
-STATUS = "status"
-ROLES_WITHOUT_STATUS = frozenset({"cli", "dashboard"})
-"""People come and go: their status would only pile up on the broker."""
 REPLY_EXPIRY_S = 60
 """A reply that cannot be delivered in this time is of no use any more; longer than any time-out in use."""
 EVENT_EXPIRY_S = 300
-REMEMBERED_CLEARS = 1_000
-"""Topics cleared in this run that are cleared again on reconnect: a broker that crashed may bring them back."""
 DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
-
-
-class MessageTooLargeError(RamshareError):
-    """A message of ours is larger than any receiver accepts."""
 
 
 class CoreBus:
@@ -70,21 +53,21 @@ class CoreBus:
         status_expiry_s: int = 180,
     ) -> None:
         self.client = client
-        self.instance = uuid4().hex[:16]
         self.counters = Counters(client)
+        self.lock = threading.RLock()
         self._link = link
         self._root = root or Root()
         self._clock = clock
-        self._status_expiry_s = status_expiry_s
-        self._has_status = role(client) not in ROLES_WITHOUT_STATUS
-        self._seq = count(1)
-        self.lock = threading.RLock()
-        self._state: dict[str, Message] = {}
-        self._cleared: OrderedDict[str, None] = OrderedDict()
+        self._publisher = Publisher(client, self._root, status_expiry_s)
         self._watched: Counter[str] = Counter()
         self._pending = Pending()
         self._inbox = Inbox(self.counters)
-        self._dropped_at_start: int | None = None
+        self._dropped_before: int | None = None
+
+    @property
+    def instance(self) -> str:
+        """What tells this run of the client from earlier ones."""
+        return self._publisher.instance
 
     # --- what agents call: see api.Bus
 
@@ -99,38 +82,19 @@ class CoreBus:
 
     def set_state(self, path: str, message: Message | None) -> None:
         """Publish `state/<self>/<path>`, retained, now and on every reconnect; None clears it."""
-        topic = StateTopic(self.client, path)
-        if message is not None:
-            _check(topic, message)
         with self.lock:
-            if message is None:
-                self._state.pop(path, None)
-                self._cleared[path] = None
-                self._cleared.move_to_end(path)
-                if len(self._cleared) > REMEMBERED_CLEARS:
-                    self._cleared.popitem(last=False)
-                self._link.send(Packet(topic.render(self._root.name), b"", retain=True))
-            else:
-                self._cleared.pop(path, None)
-                self._state[path] = message.stamped(self.instance, next(self._seq), datetime.now(UTC))
-                self._link.send(self._state_packet(path))
+            self._link.send(self._publisher.set_state(path, message))
 
     def republish(self) -> None:
         """Publish every state again, `status` last: who sees it has seen the rest."""
         with self.lock:
-            for path in self._cleared:
-                self._link.send(Packet(StateTopic(self.client, path).render(self._root.name), b"", retain=True))
-            for path in [path for path in self._state if path != STATUS]:
-                old = self._state[path]
-                self._state[path] = old.model_copy(update={"seq": next(self._seq)})
-                self._link.send(self._state_packet(path))
-            if self._has_status:
-                self._link.send(self._status_packet("online"))
+            for packet in self._publisher.everything():
+                self._link.send(packet)
 
     def event(self, kind: str, message: Message) -> None:
         """Publish `event/<self>/<kind>`, not retained."""
         topic = EventTopic(self.client, kind)
-        _check(topic, message)
+        check(topic, message)
         self._send(topic, message, expiry_s=EVENT_EXPIRY_S)
 
     def watch_state(self, client: str = "+", path: str = "#") -> None:
@@ -156,7 +120,7 @@ class CoreBus:
         A broadcast (`server` is `all`) has no reply: its future is done at once.
         """
         topic = RequestTopic(server, self.client, request.VERB)
-        _check(topic, request)
+        check(topic, request)
         if server == EVERYBODY:
             self._send(topic, request, expiry_s=ceil(timeout_s))
             done: Future[Reply] = Future()
@@ -185,12 +149,12 @@ class CoreBus:
 
     def last_will(self) -> Packet | None:
         """Return the retained `offline`; its `instance` tells an old will from a new one."""
-        return self._status_packet("offline") if self._has_status else None
+        return self._publisher.status("offline")
 
     def on_up(self) -> None:
         """Publish everything, then subscribe to everything."""
         with self.lock:
-            self._dropped_at_start = None
+            self._dropped_before = None
             self.republish()
             prefix = f"{self._root.name}/{VERSION}"
             # Replies at QoS 0: the broker neither queues nor stores them, so no secret ever lies in its database.
@@ -254,23 +218,7 @@ class CoreBus:
         self, topic: Topic, message: Message, correlation: bytes | None = None, expiry_s: int | None = None
     ) -> None:
         with self.lock:
-            stamped = message.stamped(self.instance, next(self._seq), datetime.now(UTC))
-            payload = _encode(topic, stamped)
-            self._link.send(Packet(topic.render(self._root.name), payload, correlation=correlation, expiry_s=expiry_s))
-
-    def _state_packet(self, path: str) -> Packet:
-        topic = StateTopic(self.client, path)
-        expiry_s = self._status_expiry_s if path == STATUS else None
-        return Packet(topic.render(self._root.name), _encode(topic, self._state[path]), retain=True, expiry_s=expiry_s)
-
-    def _status_packet(self, status: str) -> Packet:
-        known = self._state.get(STATUS)
-        version = known.version if isinstance(known, Status) else __version__
-        message = Status.model_validate({"status": status, "version": version})
-        topic = StateTopic(self.client, STATUS)
-        payload = _encode(topic, message.stamped(self.instance, next(self._seq), datetime.now(UTC)))
-        expiry_s = self._status_expiry_s if status == "online" else None
-        return Packet(topic.render(self._root.name), payload, retain=True, expiry_s=expiry_s)
+            self._link.send(self._publisher.message(topic, message, correlation, expiry_s))
 
     def _offer_request(self, packet: Packet, arrived: RequestArrived) -> None:
         if arrived.client == self.client and f"/{EVERYBODY}/" in packet.topic:
@@ -288,24 +236,10 @@ class CoreBus:
 
     def _note_dropped(self, packet: Packet) -> None:
         dropped = int(packet.payload[:20])
-        if self._dropped_at_start is not None and dropped > self._dropped_at_start:
+        if self._dropped_before is not None and dropped > self._dropped_before:
             self.counters.note(
                 Drop.BROKER,
                 "some client's snapshot may have gaps; raise max_queued_messages in broker-config",
-                dropped - self._dropped_at_start,
+                dropped - self._dropped_before,
             )
-        self._dropped_at_start = dropped
-
-
-def _check(topic: Topic, message: Message) -> None:
-    """Refuse, at the sender, what no receiver would accept."""
-    model = model_of(topic)
-    if not isinstance(message, model):
-        raise BadTopicError(f"{topic.render()} carries {model.__name__}, not {type(message).__name__}")
-
-
-def _encode(topic: Topic, message: Message) -> bytes:
-    payload = message.to_json()
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise MessageTooLargeError(f"{topic.render()}: {len(payload)} bytes, the limit is {MAX_PAYLOAD_BYTES}")
-    return payload
+        self._dropped_before = dropped

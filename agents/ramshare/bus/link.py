@@ -10,17 +10,15 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, replace
-from math import ceil
 
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception, stop_when_event_set
 from tenacity.nap import sleep_using_event
 from tenacity.wait import wait_random_exponential
 
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
+from ramshare.bus.outbox import Outbox, Outgoing
 from ramshare.bus.session import Acknowledged, LostError, Session, TakenOverError
 from ramshare.bus.wire import LinkUser, Packet
 from ramshare.errors import RamshareError
@@ -36,16 +34,8 @@ TAKEN_OVER_WAIT_S = 5.0
 """Two clients with one name push each other out; this keeps the contest slow enough to read about it in the log."""
 STABLE_S = 10.0
 """A session that lasted so long starts the back-off anew."""
-MAX_WAITING = 1_000
-"""Publications kept while there is no session; the oldest goes first."""
 FAREWELL_S = 2.0
 """How long an orderly end waits for the broker's acknowledgements."""
-
-
-@dataclass(frozen=True)
-class _Outgoing:
-    packet: Packet
-    deadline: float
 
 
 class MqttLink:
@@ -59,10 +49,7 @@ class MqttLink:
         """Set while an orderly end is under way: the connection's end is then no loss."""
         self._thread: threading.Thread | None = None
         self._session: Session | None = None
-        self._sent: dict[int, _Outgoing | str] = {}
-        """Publications, and filters of subscriptions, that the broker has not acknowledged yet."""
-        self._waiting: deque[_Outgoing] = deque()
-        self._all_acknowledged = threading.Event()
+        self.outbox = Outbox()
         self._first: Future[None] = Future()
         self._last_error: Exception | None = None
         self._was_up = False
@@ -101,27 +88,27 @@ class MqttLink:
             if farewell is not None:
                 self.send(farewell)
         if session is not None:
-            self._all_acknowledged.wait(FAREWELL_S)
+            self.outbox.wait_until_empty(FAREWELL_S)
             self._ending.set()
             session.disconnect()
         self._end()
 
     def send(self, packet: Packet) -> None:
         """See `wire.Link.send`. The caller holds the user's lock."""
-        expiry_s = float("inf") if packet.expiry_s is None else packet.expiry_s
-        outgoing = _Outgoing(packet, time.monotonic() + expiry_s)
+        outgoing = Outgoing.of(packet)
         if self._session is not None:
-            self._publish(self._session, outgoing)
+            self.outbox.sent(self._session.publish(packet), outgoing)
         elif not packet.retain:
-            self._keep(outgoing)
+            dropped = self.outbox.keep(outgoing)
+            if dropped is not None:
+                self._user.on_refused(dropped.packet, "too many wait for a connection")
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         """Subscribe now, if there is a session. The caller holds the user's lock."""
         if self._session is not None:
             mid = self._session.subscribe(topic_filter, qos)
             if mid is not None:
-                self._all_acknowledged.clear()
-                self._sent[mid] = topic_filter
+                self.outbox.sent(mid, topic_filter)
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Undo `subscribe`. The caller holds the user's lock."""
@@ -212,7 +199,9 @@ class MqttLink:
                 raise error from None
             log.warning("%s: %s", self._client, error)
         finally:
-            self._leave(session)
+            with self._user.lock:
+                self._session = None
+                self.outbox.session_ended()
 
     def _take(self, session: Session) -> None:
         for happening in session.turn():
@@ -223,45 +212,23 @@ class MqttLink:
 
     def _acknowledge(self, verdict: Acknowledged) -> None:
         with self._user.lock:
-            sent = self._sent.pop(verdict.mid, None)
-            if not self._sent:
-                self._all_acknowledged.set()
+            sent = self.outbox.acknowledged(verdict.mid)
+            if self.outbox.empty:
                 _complete(self._first, None)
-        if verdict.refusal and isinstance(sent, _Outgoing):
+        if verdict.refusal and isinstance(sent, Outgoing):
             self._user.on_refused(sent.packet, verdict.refusal)
         elif verdict.refusal:
             log.error("%s: the broker refused the subscription to %s: %s", self._client, sent, verdict.refusal)
 
-    def _leave(self, session: Session) -> None:
-        """Keep what was not acknowledged for the next session, except states: those are published anew."""
-        with self._user.lock:
-            self._session = None
-            unsure = [sent for sent in self._sent.values() if isinstance(sent, _Outgoing) and not sent.packet.retain]
-            self._sent.clear()
-            self._all_acknowledged.set()
-            self._waiting.extendleft(reversed(unsure))
-
     def _flush(self, session: Session) -> None:
         """Send what waited. It may be a repetition: requests carry ids and replies correlations for that."""
-        waiting, self._waiting = self._waiting, deque()
         now = time.monotonic()
-        for outgoing in waiting:
-            remaining_s = outgoing.deadline - now
-            if remaining_s <= 0:
-                self._user.on_refused(outgoing.packet, "waited too long for a connection")
-            elif outgoing.packet.expiry_s is None:
-                self._publish(session, outgoing)
+        for waited in self.outbox.waiting():
+            outgoing = waited.renewed(now)
+            if outgoing is None:
+                self._user.on_refused(waited.packet, "waited too long for a connection")
             else:
-                self._publish(session, replace(outgoing, packet=replace(outgoing.packet, expiry_s=ceil(remaining_s))))
-
-    def _publish(self, session: Session, outgoing: _Outgoing) -> None:
-        self._all_acknowledged.clear()
-        self._sent[session.publish(outgoing.packet)] = outgoing
-
-    def _keep(self, outgoing: _Outgoing) -> None:
-        self._waiting.append(outgoing)
-        if len(self._waiting) > MAX_WAITING:
-            self._user.on_refused(self._waiting.popleft().packet, "too many wait for a connection")
+                self.outbox.sent(session.publish(outgoing.packet), outgoing)
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._run, name=f"bus-{self._client}", daemon=True)

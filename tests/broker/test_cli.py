@@ -1,0 +1,96 @@
+"""The command line against a real Mosquitto: what only a real connection can show."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_world import MIB, export, isolate, offer
+from ramshare.bus.broker import RunningBroker, free_port, start_broker
+from ramshare.bus.mqtt import MqttBus
+from ramshare.errors import ExitCode
+from ramshare.linux.run import SystemRunner
+from ramshare.messages.state import Status
+
+pytestmark = pytest.mark.broker
+ACCOUNTS = ["manager", "lender.hosta", "cli.alice", "cli.alice-watch", "dashboard"]
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RunningBroker]:
+    isolate(monkeypatch, tmp_path)
+    with start_broker(SystemRunner(), tmp_path / "broker", ACCOUNTS) as running:
+        yield running
+
+
+def command(broker: RunningBroker, *args: str) -> list[str]:
+    """A command of alice, who has two accounts."""
+    accounts = str(broker.directory / "accounts")
+    where = ["--broker", f"{broker.host}:{broker.port}", "--password-file", accounts]
+    return [sys.executable, "-m", "ramshare.cli.main", *where, *args]
+
+
+def alice() -> dict[str, str]:
+    return {**os.environ, "RAMSHARE_CLIENT": "cli.alice"}
+
+
+def call(broker: RunningBroker, *args: str) -> "subprocess.CompletedProcess[str]":
+    argv = command(broker, *args)
+    return subprocess.run(argv, env=alice(), capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def lender(broker: RunningBroker) -> Iterator[MqttBus]:
+    bus = MqttBus(broker.settings("lender.hosta"), "lender.hosta")
+    bus.connect()
+    bus.set_state("status", Status(status="online"))
+    bus.set_state("offer", offer())
+    yield bus
+    bus.close()
+
+
+def test_status_is_complete_with_thousands_of_topics(broker: RunningBroker, lender: MqttBus) -> None:
+    for number in range(3000):
+        lender.set_state(f"export/x{number}", export(lease=f"x{number}"))
+    lender.close()
+    lender.connect()  # the broker has acknowledged all of it
+    done = call(broker, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["complete"]
+    assert told["hosts"][0]["free_bytes"] == 512 * MIB
+    assert len(told["leases"]) == 3000
+
+
+def test_wrong_credentials_and_an_unknown_account_end_with_4(broker: RunningBroker, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("not the password")
+    for client in ("cli.alice", "cli.mallory"):
+        done = call(broker, "--client", client, "--password-file", str(tmp_path / "wrong"), "status")
+        assert done.returncode == ExitCode.NOT_AUTHORISED
+        assert client in done.stderr
+
+
+def test_no_broker_is_told_soon_and_ends_with_3(broker: RunningBroker) -> None:
+    began = time.monotonic()
+    done = call(broker, "--broker", f"127.0.0.1:{free_port()}", "status")
+    assert done.returncode == ExitCode.NO_BROKER
+    assert "no broker at 127.0.0.1" in done.stderr
+    assert time.monotonic() - began < 15
+
+
+def test_a_status_does_not_throw_out_a_running_watch(broker: RunningBroker, lender: MqttBus) -> None:
+    argv = command(broker, "listen", "--for", "30", "--json")
+    with subprocess.Popen(argv, env=alice(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listening:
+        assert listening.stderr is not None
+        assert "Listening" in listening.stderr.readline()
+        done = call(broker, "status", "--json")
+        assert done.returncode == 0, done.stderr
+        assert listening.poll() is None
+        listening.send_signal(signal.SIGINT)
+        assert listening.wait(20) == ExitCode.INTERRUPTED
