@@ -52,6 +52,9 @@ def _manager(snapshot: Snapshot, now: datetime) -> list[str]:
 
 def _agents(snapshot: Snapshot, now: datetime) -> list[str]:
     found = []
+    showing = {
+        client for (client, path), fact in snapshot.facts.items() if path != "status" and not isinstance(fact, Offer)
+    }
     for client in snapshot.clients():
         if role(client) not in ("lender", "borrower", "guest"):
             continue
@@ -59,7 +62,7 @@ def _agents(snapshot: Snapshot, now: datetime) -> list[str]:
         if snapshot.online(client):
             if snapshot.stale(client, now):
                 found.append(f"{client} has been silent for {age(age_s)}: what is shown of it may not be true any more")
-        elif any(c == client and not isinstance(m, Offer) for (c, p), m in snapshot.facts.items() if p != "status"):
+        elif client in showing:
             found.append(f"{client} is offline, last heard {age(age_s)} ago: what is shown of it is its last word")
     return found
 

@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from ramshare.cli import options as opts
+from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import err, out, parse_size, print_json, size
-from ramshare.cli.volumes import JsonOption
 
 MEMORY_EXAMPLE = "Example: ramshare bench memory --size 1G --block 1K --seconds 5 --json"
 MAX_BLOCK_BYTES = 1 << 30

@@ -7,9 +7,10 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ramshare.cli import options as opts
+from ramshare.cli.arguments import JsonOption, TimeoutOption, WaitOption
 from ramshare.cli.output import err, note, out, print_json, size
 from ramshare.cli.session import POLL_S, Session, connected, require_host
-from ramshare.cli.volumes import JsonOption, StillWaitingError, TimeoutOption, WaitOption
+from ramshare.cli.waiting import StillWaitingError
 from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Offer
 
@@ -57,7 +58,7 @@ def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False)
         reply = session.ask(lender, Undrain())
         offer = session.snapshot.offer(host)
     if as_json:
-        print_json({**_result(host, offer, time.monotonic() - started_s), "draining": False})
+        print_json({**_result(host, offer, time.monotonic() - started_s), "done": True, "draining": False})
     else:
         out().print(f"{host} lends again: {reply.sentence or 'its next offer follows'}", soft_wrap=True, markup=False)
 

@@ -1,19 +1,21 @@
 """The `ramshare` command: its options, its commands, and how each ends: with an exit code of `errors.ExitCode`."""
 
 import importlib
+import importlib.util
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.main
 from typer.core import TyperGroup
 
 from ramshare import __version__
-from ramshare.cli import bench, drain, listen, run, schemas, status, volumes
+from ramshare.cli import drain, listen, run, schemas, status, volumes
 from ramshare.cli.options import OpenBus, Options, open_mqtt
-from ramshare.cli.output import note, out, show_error
-from ramshare.errors import ExitCode, RamshareError
+from ramshare.cli.output import out, show_error
+from ramshare.errors import ExitCode, MissingPartError, RamshareError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 failed or not done in time, 2 wrong usage or setting, 3 no broker, "
@@ -21,8 +23,25 @@ EXIT_CODES = (
 )
 
 
+GROUPS = {
+    "bench": ("bench", "Measure the bus, or memory and swap as the paper does."),
+    "lab": ("bench", "The whole cluster on one machine: real broker, agents, targets and kernels. Needs root."),
+    "policy": ("policy", "Replay recorded traces through the surplus policies and compare them."),
+}
+"""Groups of commands in modules of their own: the extra that brings their libraries, and what help says of them.
+
+They are imported only when one of their commands is called: drawing and numbers take longer to load than the rest.
+"""
+
+
 class Commands(TyperGroup):
-    """Turns every failure of a command into one line on standard error and its exit code."""
+    """Loads groups late, and turns every failure of a command into one line on standard error and its exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and the arguments left."""
+        if args and args[0] in GROUPS and _exists(args[0]):
+            return args[0], _load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -84,30 +103,38 @@ _add("why", status.why, status.WHY_EXAMPLE)
 _add("drain", drain.drain, drain.DRAIN_EXAMPLE)
 _add("undrain", drain.undrain, drain.UNDRAIN_EXAMPLE)
 _add("schemas", schemas.schemas, schemas.SCHEMAS_EXAMPLE)
-app.add_typer(bench.app, name="bench")
 
 
-def _add_group(name: str, extra: str, purpose: str) -> None:
-    """Add a group of commands from a module of its own; where its libraries are missing, say how to get them."""
+def _exists(name: str) -> bool:
+    return importlib.util.find_spec(f"ramshare.cli.{name}") is not None
+
+
+def _load(name: str) -> Any:
+    """Import a group. Raises `MissingPartError` saying how to get the libraries that it needs."""
     try:
-        module = importlib.import_module(f"ramshare.cli.{name}")
+        return typer.main.get_group(importlib.import_module(f"ramshare.cli.{name}").app)
     except ModuleNotFoundError as missing:
-        needed = missing.name or ""
-        if needed.startswith("ramshare."):
-            return
-
-        def explain() -> None:
-            note(f"error: ramshare {name} needs the Python package {needed}")
-            note(f"try: pip install 'ramshare[{extra}]'")
-            raise typer.Exit(ExitCode.MISSING_PART)
-
-        app.command(name, help=f"{purpose} (not installed)")(explain)
-        return
-    app.add_typer(module.app, name=name)
+        package = (missing.name or "").partition(".")[0]
+        if package in ("", "ramshare"):
+            raise
+        extra = GROUPS[name][0]
+        raise MissingPartError(
+            f"ramshare {name} needs the Python package {package}", f"pip install 'ramshare[{extra}]'"
+        ) from missing
 
 
-_add_group("lab", "bench", "The cluster on one machine")
-_add_group("policy", "policy", "Replay and compare surplus policies")
+def _add_group(name: str) -> None:
+    """Have help and completion know a group that `resolve_command` loads."""
+    if _exists(name):
+
+        def group() -> None:
+            """Replaced by the group itself."""
+
+        app.command(name, help=GROUPS[name][1])(group)
+
+
+for _name in GROUPS:
+    _add_group(_name)
 
 
 def main() -> None:

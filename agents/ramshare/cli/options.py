@@ -68,6 +68,15 @@ class Options:
         chosen["password_file"] = password_path(self.password_file or found.password_file, client)
         return found.model_copy(update=chosen)
 
+    def accounts(self) -> list[BrokerSettings]:
+        """Return `settings`, then the same person's further accounts whose passwords lie in the same directory."""
+        first = self.settings()
+        path = first.password_file
+        if self.client or path is None or path.name != first.client:
+            return [first]
+        more = sorted(path.parent.glob(f"{first.client}-*"))
+        return [first, *(first.model_copy(update={"client": other.name, "password_file": other}) for other in more)]
+
     def environment(self) -> dict[str, str]:
         """Return this process's environment with the options as `RAMSHARE_…`, for an agent that is started."""
         environment = dict(os.environ)

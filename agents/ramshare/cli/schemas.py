@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from ramshare.cli import options as opts
+from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import out, print_json
-from ramshare.cli.volumes import JsonOption
 from ramshare.errors import RamshareError
 
 SCHEMAS_EXAMPLE = "Example: ramshare schemas --check schemas"

@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from ramshare.bus.api import Arrival, Bus, Connected, Disconnected, StateArrived
 from ramshare.cli.options import Options
 from ramshare.cli.output import UsageError
+from ramshare.cli.seat import seat
 from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Request
 
+CONNECT_S = 4.0
+"""A broker on the same network answers in milliseconds; a person should not wait long to hear that there is none."""
 COLLECT_S = 10.0
 """Longest wait for the retained topics. 5,000 of them take about a second (9 k/s at QoS 1, measured)."""
 ASK_S = 60.0
@@ -58,16 +61,17 @@ HINTS = {
 def connected(options: Options) -> Iterator["Session"]:
     """Connect to the broker and disconnect at the end.
 
-    Raises `BrokerUnreachableError`, `NotAuthorisedError`, `SettingsError`.
+    Raises `BrokerUnreachableError`, `NotAuthorisedError`, `NoSeatError`, `SettingsError`.
     """
-    settings = options.settings()
-    assert settings.client is not None
-    bus = options.open_bus(settings, settings.client)
-    try:
-        bus.connect()
-        yield Session(bus, f"{settings.broker_host}:{settings.broker_port}")
-    finally:
-        bus.close()
+    with seat(options.accounts()) as settings:
+        assert settings.client is not None
+        _ = settings.password  # a file that cannot be read is told before the broker is looked for
+        bus = options.open_bus(settings, settings.client)
+        try:
+            bus.connect(CONNECT_S)
+            yield Session(bus, f"{settings.broker_host}:{settings.broker_port}")
+        finally:
+            bus.close()
 
 
 class Session:

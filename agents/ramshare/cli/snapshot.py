@@ -41,6 +41,8 @@ class Snapshot:
 
     facts: dict[tuple[str, str], Message] = field(default_factory=dict)
     complete: bool = True
+    heard: dict[str, datetime] = field(default_factory=dict)
+    """When each client last said anything, by its own clock."""
 
     def take(self, arrived: StateArrived) -> None:
         """Fold one arrival in; an older message of the same run of an agent is ignored."""
@@ -50,6 +52,7 @@ class Snapshot:
             self.facts.pop(key, None)
         elif old is None or old.instance != new.instance or new.seq >= old.seq:
             self.facts[key] = new
+            self.heard[arrived.client] = max(new.at, self.heard.get(arrived.client, new.at))
 
     def of_kind(self, kind: type[M]) -> Iterator[tuple[Fact, M]]:
         """Yield every fact whose message is of one kind, ordered by topic."""
@@ -73,8 +76,8 @@ class Snapshot:
 
     def heard_age_s(self, client: str, now: datetime) -> float | None:
         """Seconds since the client last said anything; None if it is not known at all."""
-        ages = [Fact(c, p, m).age_s(now) for (c, p), m in self.facts.items() if c == client]
-        return min(ages, default=None)
+        at = self.heard.get(client)
+        return None if at is None else max(0.0, (now - at).total_seconds())
 
     def stale(self, client: str, now: datetime) -> bool:
         """Whether an agent missed its heartbeats: what it said may no longer be true."""

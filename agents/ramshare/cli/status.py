@@ -12,18 +12,18 @@ from rich.text import Text
 from ramshare.bus.api import EventArrived
 from ramshare.cli import options as opts
 from ramshare.cli import tables
+from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import age, err, out, print_json, size
 from ramshare.cli.report import build
 from ramshare.cli.rows import Why
 from ramshare.cli.session import COLLECT_S, POLL_S, Session, UnknownNameError, connected, require_host
-from ramshare.cli.volumes import JsonOption
 from ramshare.messages.state import Decisions
 
 STATUS_EXAMPLE = "Example: ramshare status --json | jq '.volumes[] | {volume, phase, remote_bytes}'"
 WATCH_EXAMPLE = "Example: ramshare watch --for 60"
 WHY_EXAMPLE = "Example: ramshare why hosta"
-REFRESH_S = 0.25
-"""Four pictures a second: smooth for the eye, and little work."""
+REFRESH_S, IDLE_REFRESH_S = 0.25, 1.0
+"""At most four pictures a second, smooth for the eye; one where only the ages change."""
 SHOWN_EVENTS = 12
 
 
@@ -57,14 +57,15 @@ def watch(
 
 def _live(session: Session, until_s: float | None) -> None:
     events: deque[Text] = deque(maxlen=SHOWN_EVENTS)
-    next_picture_s = 0.0
+    drawn_s, news = 0.0, True
     with Live(_picture(session, events), console=out(), auto_refresh=False, screen=False) as live:
         while until_s is None or time.monotonic() < until_s:
             arrival = session.next(POLL_S)
             if isinstance(arrival, EventArrived):
                 events.append(tables.event_line(arrival))
-            if time.monotonic() >= next_picture_s:
-                next_picture_s = time.monotonic() + REFRESH_S
+            news = news or arrival is not None
+            if time.monotonic() - drawn_s >= (REFRESH_S if news else IDLE_REFRESH_S):
+                drawn_s, news = time.monotonic(), False
                 live.update(_picture(session, events), refresh=True)
 
 

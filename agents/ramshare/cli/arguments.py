@@ -1,0 +1,13 @@
+"""Arguments and options that several commands share, so that they mean and read the same everywhere."""
+
+from typing import Annotated
+
+import typer
+
+VolumeArgument = Annotated[str, typer.Argument(metavar="VG/LV", help="The swap volume, as LVM names it.")]
+HostOption = Annotated[str | None, typer.Option(help="Host of the volume; by default this machine.", metavar="HOST")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with progress.")]
+TimeoutOption = Annotated[
+    float | None, typer.Option(help="Stop waiting after so many seconds; the work itself goes on.", min=0.1, max=1e6)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]

@@ -1,0 +1,97 @@
+"""Waiting for a volume to come to rest, with a bar on a terminal and lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ramshare.bus.api import StateArrived
+from ramshare.cli.output import err, note, one_line
+from ramshare.cli.progress import Following
+from ramshare.cli.session import POLL_S, RequestRefusedError, Session
+from ramshare.errors import RamshareError
+from ramshare.messages.replies import ErrorCode
+
+
+class VolumeFailedError(RamshareError):
+    """The borrower gave up."""
+
+    code = "volume-failed"
+
+
+class StillWaitingError(RamshareError):
+    """The time given is over; the work goes on."""
+
+    code = "still-waiting"
+
+
+def wait_for(session: Session, following: Following, host: str, until_s: float | None) -> None:
+    """Follow the volume to its goal. Raises `VolumeFailedError` or `StillWaitingError`."""
+    verb = "attaching" if following.goal == "attach" else "returning"
+    try:
+        with _shown(verb, following) as show:
+            while not following.done and not following.failed:
+                if until_s is not None and time.monotonic() > until_s:
+                    step = following.newest.step if following.newest else "nothing heard yet"
+                    raise StillWaitingError(
+                        f"{following.volume} is not done yet: {step}", f"{host} goes on; follow it with ramshare watch"
+                    )
+                arrival = session.next(POLL_S)
+                if isinstance(arrival, StateArrived):
+                    following.see(arrival)
+                following.online = session.snapshot.online(following.borrower)
+                show(session.connected)
+    except KeyboardInterrupt:
+        note(f"Stopped watching; the borrower of {host} goes on {verb} {following.volume}.")
+        other = "return" if following.goal == "attach" else "borrow"
+        note(f"Follow it: ramshare watch. The other way: ramshare {other} {following.volume} --host {host}")
+        raise
+    if following.failed:
+        raise VolumeFailedError(
+            f"{verb} {following.volume}: {following.failed}",
+            f"ramshare status shows its pages; ramshare return {following.volume} --host {host} ends the tries",
+        )
+    found = following.newest
+    if following.goal == "attach" and following.mode and found and found.mode not in (None, following.mode):
+        raise RequestRefusedError(
+            ErrorCode.CONFLICT,
+            f"{following.volume} was attached already, by {found.mode}; it was left so",
+            f"first: ramshare return {following.volume} --host {host}",
+        )
+
+
+@contextmanager
+def _shown(verb: str, following: Following) -> Iterator[Callable[[bool], None]]:
+    """Show a bar on a terminal, otherwise one line for each new step."""
+    console, last = err(), ""
+
+    def text(connected_now: bool) -> str:
+        if not connected_now:
+            return "the broker is away; the work goes on"
+        if not following.online:
+            return f"{following.borrower} is away; it goes on when it is back"
+        found = following.newest
+        return one_line(found.step or found.phase) if found else "asked"
+
+    if not console.is_terminal:
+
+        def line(connected_now: bool) -> None:
+            nonlocal last
+            if text(connected_now) != last:
+                last = text(connected_now)
+                note(f"{following.volume}: {last}")
+
+        yield line
+        return
+    columns = (TextColumn("{task.fields[volume]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.description}"), console=console) as progress:
+        task = progress.add_task(verb, total=100.0, volume=following.volume)
+
+        def bar(connected_now: bool) -> None:
+            found = following.newest
+            percent = 100.0 if following.done else found.progress_percent if found else 0.0
+            progress.update(task, completed=percent, description=text(connected_now))
+
+        bar(True)
+        yield bar
