@@ -60,7 +60,7 @@ def _going(view: VolumeView) -> Leases:
 def _repair(view: VolumeView) -> Step | None:
     if view.local_failed:
         return Wait("the local disk failed: the pages are on the leases only, replace the disk", 0.0)
-    dead = tuple(lease for lease in view.leases if lease.in_vg and (lease.lost or lease.unreachable))
+    dead = tuple(lease for lease in view.leases if lease.in_vg and lease.lost)
     if view.layout is Layout.RAID1:
         return DropLostLeg(_ids(dead)) if dead or view.degraded else None
     loaded = tuple(lease for lease in dead if lease.used_bytes)
