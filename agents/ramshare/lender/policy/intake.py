@@ -174,19 +174,28 @@ class _Pressure:
 
 
 def _pressure(psi: float | None, swap_in_bytes_s: float, refault_pages_s: float | None) -> _Pressure | None:
-    """Return the worst sign of pressure, or `None` in calm. A rate that is not a number counts as none."""
+    """Return the worst sign of pressure, or `None` in calm. A rate that is not a number counts as none.
+
+    Mild pressure is told without its figure, which differs in every sample: an unchanged offer must not be news.
+    """
     signs = (
-        (psi, CALM_PSI, ALARM_PSI, "stalled on memory {:.1f} % of the time"),
-        (swap_in_bytes_s, CALM_SWAP_IN_BYTES_S, ALARM_SWAP_IN_BYTES_S, "swapping in {:.0f} bytes/s"),
-        (refault_pages_s, CALM_REFAULT_PAGES_S, ALARM_REFAULT_PAGES_S, "reading back {:.0f} evicted pages/s"),
+        (psi, CALM_PSI, ALARM_PSI, "stalled on memory", " {:.0f} % of the time"),
+        (swap_in_bytes_s, CALM_SWAP_IN_BYTES_S, ALARM_SWAP_IN_BYTES_S, "swapping in", " {:.0f} bytes/s"),
+        (
+            refault_pages_s,
+            CALM_REFAULT_PAGES_S,
+            ALARM_REFAULT_PAGES_S,
+            "reading back evicted pages",
+            ", {:.0f} a second",
+        ),
     )
     mild = None
-    for value, calm, alarm, words in signs:
+    for value, calm, alarm, words, figure in signs:
         if value is None or not value > calm:
             continue
         if value > alarm:
-            return _Pressure(words.format(value), alarm=True)
-        mild = mild or _Pressure(words.format(value), alarm=False)
+            return _Pressure(words + figure.format(value), alarm=True)
+        mild = mild or _Pressure(f"{words} a little", alarm=False)
     return mild
 
 
@@ -201,7 +210,7 @@ def _doubt(report: GuestSample | None, now_s: float) -> str:
     if not math.isfinite(report.at_s) or report.at_s > now_s + AHEAD_S:
         return "has a clock ahead of the host's"
     if now_s - report.at_s > STALE_AFTER_S:
-        return f"was last heard {now_s - report.at_s:.0f} s ago"
+        return f"has not reported for more than {STALE_AFTER_S:.0f} s"
     if not _is_size(report.capacity_bytes) or not _is_size(report.used_bytes):
         return "reports impossible sizes"
     if report.used_bytes > report.capacity_bytes:

@@ -61,6 +61,8 @@ class RhythmState:
         """Expected by the end of the five minutes before."""
         self.next_expected_bytes = 0.0
         self.grew_s = -SETTLE_S
+        self.why = ""
+        """Why the loan is what it is: told until it changes, so that an unchanged offer is not news."""
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-able data."""
@@ -71,6 +73,7 @@ class RhythmState:
             "bucket": [self.bucket, self.opened_s, self.sum_bytes, self.count],
             "bytes": [self.before_bytes, self.expected_bytes, self.next_expected_bytes],
             "grew_s": self.grew_s,
+            "why": self.why,
         }
 
     @classmethod
@@ -84,7 +87,7 @@ class RhythmState:
         state.bucket, state.opened_s, state.sum_bytes = int(bucket), float(opened_s), float(sum_bytes)
         state.count = int(count)
         state.before_bytes, state.expected_bytes, state.next_expected_bytes = (float(size) for size in data["bytes"])
-        state.grew_s = float(data["grew_s"])
+        state.grew_s, state.why = float(data["grew_s"]), str(data["why"])
         return state
 
     def learn(self, view: View, bucket_s: float) -> None:
@@ -140,15 +143,17 @@ class Rhythm(StreamPolicy[RhythmState]):
             "rise_bytes": rise_bytes,
         }
         if lendable_bytes - lent_bytes - rising_bytes < SHRINK_BELOW * margin_bytes:
-            lend_bytes = min(lent_bytes, lendable_bytes - rising_bytes - margin_bytes)
-            return Target(lend_bytes, self._why_less(demand_bytes, rising_bytes, margin_bytes), figures)
+            lend_bytes = max(0.0, min(lent_bytes, lendable_bytes - rising_bytes - margin_bytes))
+            if lend_bytes < lent_bytes or not state.why:
+                grew = " and still rises" if rising_bytes > demand_bytes else ""
+                state.why = f"use came to {_gib(demand_bytes)}{grew}, and {_gib(margin_bytes)} are kept for surges"
+            return Target(lend_bytes, state.why, figures)
         grown_bytes = lendable_bytes - max(past_bytes, rising_bytes) - margin_bytes
         if view.calm and grown_bytes >= lent_bytes + GROW_STEP * margin_bytes:
             state.grew_s = view.clock_s
-            return Target(grown_bytes, "this much would have been safe lately, and a margin for surges stays", figures)
-        return Target(
-            lent_bytes, "the margin for surges is there, and too little is spare beyond it to lend more", figures
-        )
+            state.why = f"use was at most {_gib(recent_bytes)} of late, and {_gib(margin_bytes)} are kept for surges"
+            return Target(grown_bytes, state.why, figures)
+        return Target(lent_bytes, state.why or "too little is free to lend with a margin for surges", figures)
 
     def _margin_bytes(self, state: RhythmState, view: View) -> float:
         if state.surges is None or view.capacity_bytes <= 0:
@@ -156,8 +161,6 @@ class Rhythm(StreamPolicy[RhythmState]):
         share = state.surges.size_bytes(view.at_s) / view.capacity_bytes
         return self._factor * float(share**MARGIN_POWER) * view.capacity_bytes
 
-    @staticmethod
-    def _why_less(demand_bytes: float, rising_bytes: float, margin_bytes: float) -> str:
-        if rising_bytes > demand_bytes:
-            return "use is rising, so a margin for more of it stays"
-        return "use came near the loan, so a margin for surges stays"
+
+def _gib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**30:.2f} GiB"
