@@ -14,7 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from ramshare.bench import results_table
 from ramshare.bench.figures import demo_chart
 from ramshare.bench.results import save, to_json
+from ramshare.cli.faults import fault_line, faults_table
 from ramshare.cli.output import err, note, out
+from ramshare.errors import ExitCode
 from ramshare.lab.cluster import BROKER_PORT, Lab
 from ramshare.lab.demo import DemoPlan, run_demo
 from ramshare.lab.netns import SWITCH_ADDRESS
@@ -112,6 +114,37 @@ def demo(
 def listen_command(lab: Lab) -> str:
     """Return the line with which a person follows the lab's topics from another terminal."""
     return f"ramshare lab listen --name {lab.spec.name}"
+
+
+@app.command(epilog="Example: ramshare lab faults --only mirror-lender")
+def faults(
+    name: Name = "faults",
+    results: Results = Path("results"),
+    only: Annotated[list[str] | None, typer.Option(help="Cases whose name begins so; all by default.")] = None,
+    accel: Accel = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print results/faults.json instead of the table.")] = False,
+) -> None:
+    """Break every part of a running cluster and prove that no page is lost (about 45 minutes for all cases)."""
+    from ramshare.lab.faults.suite import run_suite, select
+
+    cases = select(only or [])
+    with interruptible(), showing() as show:
+        report = run_suite(
+            cases,
+            name=name,
+            accel=accel,
+            logs=results / "faults",
+            say=show.stage,
+            on_row=lambda row: show.note(fault_line(row)),
+        )
+    save(report, results / "faults.json")
+    if as_json:
+        typer.echo(to_json(report), nl=False)
+    else:
+        out().print(faults_table(report))
+        note(f"written: {results / 'faults.json'}")
+    if not all(row.survived for row in report.rows):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command(epilog="Example: ramshare lab up --lenders 3, then in another terminal: ramshare lab status")

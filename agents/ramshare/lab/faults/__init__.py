@@ -1,0 +1,1 @@
+"""The fault suite: what `ramshare lab faults` does to a running cluster, and how it judges the outcome."""

@@ -1,0 +1,27 @@
+"""Watches that no byte is lent twice: what each lender says it has lent, after every message, against its limit."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ramshare.messages.base import Message
+from ramshare.messages.state import Export
+
+
+@dataclass
+class Ledger:
+    """Keeps the first sentence about each thing that was lent twice."""
+
+    limit_bytes: int
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def take(self, state: Iterable[tuple[tuple[str, str], Message]]) -> None:
+        """Look at every retained topic that is known now."""
+        exports = [(client, message) for (client, _), message in state if isinstance(message, Export)]
+        for lender in {client for client, _ in exports}:
+            lent = sum(export.size_bytes for client, export in exports if client == lender)
+            if lent > self.limit_bytes:
+                self.wrong.setdefault(lender, f"{lender} lends {lent} of {self.limit_bytes} bytes")
+        seen: dict[str, str] = {}
+        for client, export in exports:
+            if seen.setdefault(export.lease, client) != client:
+                self.wrong.setdefault(export.lease, f"lease {export.lease} is of {client} and of {seen[export.lease]}")

@@ -1,0 +1,83 @@
+"""Runs the fault cases one after another, on one lab as long as each leaves it clean, and collects their rows."""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.lab.cluster import Lab
+from ramshare.lab.faults import cases_mirror
+from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
+from ramshare.lab.faults.stage import Stage, usual_spec
+from ramshare.lab.spec import LabSpec
+
+CASES: tuple[Case, ...] = (*cases_mirror.CASES,)
+
+
+class UnknownCaseError(RamshareError):
+    """No case of that name."""
+
+    exit_code = ExitCode.USAGE
+
+
+def select(names: Sequence[str]) -> tuple[Case, ...]:
+    """Return the cases of these names (or that begin so), all for none. Raises `UnknownCaseError`."""
+    for name in names:
+        if not any(case.name.startswith(name) for case in CASES):
+            raise UnknownCaseError(f"no fault case is called {name}", ", ".join(case.name for case in CASES))
+    return tuple(case for case in CASES if not names or any(case.name.startswith(name) for name in names))
+
+
+def spec_of(shape: str, name: str, accel: str) -> LabSpec:
+    """Return the lab that cases of a shape need."""
+    return usual_spec(name, accel=accel)
+
+
+def run_suite(
+    cases: Sequence[Case],
+    *,
+    name: str = "faults",
+    accel: str = "",
+    logs: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    on_row: Callable[[FaultRow], None] = lambda _: None,
+) -> FaultReport:
+    """Play the cases in their order and return the report; `on_row` hears of each row as it is known.
+
+    What agents and kernels logged during a case that failed is kept below `logs`.
+    """
+    started = time.monotonic()
+    rows: list[FaultRow] = []
+    with ExitStack() as stack:
+        stage: Stage | None = None
+        shape = ""
+        for case in cases:
+            if stage is None or shape != case.shape:
+                stack.close()
+                lab = stack.enter_context(Lab(spec_of(case.shape, name, accel), say))
+                stage, shape = stack.enter_context(Stage(lab, say)), case.shape
+            say(f"case {case.name}: {case.fault}")
+            row = play(case, stage)
+            rows.append(row)
+            on_row(row)
+            accel = lab.accel
+            if not row.survived:
+                if logs is not None:
+                    _keep_logs(lab, logs / case.name)
+                stack.close()
+                stage = None
+    return FaultReport(accel=accel, seconds=round(time.monotonic() - started, 1), rows=tuple(rows))
+
+
+def _keep_logs(lab: Lab, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    logs = [lab.log_path(client) for client in lab.agents] + [lab.broker.log_path]
+    for path in filter(Path.exists, logs):
+        shutil.copy(path, directory / path.name)
+    for name, vm in lab.vms.items():
+        shutil.copy(vm.spec.console_log, directory / f"{name}.console")
+        with contextlib.suppress(RamshareError):
+            (directory / f"{name}.dmesg").write_text(vm.shell.run(["dmesg"], timeout_s=20.0).stdout)
