@@ -14,14 +14,14 @@ from ramshare.borrower import steps as s
 from ramshare.borrower.observe import observe
 from ramshare.borrower.planner import next_step
 from ramshare.borrower.rescue import BEFORE_MOVE, HOME, Rescue
-from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, goal_tags, ours, parse, pv_tag
+from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, goal_tags, lease_of_pv, ours, parse, pv_tag
 from ramshare.borrower.view import Goal, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.dm import Dmsetup, dm_name, suspended_names
 from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_disk
-from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, read_initiator_name
+from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, LoginError, read_initiator_name
 from ramshare.linux.lvm import Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.linux.pin import PinnedFiles
@@ -43,6 +43,8 @@ SUSPENDED_MOST_S = 15.0
 """LVM suspends for milliseconds; a device that stays so was left behind by a tool that died, and swap stalls on it."""
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
+LOGIN_TRIES = 3
+"""A lease that holds no page of ours is given up after so many logins in vain, and another one is asked for."""
 
 TOOLS = ("lvs", "pvmove", "vgextend", "lvconvert", "iscsiadm")
 
@@ -71,6 +73,7 @@ class BorrowerHost:
         self._rescue = Rescue(runner, self._lvm, directory)
         self._sleep = sleep
         self._grants: dict[str, Grant] = {}
+        self._refused: dict[str, int] = {}
         self._state = LvmState()
         self._dm = Dmsetup(runner)
         self._suspended_since: dict[str, float] = {}
@@ -105,12 +108,18 @@ class BorrowerHost:
         self._seen_sessions = sessions()
         self._state = self._lvm.report()
         can_login = set(self._grants) | {lease for _, iqn in self._iscsi.nodes() if (lease := lease_of(iqn))}
+        can_login -= self._shut_out()
         view = observe(volume, self._state, self._seen_sessions, can_login, vacate, nothing_to_borrow)
         if view is None:
             vg = volume.partition("/")[0]
             what = f"no logical volume {volume}" if self._state.vg(vg) else f"no volume group {vg}"
             raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
         return view
+
+    def _shut_out(self) -> set[str]:
+        """Leases that nothing of a volume lies on and that let us in no more: taken back, or their lender is gone."""
+        joined = {lease for pv in self._state.pvs if (lease := lease_of_pv(pv.tags)) is not None}
+        return {lease for lease, tries in self._refused.items() if tries >= LOGIN_TRIES} - joined
 
     def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
         """Look, plan one step, apply it."""
@@ -182,6 +191,8 @@ class BorrowerHost:
     def drop_lease(self, volume: str, lease: str) -> None:
         """Forget a lease that its lender has back (or that is lost for good)."""
         self._grants.pop(lease, None)
+        self._refused.pop(lease, None)
+        self._forget_node(lease)
         tags = [str(t) for t in parse(self._lv(volume).tags).leases if t.lease == lease]
         self._lvm.change_lv_tags(volume, remove=tags)
 
@@ -237,7 +248,12 @@ class BorrowerHost:
             secret = grant.chap_secret.get_secret_value()
             self._iscsi.create_node(grant.portal, grant.target, parameters, user=grant.chap_user, secret=secret)
         portal, iqn = self._node(lease)
-        self._iscsi.login(portal, iqn)
+        try:
+            self._iscsi.login(portal, iqn)
+        except LoginError:
+            self._refused[lease] = self._refused.get(lease, 0) + 1
+            raise
+        self._refused.pop(lease, None)
         device = self._disk_of(iqn)
         tune_disk(device)
 
@@ -255,6 +271,9 @@ class BorrowerHost:
                 if not session.healthy and session.device is not None:
                     delete_disk(session.device)
                 self._iscsi.logout(session.address, session.iqn)
+        self._forget_node(lease)
+
+    def _forget_node(self, lease: str) -> None:
         for portal, iqn in self._iscsi.nodes():
             if lease_of(iqn) == lease:
                 self._iscsi.delete_node(portal, iqn)
@@ -275,6 +294,10 @@ class BorrowerHost:
         elif lv.is_mirror:
             self._lvm.split_leg(view.volume, sorted(set(lv.pvs) - set(view.local_devices)))
         self._mark_lost(view.volume, leases)
+        for lease in view.leases:
+            pv = self._state.pv(lease.device) if lease.lease in leases and lease.device is not None else None
+            if pv is not None and pv.vg == view.vg and not pv.missing:
+                self._lvm.reduce_vg(view.vg, pv.name)
 
     def _mark_lost(self, volume: str, leases: Sequence[str]) -> None:
         """From now on these leases are only there to be cleaned up; nobody logs in to them again."""

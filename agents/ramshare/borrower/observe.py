@@ -62,7 +62,6 @@ def _lease_view(
     device = session.device if session is not None and session.device is not None else None
     if pv is not None and not pv.missing:
         device = pv.name
-    leg = lv.leg_on([pv.name]) if pv is not None else None
     return LeaseView(
         lease=tag.lease,
         lender=f"lender.{tag.host}",
@@ -72,7 +71,7 @@ def _lease_view(
         device=device,
         in_vg=pv is not None,
         used_bytes=_used_bytes(lv, pv),
-        lost=tag.lost or (pv is not None and (pv.missing or (leg is not None and bool(leg.health)))),
+        lost=tag.lost or (pv is not None and pv.missing),
     )
 
 

@@ -50,7 +50,10 @@ class LeaseView:
     used_bytes: int = 0
     """Bytes of the volume that lie on it, by LVM's segments."""
     lost: bool = False
-    """The VG misses its device, md has thrown its leg out, or it was given up: nothing on it can be trusted."""
+    """The VG misses its device, or it was given up: nothing on it can be trusted.
+
+    A leg that md has thrown out shows in `VolumeView.degraded`; the leases of it that still answer can be used again.
+    """
 
     @property
     def unreachable(self) -> bool:
