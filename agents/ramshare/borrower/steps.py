@@ -72,8 +72,8 @@ class RescueMove:
 class WriteOff:
     """Give the pages on these dead leases up, by name, and let the volume live on at home without them.
 
-    Reading such a page fails; it never returns anything else. Afterwards every page is at home, no lease is in the group
-    any more, and these leases are marked as lost.
+    Reading such a page fails; it never returns anything else. Afterwards every page is at home, no lease is in the
+    group any more, and these leases are marked as lost.
     """
 
     leases: tuple[str, ...]
