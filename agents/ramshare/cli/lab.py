@@ -1,5 +1,6 @@
 """`ramshare lab …`: the cluster on one machine, the demo and the paper's figures. All of it needs root."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -194,8 +195,9 @@ def cli(
     from ramshare.cli.main import app as ramshare
 
     with visit(name) as state_dir:
-        options = ["--broker", f"{SWITCH_ADDRESS}:{BROKER_PORT}", "--client", PERSON]
-        options += ["--password-file", str(state_dir / "broker" / "accounts" / PERSON)]
+        os.environ["RAMSHARE_CLIENT"] = PERSON
+        options = ["--broker", f"{SWITCH_ADDRESS}:{BROKER_PORT}"]
+        options += ["--password-file", str(state_dir / "broker" / "accounts")]
         ramshare([*options, *command], prog_name="ramshare")
 
 

@@ -10,8 +10,8 @@ LENDER_NAMES = ("hosta", "hostb", "hostc", "hostd", "hoste", "hostf")
 BORROWER_NAMES = ("hostx", "hosty", "hostz")
 GUEST_NAMES = ("web1", "web2", "web3", "web4")
 PERSON = "cli.admin"
-"""Account of a person who looks in from another terminal."""
-OPERATORS = ("cli.lab", PERSON, "dashboard")
+"""Account of a person who looks in from another terminal; with more for further terminals, as an account holds one."""
+OPERATORS = ("cli.lab", PERSON, f"{PERSON}-2", f"{PERSON}-3", f"{PERSON}-4", "dashboard")
 """Accounts of the lab's own operator, of a person, and of whoever only reads."""
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9]{0,11}")
