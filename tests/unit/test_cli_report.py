@@ -12,7 +12,7 @@ from ramshare.cli.report import build
 from ramshare.cli.snapshot import Snapshot
 from ramshare.messages.base import Message
 from ramshare.messages.events import Event, EventKind
-from ramshare.messages.state import ManagerState, Memory, Status, VolumePhase
+from ramshare.messages.state import LeasePhase, ManagerState, Memory, Status, VolumePhase
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -143,6 +143,12 @@ def test_a_lease_that_its_lender_does_not_know_is_told() -> None:
     snapshot.take(StateArrived("lender.hosta", "export/l1", None, retained=False))
     assert "borrower.hostc holds lease l1, but lender.hosta has no such export" in find_alerts(snapshot, NOW)
     assert "no export" in drawn(snapshot)
+
+
+def test_a_lost_lease_is_told_by_name() -> None:
+    snapshot = healthy()
+    said(snapshot, "borrower.hostc", "lease/l1", lease(phase=LeasePhase.LOST))
+    assert "borrower.hostc has lost lease l1 of lender.hosta (vg0/swap)" in find_alerts(snapshot, NOW)
 
 
 def test_a_lease_of_which_only_the_record_is_left_is_shown_as_stale() -> None:

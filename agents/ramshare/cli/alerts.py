@@ -77,7 +77,12 @@ def _volumes(snapshot: Snapshot) -> list[str]:
 
 def _leases(snapshot: Snapshot) -> list[str]:
     exports = {export.lease for _, export in snapshot.of_kind(Export)}
-    return [
+    lost = [
+        f"{fact.client} has lost lease {lease.lease} of {lease.lender} ({lease.volume})"
+        for fact, lease in snapshot.of_kind(Lease)
+        if lease.phase is LeasePhase.LOST
+    ]
+    return lost + [
         f"{fact.client} holds lease {lease.lease}, but {lease.lender} has no such export"
         for fact, lease in snapshot.of_kind(Lease)
         if lease.phase in HOLDING and lease.lease not in exports

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.layout import Layout
 from rich.live import Live
 from rich.text import Text
 
@@ -25,6 +26,7 @@ WHY_EXAMPLE = "Example: ramshare why hosta"
 REFRESH_S, IDLE_REFRESH_S = 0.25, 1.0
 """At most four pictures a second, smooth for the eye; one where only the ages change."""
 SHOWN_EVENTS = 12
+_EVENTS = Text("Events, newest last; Ctrl-C ends", style="bold")
 
 
 def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
@@ -56,9 +58,11 @@ def watch(
 
 
 def _live(session: Session, until_s: float | None) -> None:
+    """Draw until the time is over: the whole screen of a terminal, or elsewhere one picture at the end."""
     events: deque[Text] = deque(maxlen=SHOWN_EVENTS)
     drawn_s, news = 0.0, True
-    with Live(_picture(session, events), console=out(), auto_refresh=False, screen=False) as live:
+    console = out()
+    with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while until_s is None or time.monotonic() < until_s:
             arrival = session.next(POLL_S)
             if isinstance(arrival, EventArrived):
@@ -66,17 +70,21 @@ def _live(session: Session, until_s: float | None) -> None:
             news = news or arrival is not None
             if time.monotonic() - drawn_s >= (REFRESH_S if news else IDLE_REFRESH_S):
                 drawn_s, news = time.monotonic(), False
-                live.update(_picture(session, events), refresh=True)
+                live.update(_picture(session, events, console.height if console.is_terminal else None), refresh=True)
 
 
-def _picture(session: Session, events: deque[Text]) -> RenderableType:
-    parts: list[RenderableType] = []
+def _picture(session: Session, events: deque[Text], height: int | None) -> RenderableType:
+    """Return the cluster and the newest events beneath it; at a given height both keep their share of the screen."""
+    above: list[RenderableType] = []
     if not session.connected:
-        parts += tables.alerts(["the broker is away: this is the last that was heard"])
-    parts.append(tables.status(build(session.snapshot, session.broker)))
-    if events:
-        parts += [Text(), Text("Events", style="bold"), *events]
-    return Group(*parts)
+        above += tables.alerts(["the broker is away: this is the last that was heard"])
+    above.append(tables.status(build(session.snapshot, session.broker)))
+    if height is None:
+        return Group(*above, *([Text(), _EVENTS, *events] if events else []))
+    shown = max(1, min(SHOWN_EVENTS, height // 4))
+    screen = Layout()
+    screen.split_column(Layout(Group(*above)), Layout(Group(_EVENTS, *list(events)[-shown:]), size=shown + 1))
+    return screen
 
 
 def why(
