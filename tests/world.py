@@ -46,7 +46,7 @@ class World:
         agent = make(self.bus(client))
         agent.clock = self.clock
         _run_jobs_at_once(agent)
-        agent.begin()
+        agent.start()
         self.agents[client] = agent
         return agent
 

@@ -10,11 +10,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import FrameType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from ramshare import __version__
 from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
@@ -87,6 +87,8 @@ class Agent(ABC):
     """Base of the four agents. Subclasses fill `handlers` and implement `begin` and `tick`."""
 
     heartbeat_s = 60.0
+    sweeps: ClassVar[bool] = False
+    """Whether retained state that an earlier run left behind is cleared; see `true_paths`."""
 
     def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
         self.bus = bus
@@ -99,6 +101,7 @@ class Agent(ABC):
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
         self._next_tick_s = 0.0
         self._next_heartbeat_s = 0.0
+        self._inherited: set[str] = set()
 
     @abstractmethod
     def begin(self) -> None:
@@ -108,8 +111,15 @@ class Agent(ABC):
     def tick(self) -> float:
         """Do what is due; return after how many seconds to be called again."""
 
+    def true_paths(self) -> Collection[str] | None:
+        """Return which state paths of ours are true now, or None while that is not known yet.
+
+        With `sweeps`, what the broker still has besides (an earlier run died before it could clear it) is cleared.
+        """
+        return None
+
     def on_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
-        """Take note of a retained topic; by default nothing is watched."""
+        """Take note of somebody else's retained topic; by default nothing is watched."""
 
     def on_event(self, arrived: EventArrived) -> None:  # noqa: B027 (optional)
         """Take note of an event; by default nothing is watched."""
@@ -150,11 +160,17 @@ class Agent(ABC):
         self._stopping.set()
         self._wake.set()
 
+    def start(self) -> None:
+        """Begin; the bus must be connected."""
+        if self.sweeps:
+            self.bus.watch_state(self.bus.client)
+        self.begin()
+
     def run(self) -> None:
         """Serve until `stop`. The bus must be connected. An agent that cannot even begin raises why and ends."""
         self.bus.on_arrival(self._wake.set)
         try:
-            self.begin()
+            self.start()
             while not self._stopping.is_set():
                 self._wake.wait(max(0.0, min(self._next_tick_s, self._next_heartbeat_s) - self.clock()))
                 self._wake.clear()
@@ -184,11 +200,23 @@ class Agent(ABC):
 
     def _tick(self) -> None:
         after_s = self.tick()
+        self._sweep()
         if self._next_tick_s > 0.0:  # not if the tick itself asked for another one soon
             self._next_tick_s = self.clock() + after_s
 
+    def _sweep(self) -> None:
+        true = self.true_paths() if self._inherited else None
+        if true is None:
+            return
+        for path in self._inherited - {"status", *true}:
+            self.bus.set_state(path, None)
+        self._inherited.clear()
+
     def _dispatch(self, arrival: object) -> None:
         match arrival:
+            case StateArrived() if arrival.client == self.bus.client:
+                if arrival.retained and arrival.message is not None:
+                    self._inherited.add(arrival.path)
             case StateArrived():
                 self.on_state(arrival)
             case EventArrived():

@@ -1,5 +1,7 @@
 """The borrower's plan, proved on a model of its host: whatever happens, it ends, and nothing is lost on the way."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
@@ -294,17 +296,55 @@ def test_a_network_that_is_down_for_a_while_is_waited_for_in_a_move() -> None:
     assert isinstance(next_step(host.view()), s.Done)
 
 
-def test_a_failing_local_disk_stops_everything_that_could_cost_the_remote_copy() -> None:
-    from dataclasses import replace
+def test_a_move_is_not_undone_if_pages_lie_on_another_dead_lease_too() -> None:
+    host = Host(4, goal=Goal.ATTACHED, mode=Mode.MOVE, tagged=True, capacity=4, largest=2)
+    while host.move is None:
+        host.apply(next_step(host.view()))
+    host.move.targets = {2: "l2", 3: "l2"}
+    host.pages = ["l1", "l1", LOCAL, LOCAL]
+    host.kill("l1")
+    host.kill("l2")
+    assert next_step(host.view()) == s.WriteOff(("l1", "l2"))
 
+
+def test_a_dead_lease_that_a_move_does_not_need_waits_until_the_move_is_over() -> None:
+    host = Host(2, goal=Goal.ATTACHED, mode=Mode.MOVE, tagged=True, capacity=4, largest=2)
+    host._ask(2)
+    while host.move is None:
+        host.apply(next_step(host.view()))
+    host.kill("l2")
+    assert isinstance(next_step(host.view()), s.Wait)
+    host.move = None
+    assert next_step(host.view()) == s.DropLostLeg(("l2",))
+
+
+def test_pages_are_not_sent_to_a_lease_whose_session_is_down() -> None:
+    host = attached(4, Mode.MOVE, largest=2)
+    host._ask(2)
+    run(host)
+    host.pages, host.vacate = ["l1", "l2", "l2", "l3"], {"l2"}
+    host.cut("l1")
+    host.capacity = 0
+    host.apply(next_step(host.view()))
+    assert host.nothing_to_borrow
+    assert isinstance(next_step(host.view()), s.FreeHome), "l3 alone has no room, l1 does not answer"
+
+
+def test_a_reservation_that_nothing_needs_is_given_up() -> None:
+    view = replace(Host(4, tagged=True).view(), reserved_bytes=4)
+    assert isinstance(next_step(view), s.FreeHome)
+    linear = replace(attached(4, Mode.MIRROR).view(), layout=Layout.LINEAR, reserved_bytes=4)
+    empty = replace(linear, leases=tuple(replace(lease, used_bytes=0) for lease in linear.leases))
+    assert isinstance(next_step(empty), s.FreeHome)
+
+
+def test_a_failing_local_disk_stops_everything_that_could_cost_the_remote_copy() -> None:
     view = replace(attached(4, Mode.MIRROR).view(), degraded=True, local_failed=True)
     for goal in Goal:
         assert isinstance(next_step(replace(view, goal=goal)), s.Wait)
 
 
 def test_a_volume_that_is_raid1_by_itself_is_left_alone() -> None:
-    from dataclasses import replace
-
     host = Host(4)
     view = replace(host.view(), layout=Layout.RAID1)
     assert isinstance(next_step(view), s.Done)

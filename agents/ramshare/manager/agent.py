@@ -5,6 +5,7 @@ all who should be there have spoken, or after `LISTEN_S`.
 """
 
 import logging
+from collections.abc import Collection
 from uuid import uuid4
 
 from ramshare.bus.api import RequestArrived, StateArrived
@@ -41,21 +42,20 @@ WATCHED = ("status", "offer", "export/+", "lease/+")
 class Manager(Agent):
     """See the module."""
 
+    sweeps = True
+
     def begin(self) -> None:
         """Listen to everybody, and ask everybody to speak."""
         self.cluster = Cluster()
         self._run_id = uuid4().hex[:8]
         """Marks this run, so that a successor's request for the same lease is a new request."""
         self._published: dict[str, Message] = {}
-        self._stale: set[str] = set()
-        """Our own records of an earlier run, or brought back by the broker; cleared unless they are true."""
         self._loans: list[Loan] = []
         self._take_back_at_s: dict[str, float] = {}
         self._asked_back: set[str] = set()
         self.handlers = {BorrowMemory: self._borrow}
         for path in WATCHED:
             self.bus.watch_state(path=path)
-        self.bus.watch_state(self.bus.client, "host/+")
         self.on_connected()
 
     def on_connected(self) -> None:
@@ -67,12 +67,13 @@ class Manager(Agent):
         self.soon()
 
     def on_state(self, arrived: StateArrived) -> None:
-        """Fold in what an agent says of itself; our own old records are noted."""
-        if arrived.client != self.bus.client:
-            self.cluster.take(arrived, self.clock())
-            self.soon()
-        elif arrived.retained and arrived.message is not None and arrived.path.startswith(("host/", "lease/")):
-            self._stale.add(arrived.path)
+        """Fold in what an agent says of itself."""
+        self.cluster.take(arrived, self.clock())
+        self.soon()
+
+    def true_paths(self) -> Collection[str] | None:
+        """See `Agent`: the database, as soon as everybody was heard."""
+        return self._published.keys() if self.ready else None
 
     def tick(self) -> float:
         """Become ready, take back unused grants, publish the database."""
@@ -250,10 +251,6 @@ class Manager(Agent):
         for path, message in wanted.items():
             if not same(message, self._published.get(path)):
                 self.bus.set_state(path, message)
-        gone = self._published.keys() - wanted.keys()
-        if self.ready:
-            gone |= self._stale - wanted.keys()
-            self._stale.clear()
-        for path in gone:
+        for path in self._published.keys() - wanted.keys():
             self.bus.set_state(path, None)
         self._published = wanted
