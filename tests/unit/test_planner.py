@@ -309,7 +309,7 @@ def test_a_move_is_not_undone_if_pages_lie_on_another_dead_lease_too() -> None:
 
 def test_a_dead_lease_that_a_move_does_not_need_waits_until_the_move_is_over() -> None:
     host = Host(2, goal=Goal.ATTACHED, mode=Mode.MOVE, tagged=True, capacity=4, largest=2)
-    host._ask(2)
+    host._ask(4)
     while host.move is None:
         host.apply(next_step(host.view()))
     host.kill("l2")
