@@ -12,10 +12,11 @@ from functools import partial
 
 from ramshare.borrower import report
 from ramshare.borrower.host import BorrowerHost, Looked
+from ramshare.borrower.owed import Owed
 from ramshare.borrower.steps import AskForMemory, Done, DropLostLeg, Forget, Login, Release, Step, Wait, WriteOff
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import Goal, VolumeView
-from ramshare.bus.api import Bus, RequestArrived
+from ramshare.bus.api import Bus, RequestArrived, RequestTimeoutError
 from ramshare.daemon import Agent, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux.run import Runner
@@ -36,7 +37,13 @@ STEADY_S = 30.0
 RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 """Waits after a step that failed double from the first to the most."""
 RELEASE_TRIES = 3
-"""After so many unanswered releases a lender is taken for dead; the manager takes the lease back when it returns."""
+"""After so many unanswered releases a lender is taken for dead; it is told when it returns."""
+LOST_RELEASE_S = 5.0
+"""A lender that seems dead is given so long to answer: the volume waits for a replacement meanwhile."""
+OWED_AGAIN_S = 10.0
+"""Between two tries to tell a lender that came back what is not needed any more."""
+ASK_TRIES = 2
+"""A manager that does not answer is asked the same again: if it died, its successor goes on with that loan."""
 
 
 @dataclass
@@ -52,6 +59,10 @@ class Charge:
     told_error: str = ""
     release_tries: dict[str, int] = field(default_factory=dict)
     asking: bool = False
+    """The manager has been asked for memory and has not answered yet."""
+    ask_id: str = ""
+    """Id of a question to the manager that was never answered; asked again under it, no lease is made twice."""
+    releasing: set[str] = field(default_factory=set)
     nothing_to_borrow: bool = False
     """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
 
@@ -62,6 +73,8 @@ class Charge:
 
 class Borrower(Agent):
     """See the module."""
+
+    sweeps = True
 
     def __init__(
         self,
@@ -76,13 +89,18 @@ class Borrower(Agent):
         self.host = host or BorrowerHost(runner, settings.directory)
         self.charges: dict[str, Charge] = {}
         self.vacate: set[str] = set()
+        self.owed = Owed(settings.directory)
+        self._next_owed_s = 0.0
         self._published: dict[str, Message] = {}
+        self._borrowing: set[str] = set()
+        self._started_up = False
         self._busy = False
 
     def begin(self) -> None:
         """Find the volumes that carry our tags and go on with them."""
         self.handlers = {BorrowVolume: self._borrow, ReturnVolume: self._return, Vacate: self._vacate}
         self._busy = True
+        self.owed.load()
         self.work(self.host.start, self._started)
 
     def tick(self) -> float:
@@ -90,12 +108,15 @@ class Borrower(Agent):
         now_s = self.clock()
         for device in self.host.resume_suspended(self.charges, now_s):
             self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")
+        if now_s >= self._next_owed_s:
+            self._next_owed_s = now_s + OWED_AGAIN_S
+            self._tell_lenders()
         if self._busy:
             return 1.0
         if self.host.sessions_changed():
             for charge in self.charges.values():
                 charge.due_s = now_s
-        due = [c for c in self.charges.values() if c.due_s <= now_s and not c.asking]
+        due = [c for c in self.charges.values() if c.due_s <= now_s]
         if due:
             charge = min(due, key=lambda c: c.due_s)
             self._busy = True
@@ -103,17 +124,26 @@ class Borrower(Agent):
             self.work(job, partial(self._looked, charge))
         return 1.0
 
+    def true_paths(self) -> Collection[str] | None:
+        """See `Agent`: known as soon as every volume with our tags was looked at."""
+        looked = self._started_up and all(charge.view is not None for charge in self.charges.values())
+        return self._published.keys() if looked else None
+
     # ---- requests
 
     def _borrow(self, arrived: RequestArrived) -> Reply | None:
         request = arrived.request
         assert isinstance(request, BorrowVolume)
+        if request.volume in self._borrowing:
+            raise RefusedError(ErrorCode.BUSY, f"{request.volume} is being borrowed for at this moment")
+        self._borrowing.add(request.volume)
         check = partial(self.host.check_borrow, request.volume, request.mode)
         self.work(check, partial(self._checked, arrived, request))
         return None
 
     def _checked(self, arrived: RequestArrived, request: BorrowVolume, checked: VolumeView | Exception) -> None:
         if isinstance(checked, Exception):
+            self._borrowing.discard(request.volume)
             self._decline(arrived, checked)
         elif checked.goal is Goal.ATTACHED:
             self._settle_attached(arrived, checked)
@@ -140,10 +170,17 @@ class Borrower(Agent):
             min_lenders=request.min_lenders,
         )
 
+        tries = 1
+
         def answered(reply: Reply | Exception) -> None:
-            if isinstance(reply, BorrowReply) and reply.ok:
+            nonlocal tries
+            if isinstance(reply, RequestTimeoutError) and tries < ASK_TRIES:
+                tries += 1
+                self.ask(MANAGER, need, self.settings.ask_timeout_s, answered)
+            elif isinstance(reply, BorrowReply) and reply.ok:
                 tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
-                job = partial(self.host.accept, request.volume, request.mode, tags, reply.grants)
+                mode = request.mode if step is None else None
+                job = partial(self.host.accept, request.volume, mode, tags, reply.grants)
                 self.work(job, lambda outcome: done(outcome if isinstance(outcome, Exception) else reply))
             elif isinstance(reply, Reply):
                 done(RefusedError(reply.error or ErrorCode.FAILED, reply.sentence))
@@ -153,6 +190,7 @@ class Borrower(Agent):
         self.ask(MANAGER, need, self.settings.ask_timeout_s, answered)
 
     def _answer_borrow(self, arrived: RequestArrived, request: BorrowVolume, reply: BorrowReply | Exception) -> None:
+        self._borrowing.discard(request.volume)
         if isinstance(reply, Exception):
             self._decline(arrived, reply)
             return
@@ -166,6 +204,7 @@ class Borrower(Agent):
         self.desk.settle(arrived, answer)
 
     def _settle_attached(self, arrived: RequestArrived, view: VolumeView) -> None:
+        self._borrowing.discard(view.volume)
         self._care(view.volume)
         answer = AttachReply(
             request_id=arrived.request.request_id,
@@ -195,16 +234,19 @@ class Borrower(Agent):
         assert isinstance(request, Vacate)
         if request.deadline <= request.at:
             raise RefusedError(ErrorCode.DEADLINE_PASSED, "the deadline lies in the past")
+        if self.true_paths() is None:
+            raise RefusedError(ErrorCode.NOT_READY, "the borrower has just started and is still looking at its volumes")
         known = {x.lease: x for c in self.charges.values() if c.view for x in c.view.leases}
-        for lease in request.leases:
-            if lease not in known:
-                raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no volume here uses lease {lease}")
-            if known[lease].lender != arrived.client:
-                raise RefusedError(ErrorCode.NOT_ALLOWED, f"lease {lease} is not of {arrived.client}")
-        self.vacate.update(request.leases)
+        asked = [known[lease] for lease in request.leases if lease in known]
+        if not asked:
+            raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no volume here uses {', '.join(request.leases)}")
+        for lease in asked:
+            if lease.lender != arrived.client:
+                raise RefusedError(ErrorCode.NOT_ALLOWED, f"lease {lease.lease} is not of {arrived.client}")
+        self.vacate.update(lease.lease for lease in asked)
         for charge in self.charges.values():
             self._care(charge.volume)
-        return Reply(request_id=request.request_id, sentence=f"vacating {len(request.leases)} lease(s)")
+        return Reply(request_id=request.request_id, sentence=f"vacating {len(asked)} lease(s)")
 
     def _decline(self, arrived: RequestArrived, error: Exception) -> None:
         code = error.code if isinstance(error, RefusedError) else ErrorCode.FAILED
@@ -219,6 +261,7 @@ class Borrower(Agent):
         if isinstance(volumes, Exception):
             log.error("cannot look at this host's volumes: %s", volumes)
             return
+        self._started_up = True
         for volume in volumes:
             log.info("going on with %s", volume)
             self._care(volume)
@@ -266,14 +309,20 @@ class Borrower(Agent):
         charge.due_s = self.clock() + min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(charge.failures, 10))
 
     def _ask_again(self, charge: Charge, step: AskForMemory) -> None:
+        """Ask the manager unless it is being asked; meanwhile the volume is looked after as ever."""
+        charge.due_s = self.clock() + WORKING_S
         view = charge.view
-        if view is None:
+        if view is None or charge.asking:
             return
         charge.asking = True
         request = BorrowVolume(volume=charge.volume, mode=view.mode or Mode.MIRROR)
+        if charge.ask_id:
+            request = request.model_copy(update={"request_id": charge.ask_id})
 
         def done(reply: BorrowReply | Exception) -> None:
             charge.asking = False
+            silent = isinstance(reply, RefusedError) and reply.code is ErrorCode.NOT_READY
+            charge.ask_id = request.request_id if silent else ""
             charge.failures = charge.failures + 1 if isinstance(reply, Exception) else 0
             charge.error = str(reply) if isinstance(reply, Exception) else ""
             charge.nothing_to_borrow = isinstance(reply, Exception)
@@ -286,21 +335,30 @@ class Borrower(Agent):
         self._ask_for_memory(request, view, done, step)
 
     def _release(self, charge: Charge, step: Release) -> None:
-        charge.asking = True
+        """Give a lease back. A lost one is only reported: its lender may be dead, and nothing of it is needed."""
+        charge.due_s = self.clock() + WORKING_S
+        if step.lease in charge.releasing:
+            return
+        charge.releasing.add(step.lease)
         tries = charge.release_tries[step.lease] = charge.release_tries.get(step.lease, 0) + 1
+
+        def drop() -> None:
+            self.work(partial(self.host.drop_lease, charge.volume, step.lease), dropped)
 
         def answered(reply: Reply | Exception) -> None:
             gone = isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE)
-            if gone or step.lost or tries >= RELEASE_TRIES:
-                self.work(partial(self.host.drop_lease, charge.volume, step.lease), dropped)
-                return
-            charge.asking = False
-            charge.error = f"{step.lender} does not take {step.lease} back: {reply}"
-            charge.failures += 1
-            self._later(charge)
+            if step.lost:
+                log.info("%s, told that %s is lost: %s", step.lender, step.lease, reply)
+            elif gone or tries >= RELEASE_TRIES:
+                drop()
+            else:
+                charge.releasing.discard(step.lease)
+                charge.error = f"{step.lender} does not take {step.lease} back: {reply}"
+                charge.failures += 1
+                self._later(charge)
 
         def dropped(outcome: Exception | None) -> None:
-            charge.asking = False
+            charge.releasing.discard(step.lease)
             self.vacate.discard(step.lease)
             charge.release_tries.pop(step.lease, None)
             if isinstance(outcome, Exception):
@@ -308,6 +366,8 @@ class Borrower(Agent):
             self._care(charge.volume)
 
         self.ask(step.lender, ReleaseLease(lease=step.lease), self.settings.ask_timeout_s, answered)
+        if step.lost:
+            drop()
 
     # ---- telling
 
@@ -344,3 +404,8 @@ class Borrower(Agent):
             self.bus.set_state(path, None)
             self._published.pop(path)
         self._published |= wanted
+
+
+def _is_gone(reply: Reply | Exception) -> bool:
+    """Whether a lender's answer to a release means that the lease is no more."""
+    return isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE)

@@ -169,12 +169,15 @@ class BorrowerHost:
         """Return this host's iSCSI name."""
         return read_initiator_name()
 
-    def accept(self, volume: str, mode: Mode, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
-        """Write down that these leases are for this volume, before anything is done with them."""
+    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+        """Write down that these leases are for this volume, before anything is done with them.
+
+        With a `mode` the volume is to be attached from now on; without one the goal stays what it has become meanwhile.
+        """
         self._grants |= {grant.lease: grant for grant in grants}
         lv = self._lv(volume)
-        old = [tag for tag in ours(lv.tags) if tag.startswith(("ramshare.goal=", "ramshare.mode="))]
-        wanted = [*goal_tags(Goal.ATTACHED, mode), *map(str, leases)]
+        old = [tag for tag in ours(lv.tags) if tag.startswith(("ramshare.goal=", "ramshare.mode="))] if mode else []
+        wanted = [*(goal_tags(Goal.ATTACHED, mode) if mode else []), *map(str, leases)]
         self._lvm.change_lv_tags(
             volume, add=[t for t in wanted if t not in lv.tags], remove=[t for t in old if t not in wanted]
         )
