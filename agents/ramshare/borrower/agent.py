@@ -39,7 +39,9 @@ RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 RELEASE_TRIES = 3
 """After so many unanswered releases a lender is taken for dead; it is told when it returns."""
 LOST_RELEASE_S = 5.0
-"""A lender that seems dead is given so long to answer: the volume waits for a replacement meanwhile."""
+"""A lender that seems dead is given so long to answer before it is told again."""
+TELL_AGAIN = frozenset({ErrorCode.IN_USE, ErrorCode.BUSY, ErrorCode.NOT_READY, ErrorCode.FAILED})
+"""What a lender may say for a while after it came back."""
 OWED_AGAIN_S = 10.0
 """Between two tries to tell a lender that came back what is not needed any more."""
 ASK_TRIES = 2
@@ -90,6 +92,7 @@ class Borrower(Agent):
         self.charges: dict[str, Charge] = {}
         self.vacate: set[str] = set()
         self.owed = Owed(settings.directory)
+        self._telling: set[str] = set()
         self._next_owed_s = 0.0
         self._published: dict[str, Message] = {}
         self._borrowing: set[str] = set()
@@ -335,39 +338,59 @@ class Borrower(Agent):
         self._ask_for_memory(request, view, done, step)
 
     def _release(self, charge: Charge, step: Release) -> None:
-        """Give a lease back. A lost one is only reported: its lender may be dead, and nothing of it is needed."""
+        """Give a lease back. The volume does not wait for the lender of a lost one, which hears of it when it can."""
         charge.due_s = self.clock() + WORKING_S
         if step.lease in charge.releasing:
             return
         charge.releasing.add(step.lease)
         tries = charge.release_tries[step.lease] = charge.release_tries.get(step.lease, 0) + 1
 
-        def drop() -> None:
-            self.work(partial(self.host.drop_lease, charge.volume, step.lease), dropped)
-
         def answered(reply: Reply | Exception) -> None:
-            gone = isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE)
-            if step.lost:
-                log.info("%s, told that %s is lost: %s", step.lender, step.lease, reply)
-            elif gone or tries >= RELEASE_TRIES:
-                drop()
+            if isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE):
+                self._drop(charge, step.lease)
+            elif tries >= RELEASE_TRIES:
+                self._owe(charge, step)
             else:
                 charge.releasing.discard(step.lease)
                 charge.error = f"{step.lender} does not take {step.lease} back: {reply}"
                 charge.failures += 1
                 self._later(charge)
 
+        if step.lost:
+            self._owe(charge, step)
+        else:
+            self.ask(step.lender, ReleaseLease(lease=step.lease), self.settings.ask_timeout_s, answered)
+
+    def _owe(self, charge: Charge, step: Release) -> None:
+        """Do without the lender: note that it has to be told, and begin to tell it."""
+        self.owed.add(step.lease, step.lender)
+        self._drop(charge, step.lease)
+        self._next_owed_s = 0.0
+
+    def _drop(self, charge: Charge, lease: str) -> None:
+        """Forget a lease on this host."""
+
         def dropped(outcome: Exception | None) -> None:
-            charge.releasing.discard(step.lease)
-            self.vacate.discard(step.lease)
-            charge.release_tries.pop(step.lease, None)
+            charge.releasing.discard(lease)
+            charge.release_tries.pop(lease, None)
+            self.vacate.discard(lease)
             if isinstance(outcome, Exception):
                 charge.error = str(outcome)
             self._care(charge.volume)
 
-        self.ask(step.lender, ReleaseLease(lease=step.lease), self.settings.ask_timeout_s, answered)
-        if step.lost:
-            drop()
+        self.work(partial(self.host.drop_lease, charge.volume, lease), dropped)
+
+    def _tell_lenders(self) -> None:
+        """Tell lenders that were away what is not needed any more."""
+        for lease, lender in self.owed.all().items():
+            if lease not in self._telling:
+                self._telling.add(lease)
+                self.ask(lender, ReleaseLease(lease=lease), LOST_RELEASE_S, partial(self._told, lease))
+
+    def _told(self, lease: str, reply: Reply | Exception) -> None:
+        self._telling.discard(lease)
+        if isinstance(reply, Reply) and reply.error not in TELL_AGAIN:
+            self.owed.settle(lease)
 
     # ---- telling
 

@@ -8,6 +8,7 @@ import logging
 import socket
 import time
 from collections import deque
+from collections.abc import Collection
 from functools import partial
 
 from ramshare.bus.api import Bus, RequestArrived, StateArrived
@@ -40,6 +41,8 @@ REMEMBERED_DECISIONS = 20
 
 class Lender(Agent):
     """See the module."""
+
+    sweeps = True
 
     def __init__(
         self,
@@ -108,6 +111,11 @@ class Lender(Agent):
             self._guests.pop(name(arrived.client), None)
         self._next_sample_s = 0.0
         self.soon()
+
+    def true_paths(self) -> Collection[str] | None:
+        """See `Agent`: known as soon as the RAM file system was read."""
+        leases = {*self._records, *self._pending}
+        return {"memory", "offer", "decisions", *(f"export/{lease}" for lease in leases)} if self._ready else None
 
     def tick(self) -> float:
         """Sample, decide, offer, look at sessions, reclaim: what is due."""
@@ -313,8 +321,9 @@ class Lender(Agent):
         self.work(partial(self._exports.remove, record.lease, force=force), removed)
 
     def _gone(self, record: ExportRecord, why: str) -> None:
-        """The memory is back: say so and offer it again."""
-        self._records.pop(record.lease, None)
+        """The memory is back: say so, once, and offer it again."""
+        if self._records.pop(record.lease, None) is None:
+            return
         self._connected.pop(record.lease, None)
         self._reclaiming.pop(record.lease, None)
         self.bus.set_state(f"export/{record.lease}", None)
@@ -356,11 +365,12 @@ class Lender(Agent):
         self.ask(borrower, request, within_s, lambda reply: log.info("vacate %s: %s", leases, reply))
 
     def _overdue(self, record: ExportRecord) -> None:
+        """Cut a mirror off; of a move lease remind the borrower, which may have been restarted since it was asked."""
         if record.mode is Mode.MIRROR:
             self._reclaiming[record.lease] = self.clock() + LOOK_S * 5
             self._remove(record, f"{record.borrower} let the deadline pass; every page is on its disk too", force=True)
             return
-        self._reclaiming[record.lease] = self.clock() + self.settings.vacate_within_s
+        self._vacate(record.borrower, (record.lease,), "asked before")
         self.say(
             EventKind.FAILED,
             f"{record.borrower} has not moved lease {record.lease} home yet; it stays, for its pages lie only here",
