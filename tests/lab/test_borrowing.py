@@ -1,0 +1,128 @@
+"""The main job on real kernels: a thrashing process's swap goes to two lenders' memory and home again, and what is
+asked for in vain is refused with a reason and changes nothing.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ramshare.bench.thrash import Thrash, command
+from ramshare.bus.mqtt import MqttBus
+from ramshare.lab.cluster import Lab
+from ramshare.lab.operator import Operator, OperatorError
+from ramshare.lab.spec import VOLUME, LabSpec
+from ramshare.lab.vm import MIB
+from ramshare.linux.lvm import Lvm
+from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrain
+from ramshare.messages.state import Mode, VolumePhase
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+SWAP_BYTES = 192 * MIB
+DATA_BYTES = 208 * MIB
+WITHIN_S = 180.0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    spec = LabSpec(name="borrowing", guests=0, swap_bytes=SWAP_BYTES, lender_bytes=SWAP_BYTES * 3 // 4)
+    with Lab(spec) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(lab: Lab) -> Iterator[Operator]:
+    with Operator(MqttBus(lab.broker.settings("cli.lab"), "cli.lab"), "borrower.hostx") as connected:
+        connected.wait_ready(SWAP_BYTES)
+        yield connected
+
+
+def nothing_is_left(lab: Lab, operator: Operator) -> None:
+    """The volume is as it was before anybody borrowed, on the host and at every lender."""
+    state = Lvm(lab.borrower.shell, udev=False).report()
+    volume = state.lv(VOLUME)
+    assert volume is not None
+    assert (volume.layout, volume.tags) == ("linear", frozenset())
+    assert [pv.name for pv in state.pvs] == ["/dev/vda"]
+    assert [lv.name for lv in state.lvs] == ["swap"]
+    assert operator.leases() == []
+    for host in lab.spec.lender_names:
+        offer = operator.offer(f"lender.{host}")
+        assert offer is not None
+        assert offer.lent_bytes == 0
+        assert list((lab.state_dir / "lender" / host).glob("*.img")) == []
+
+
+def test_an_unknown_volume_is_refused_by_name(lab: Lab, operator: Operator) -> None:
+    with pytest.raises(OperatorError, match="no volume group nosuch"):
+        operator.borrow("nosuch/swap", Mode.MIRROR)
+    with pytest.raises(OperatorError, match="no logical volume vg0/nosuch"):
+        operator.borrow("vg0/nosuch", Mode.MIRROR)
+    nothing_is_left(lab, operator)
+
+
+def test_a_volume_that_is_not_swap_is_refused(lab: Lab, operator: Operator) -> None:
+    shell = lab.borrower.shell
+    create = ["lvcreate", "--yes", "--config", "activation{udev_sync=0 udev_rules=0}", "-n", "data", "-l", "1", "vg0"]
+    shell.run(create)
+    try:
+        with pytest.raises(OperatorError, match="vg0/data is not swap"):
+            operator.borrow("vg0/data", Mode.MIRROR)
+    finally:
+        shell.run(["lvremove", "--yes", "--config", "activation{udev_sync=0 udev_rules=0}", "vg0/data"])
+    nothing_is_left(lab, operator)
+
+
+def test_more_than_the_cluster_has_is_refused_with_how_much_there_is(lab: Lab, operator: Operator) -> None:
+    for host in lab.spec.lender_names:
+        operator.ask(f"lender.{host}", Drain())
+    try:
+        with pytest.raises(OperatorError, match="the cluster can lend 0 MiB now"):
+            operator.borrow(VOLUME, Mode.MIRROR)
+    finally:
+        for host in lab.spec.lender_names:
+            operator.ask(f"lender.{host}", Undrain())
+    operator.wait_ready(SWAP_BYTES)
+    nothing_is_left(lab, operator)
+
+
+@pytest.mark.parametrize("mode", [Mode.MOVE, Mode.MIRROR])
+def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders_and_home(
+    lab: Lab, operator: Operator, mode: Mode
+) -> None:
+    with Thrash(lab.borrower.shell.open(command(DATA_BYTES))) as thrash:
+        thrash.init()
+        thrash.start_storm(20)
+        borrow = BorrowVolume(volume=VOLUME, mode=mode, min_lenders=2)
+        first = operator.ask("borrower.hostx", borrow)
+        again = operator.ask("borrower.hostx", borrow)
+        assert again.model_dump(exclude={"seq", "at"}) == first.model_dump(exclude={"seq", "at"})
+        attached = operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
+        assert {lease.lender for lease in operator.leases()} == {"lender.hosta", "lender.hostb"}
+        assert attached.remote_bytes >= SWAP_BYTES
+        assert attached.local_bytes == (SWAP_BYTES if mode is Mode.MIRROR else 0)
+        home = ReturnVolume(volume=VOLUME)
+        operator.ask("borrower.hostx", home)
+        operator.ask("borrower.hostx", home)
+        operator.follow(VOLUME, VolumePhase.HOME, WITHIN_S)
+        storm = thrash.stop_storm()
+        checked = thrash.check()
+    assert storm.operations > 0
+    assert (storm.bad_pages, checked.bad_pages_total) == (0, 0)
+    operator.listen(3.0)
+    nothing_is_left(lab, operator)
+
+
+def test_a_lender_that_vanishes_between_grant_and_login_costs_time_only(lab: Lab, operator: Operator) -> None:
+    lab.network.cut("hosta", peer="hostx")
+    try:
+        operator.borrow(VOLUME, Mode.MIRROR, min_lenders=2)
+        failed = operator.until(lambda: "failed" in str(operator.volume(VOLUME)), WITHIN_S)
+        assert failed, "the failed login is not told"
+    finally:
+        lab.network.mend("hosta", peer="hostx")
+    operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
+    operator.send_home(VOLUME)
+    operator.follow(VOLUME, VolumePhase.HOME, WITHIN_S)
+    operator.listen(3.0)
+    nothing_is_left(lab, operator)
