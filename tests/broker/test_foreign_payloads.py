@@ -105,6 +105,7 @@ def listening(world: World) -> CoreBus:
     bus = world.bus(ME)
     bus.watch_state()
     bus.watch_events()
+    world.settle()
     return bus
 
 

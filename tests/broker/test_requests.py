@@ -157,6 +157,26 @@ def test_a_request_to_a_server_that_is_cut_waits_for_it(world: World) -> None:
     assert future.result(world.patience_s).ok
 
 
+def test_a_request_is_not_delivered_after_its_time(world: World) -> None:
+    cli, lender = world.bus("cli.alice"), world.bus("lender.hosta")
+    world.cut(lender)
+    future = cli.ask("lender.hosta", Drain(), 0.5)
+    world.settle()
+    world.wait(2.5)  # Mosquitto counts expiry in whole seconds
+    world.mend(lender)
+    assert not [arrival for arrival in world.everything(lender) if isinstance(arrival, RequestArrived)]
+    assert isinstance(future.exception(world.patience_s), RequestTimeoutError)
+
+
+def test_a_request_made_while_cut_is_not_sent_after_its_time(world: World) -> None:
+    cli, lender = world.bus("cli.alice"), world.bus("lender.hosta")
+    world.cut(cli)
+    cli.ask("lender.hosta", Drain(), 0.5)
+    world.wait(1.5)
+    world.mend(cli)
+    assert not [arrival for arrival in world.everything(lender) if isinstance(arrival, RequestArrived)]
+
+
 def test_too_many_requests_are_answered_busy() -> None:
     world = MemoryWorld()
     cli = world.bus("cli.alice")

@@ -18,7 +18,7 @@ class _MemoryLink:
     def __init__(self, broker: MemoryBroker, client: str) -> None:
         self._broker = broker
         self._client = client
-        self._waiting: list[Packet] = []
+        self._waiting: list[tuple[Packet, float]] = []
 
     def start(self, user: LinkUser, timeout_s: float) -> None:
         self._broker.connect(self._client, user)
@@ -32,12 +32,13 @@ class _MemoryLink:
         if self._broker.is_up(self._client):
             self._broker.send(self._client, packet)
         elif not packet.retain:
-            self._waiting.append(packet)
+            self._waiting.append((packet, self._broker.until(packet)))
 
     def flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for packet in waiting:
-            self._broker.send(self._client, packet)
+        for packet, until in waiting:
+            if until > self._broker.now_s:
+                self._broker.send(self._client, packet)
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         if self._broker.is_up(self._client):

@@ -27,7 +27,8 @@ class _Client:
     will: Packet | None = None
     gone_at: float = 0.0
     filters: dict[str, int] = field(default_factory=dict)
-    queued: list[Packet] = field(default_factory=list)
+    queued: list[tuple[Packet, float]] = field(default_factory=list)
+    """What arrived while the client was away, and until when it is of use."""
 
 
 class MemoryBroker:
@@ -90,6 +91,10 @@ class MemoryBroker:
             client.queued.clear()
         for client in present:
             self._do(lambda c=client: self._welcome(c))  # type: ignore[misc]
+
+    def until(self, packet: Packet) -> float:
+        """Return when a packet of now expires."""
+        return self.now_s + (float("inf") if packet.expiry_s is None else packet.expiry_s)
 
     # --- what links do
 
@@ -163,8 +168,7 @@ class MemoryBroker:
         if packet.retain:
             self._retained.pop(packet.topic, None)
             if packet.payload:
-                lifetime_s = float("inf") if packet.expiry_s is None else packet.expiry_s
-                self._retained[packet.topic] = (packet, self.now_s + lifetime_s)
+                self._retained[packet.topic] = (packet, self.until(packet))
         for name, client in list(self._clients.items()):
             granted = [qos for topic_filter, qos in client.filters.items() if matches(topic_filter, packet.topic)]
             if granted and self._rules.allow(name, "read", packet.topic):
@@ -174,7 +178,7 @@ class MemoryBroker:
         if client.connected:
             client.user.on_packet(packet)
         elif packet.qos > 0:
-            client.queued.append(packet)
+            client.queued.append((packet, self.until(packet)))
 
     def _subscribe(self, name: str, topic_filter: str, qos: int) -> None:
         client = self._clients.get(name)
@@ -190,8 +194,9 @@ class MemoryBroker:
         client.connected = True
         client.will = client.user.last_will()
         queued, client.queued = client.queued, []
-        for packet in queued:
-            client.user.on_packet(packet)
+        for packet, until in queued:
+            if until > self.now_s:
+                client.user.on_packet(packet)
         with client.user.lock:
             client.user.on_up()
 

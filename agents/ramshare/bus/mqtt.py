@@ -3,6 +3,7 @@
 `MqttBus(load(BrokerSettings), "lender.hosta")` is what agents and commands are given.
 """
 
+import logging
 import threading
 import time
 
@@ -10,6 +11,8 @@ from ramshare.bus.core import CoreBus
 from ramshare.bus.link import MqttLink
 from ramshare.settings import BrokerSettings
 from ramshare.topics import Root
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAP_S = 10.0
 MISSED_HEARTBEATS = 3
@@ -61,4 +64,7 @@ class MqttBus(CoreBus):
         while not self._closing.is_set():
             self._pending.wait(time.monotonic(), LONGEST_NAP_S)
             self.expire()
-            self._mqtt.ensure_alive()
+            try:
+                self._mqtt.ensure_alive()
+            except RuntimeError:  # no thread can be started now; the next turn tries again
+                log.exception("%s: cannot start the network thread", self.client)
