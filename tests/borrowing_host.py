@@ -20,6 +20,7 @@ class Lent:
 
     lease: str
     size: int
+    lender: str = ""
     alive: bool = True
     """The lender and its memory exist."""
     cut: bool = False
@@ -117,7 +118,7 @@ class Host:
     def _lease_view(self, lent: Lent) -> LeaseView:
         return LeaseView(
             lease=lent.lease,
-            lender=f"lender.of-{lent.lease}",
+            lender=lent.lender or f"lender.of-{lent.lease}",
             size_bytes=lent.size,
             can_login=lent.granted or lent.node,
             link=lent.link,
