@@ -31,13 +31,13 @@ BORROWER_BASE_BYTES = 320 * MIB
 """Memory of a borrower's host without its RAM disk: about 256 MB stay usable after kernel text and tables."""
 GUEST_MEMORY_BYTES = 256 * MIB
 
-READY_TIMEOUT_S = 120.0
+READY_TIMEOUT_S = 240.0
 KERNEL_WORDS = (
     "console=ttyS0 loglevel=4 panic=1 mitigations=off psi=1 nokaslr audit=0 apparmor=0 no_timer_check"
     " transparent_hugepage=never init_on_alloc=0"
 )
-"""For every VM. With huge pages the kernel keeps 43 MB free by itself (min_free_kbytes), a sixth of such a host. Zeroing
-each page once more when it is allocated (Debian's default) costs the emulated network a tenth of its speed."""
+"""For every VM. With huge pages the kernel keeps 43 MB free by itself (min_free_kbytes), a sixth of such a host.
+Zeroing each page once more when it is allocated (Debian's default) slows the emulated network down."""
 
 STATE_TAG = "state"
 
