@@ -45,7 +45,8 @@ CONF
     vg=vg0
     # A physical volume's label stands in its second sector. One lvm process for all: each start costs a second here.
     if [ "$(dd if=/dev/vda bs=512 skip=1 count=1 2> /dev/null | head -c 8)" = LABELONE ]; then
-        vgchange -q -ay "$vg" || vgchange -q -ay --activationmode partial "$vg"
+        # A mirror without its remote leg comes up, a volume whose pages lay elsewhere does not: that is the agent's work.
+        vgchange -q -ay "$vg"
     else
         lvm <<LVM
 vgcreate -q $vg /dev/vda
@@ -55,7 +56,7 @@ LVM
     fi
     rotational=$(word rotational)
     for disk in /sys/block/vda /sys/block/dm-*; do echo "${rotational:-1}" > "$disk/queue/rotational"; done
-    swapon "/dev/$vg/swap"
+    [ -b "/dev/$vg/swap" ] && swapon "/dev/$vg/swap"
 
     # The RAM disk of the ceiling measurement is full from the start, so the memory left is the same in every phase.
     if [ -b /dev/ram0 ]; then blkdiscard --zeroout --step 16M /dev/ram0; fi
