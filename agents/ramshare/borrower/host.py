@@ -24,8 +24,9 @@ from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_d
 from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, LoginError, read_initiator_name
 from ramshare.linux.lvm import Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
+from ramshare.linux.memory import read_memory
 from ramshare.linux.pin import PinnedFiles
-from ramshare.linux.protect import lock_memory, protect_from_oom
+from ramshare.linux.protect import become_io_flusher, come_first, keep_free, lock_memory, protect_from_oom
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.messages.names import lease_of
 from ramshare.messages.replies import ErrorCode, Grant
@@ -37,8 +38,13 @@ PV_HEADER_BYTES = 1 << 20
 """LVM aligns a PV's first extent to 1 MiB."""
 REGION_BYTES = 64 << 20
 """raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk."""
-WRITE_BEHIND = 512
-"""256 outstanding writes to the local leg; more copies pages while memory is short."""
+WRITE_BEHIND = 64
+"""32 outstanding writes to the local leg. Each holds a copy of its pages while memory is short, and all must reach the
+slow disk before LVM can change the volume: 512 held a return up for 94 s and wedged a host of 320 MB."""
+KEPT_FREE_BYTES = 64 << 20
+KEPT_FREE_SHARE = 20
+"""The kernel is to keep 64 MiB free, of a small host the 20th part: while LVM holds swap still nothing is freed, and
+LVM itself needs memory to let go. 2 MiB (the default of a host of 320 MB) wedged it."""
 SUSPENDED_MOST_S = 15.0
 """LVM suspends for milliseconds; a device that stays so was left behind by a tool that died, and swap stalls on it."""
 DISK_WITHIN_S = 10.0
@@ -97,6 +103,10 @@ class BorrowerHost:
         """Stay able to work while swap stalls: nothing of this process, nor of its tools, may have to be read in."""
         if not (lock_memory(on_fault=True) and protect_from_oom()):
             log.warning("memory is not locked: while swap stalls this agent may stall too")
+        if not (become_io_flusher() and come_first()):
+            log.warning("no right to come first: while memory is short this agent may have to wait for it")
+        kept = keep_free(min(KEPT_FREE_BYTES, read_memory().total_bytes // KEPT_FREE_SHARE))
+        log.info("the kernel keeps %d MiB free", kept >> 20)
         self._pinned.pin_tools(self._runner, HELD_TOOLS)
 
     def sessions_changed(self) -> bool:
