@@ -31,7 +31,8 @@ def await_repair(stage: Stage, dead: str) -> None:
     stage.lab.network.mend(dead.partition(".")[2])
 
 
-def _leg_lost_s(stage: Stage) -> str:
+def leg_lost(stage: Stage) -> str:
+    """Return when the leg was dropped, in words."""
     lost = [at for at, _, event in stage.operator.events if event.kind is EventKind.LEG_LOST and at > stage.injected_s]
     return f"leg dropped after {lost[0] - stage.injected_s:.1f} s" if lost else "no leg was lost"
 
@@ -41,7 +42,7 @@ def lender_dies_idle(stage: Stage) -> str:
     stage.attach(Mode.MIRROR)
     dead = kill_lender(stage)
     await_repair(stage, dead)
-    return _leg_lost_s(stage)
+    return leg_lost(stage)
 
 
 def lender_dies_in_storm(stage: Stage) -> str:
@@ -51,7 +52,7 @@ def lender_dies_in_storm(stage: Stage) -> str:
     stage.operator.listen(3.0)
     dead = kill_lender(stage)
     await_repair(stage, dead)
-    return _leg_lost_s(stage)
+    return leg_lost(stage)
 
 
 def lender_dies_during_sync(stage: Stage) -> str:
@@ -61,7 +62,7 @@ def lender_dies_during_sync(stage: Stage) -> str:
     stage.wait_for_step("synchronising", percent=20.0)
     dead = kill_lender(stage)
     await_repair(stage, dead)
-    return _leg_lost_s(stage)
+    return leg_lost(stage)
 
 
 def target_dies(stage: Stage) -> str:
@@ -75,7 +76,7 @@ def target_dies(stage: Stage) -> str:
     stage.wait(lambda: bool(stage.targets_of(lender)), "tgtd runs again", 60.0)
     stage.operator.listen(6.0)
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, REPAIRED_S)
-    return _leg_lost_s(stage)
+    return leg_lost(stage)
 
 
 CASES = (

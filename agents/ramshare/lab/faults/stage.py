@@ -194,6 +194,17 @@ class Stage:
         volume = self.operator.volume(VOLUME)
         return volume is not None and words in volume.step and volume.progress_percent >= percent
 
+    def wait_for_end_of(self, phase: VolumePhase, timeout_s: float) -> None:
+        """Wait until a new run of the borrower's agent says that the volume is in `phase`."""
+        before = self.operator.volume(VOLUME)
+        old = before.instance if before is not None else ""
+
+        def reached() -> bool:
+            volume = self.operator.volume(VOLUME)
+            return volume is not None and volume.instance != old and volume.phase is phase
+
+        self.wait(reached, f"{phase} by the new agent's word", timeout_s)
+
     def wait_for_event(self, words: str, timeout_s: float = ATTACH_S, kind: EventKind | None = None) -> None:
         """Wait for a new event whose sentence says `words`."""
         seen = len(self.operator.events)

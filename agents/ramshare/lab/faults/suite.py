@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.cluster import Lab
-from ramshare.lab.faults import cases_mirror
+from ramshare.lab.faults import cases_agents, cases_mirror, cases_network
 from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
 from ramshare.lab.faults.stage import Stage, usual_spec
 from ramshare.lab.spec import LabSpec
 
-CASES: tuple[Case, ...] = (*cases_mirror.CASES,)
+CASES: tuple[Case, ...] = (*cases_mirror.CASES, *cases_agents.CASES, *cases_network.CASES)
 
 
 class UnknownCaseError(RamshareError):
