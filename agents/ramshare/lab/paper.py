@@ -1,0 +1,150 @@
+"""`make paper`: the paper's figures 2 and 3 measured in a lab, first on the local disk, then on remote memory.
+
+What to measure is `bench/sweeps.py`'s plan, scaled to the memory that the borrower's host has free; this runs it. Each
+data size is a process of its own with an array of checked pages. An interrupted run keeps every point that was measured
+in both places.
+"""
+
+from dataclasses import dataclass, field
+
+from ramshare.bench import sweeps
+from ramshare.bench.results import DiskModel
+from ramshare.bench.sweeps import Key, Paper, Point, Session
+from ramshare.bench.thrash import Result, Thrash, command
+from ramshare.bus.mqtt import MqttBus
+from ramshare.lab.cluster import Lab
+from ramshare.lab.demo import Show, lab_stage
+from ramshare.lab.operator import Operator
+from ramshare.lab.remote import RemoteShell
+from ramshare.lab.spec import VOLUME, LabSpec
+from ramshare.lab.vm import MIB
+from ramshare.messages.state import Mode, Volume, VolumePhase
+
+ATTACH_TIMEOUT_S = 300.0
+SECONDS_PER_POINT = 3.5
+"""56 points in each of two places: with filling the arrays about twelve minutes in all. At 120 IOPS a point is then
+some 400 disk reads."""
+RESERVE_BYTES = 16 * MIB
+"""Kept off what the host says is available: the microbenchmark's own tables and the commands that run beside it."""
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """Sizes and times; the defaults take about twelve minutes on two quiet cores without KVM."""
+
+    mode: Mode = Mode.MOVE
+    swap_bytes: int = 640 * MIB
+    """With 150 MiB of usable RAM this holds the paper's largest ratio, 4 GB of data to 900 MB of RAM."""
+    seconds_per_point: float = SECONDS_PER_POINT
+
+    def lab(self, name: str, accel: str = "") -> LabSpec:
+        """Return the lab for it: two lenders, each with too little for the volume alone."""
+        return LabSpec(
+            name=name, guests=0, swap_bytes=self.swap_bytes, lender_bytes=self.swap_bytes * 3 // 4, accel=accel
+        )
+
+
+@dataclass
+class PaperRun:
+    """One run, and what it has measured so far."""
+
+    lab: Lab
+    plan: PaperPlan
+    show: Show
+    local: dict[Key, Result] = field(default_factory=dict)
+    remote: dict[Key, Result] = field(default_factory=dict)
+    bad_pages: int = 0
+    sweep: sweeps.Plan | None = None
+    _done: int = 0
+
+    def run(self) -> None:
+        """Measure everything. Raises `RamshareError` where it cannot go on; `paper` then has what there is."""
+        lab, show = self.lab, self.show
+        bus = MqttBus(lab.broker.settings("cli.lab"), "cli.lab")
+        with Operator(bus, f"borrower.{lab.spec.borrower_names[0]}") as operator:
+            with lab_stage(show, "waiting for manager, lenders and borrower"):
+                operator.wait_ready(self.plan.swap_bytes)
+            self.sweep = sweep = sweeps.plan(
+                usable_ram_bytes(lab.borrower.shell), self.plan.swap_bytes, self.plan.seconds_per_point
+            )
+            show.note(f"{describe(sweep)}; about {minutes(sweep):.0f} minutes")
+            self._place(sweep, self.local, "local disk")
+            with lab_stage(show, f"borrowing by {self.plan.mode}"):
+                operator.borrow(VOLUME, self.plan.mode)
+                volume = operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, self._follow)
+            show.note(f"LVM says: {', '.join(volume.placement)}")
+            self._place(sweep, self.remote, "remote memory")
+            with lab_stage(show, "returning"):
+                operator.send_home(VOLUME)
+                operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, self._follow)
+
+    def paper(self) -> Paper | None:
+        """Return the figures' points that were measured in both places; None before anything was planned."""
+        if self.sweep is None:
+            return None
+        disk = DiskModel(iops=self.lab.spec.disk_iops, bytes_per_s=self.lab.spec.disk_bytes_per_s)
+        return sweeps.merge(
+            self.sweep,
+            self.local,
+            self.remote,
+            accel=self.lab.accel,
+            disk_model=disk,
+            mode=self.plan.mode.value,
+            bad_pages=self.bad_pages,
+        )
+
+    def _place(self, sweep: sweeps.Plan, measured: dict[Key, Result], where: str) -> None:
+        for number, session in enumerate(sweep.sessions, 1):
+            title = f"{where}, {number} of {len(sweep.sessions)}: {session.data_bytes / 1e6:.0f} MB of data"
+            with lab_stage(self.show, title):
+                self._session(session, measured, where)
+
+    def _session(self, session: Session, measured: dict[Key, Result], where: str) -> None:
+        total = 2 * sum(len(each.points) for each in self.sweep.sessions) if self.sweep else 1
+
+        def finished(point: Point, result: Result) -> None:
+            measured[session.data_bytes, point.block_bytes, point.pattern] = result
+            self._done += 1
+            self.show.progress(self._done / total, f"{where} {point.pattern}")
+
+        with Thrash(self.lab.borrower.shell.open(command(session.data_bytes))) as thrash:
+            thrash.init()
+            results = sweeps.measure(thrash, session.points, self.plan.seconds_per_point, finished)
+            self.bad_pages += max((result.bad_pages_total for result in results.values()), default=0)
+
+    def _follow(self, volume: Volume) -> None:
+        self.show.progress(volume.progress_percent / 100.0, volume.step)
+
+
+def usable_ram_bytes(shell: RemoteShell) -> int:
+    """Return what a process may fill in that host before it swaps: what the kernel says, less a reserve."""
+    return available_bytes(shell.run(["cat", "/proc/meminfo"]).stdout) - RESERVE_BYTES
+
+
+def available_bytes(meminfo: str) -> int:
+    """Return `MemAvailable` of the text of `/proc/meminfo`. Raises `KeyError` for a kernel before 3.14."""
+    sizes = {key: value.split()[0] for key, _, value in (line.partition(":") for line in meminfo.splitlines()) if value}
+    return int(sizes["MemAvailable"]) * 1024
+
+
+LOCAL_FILL_MB_S, REMOTE_FILL_MB_S = 23.0, 48.0
+"""How fast arrays were filled in the lab, for the estimate of time."""
+OTHER_S = 90.0
+"""Boot, borrowing, returning and taking down."""
+
+
+def minutes(sweep: sweeps.Plan) -> float:
+    """Return about how long a whole run takes."""
+    places = sweeps.estimated_s(sweep, LOCAL_FILL_MB_S) + sweeps.estimated_s(sweep, REMOTE_FILL_MB_S)
+    return (places + OTHER_S) / 60.0
+
+
+def describe(sweep: sweeps.Plan) -> str:
+    """Say in words what will be measured."""
+    points = sum(len(session.points) for session in sweep.sessions)
+    sizes = " ".join(f"{session.data_bytes / 1e6:.0f}" for session in sweep.figure3)
+    ram_mb, figure2_mb = sweep.usable_ram_bytes / 1e6, sweep.figure2.data_bytes / 1e6
+    return (
+        f"usable RAM {ram_mb:.0f} MB; figure 2: {len(sweep.figure2.points) // 4} block sizes at {figure2_mb:.0f} MB; "
+        f"figure 3: {sizes} MB; 2 × {points} points of {sweep.seconds_per_point:g} s"
+    )
