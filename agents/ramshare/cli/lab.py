@@ -1,22 +1,19 @@
 """`ramshare lab …`: the cluster on one machine, the demo and the paper's figures. All of it needs root."""
 
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ramshare.bench import results_table
 from ramshare.bench.figures import demo_chart
 from ramshare.bench.results import save, to_json
+from ramshare.cli import lab_measure
 from ramshare.cli.faults import fault_line, faults_table
-from ramshare.cli.output import err, note, out
+from ramshare.cli.output import note, out
+from ramshare.cli.stages import Accel, Name, Results, interruptible, showing
 from ramshare.errors import ExitCode
 from ramshare.lab.cluster import BROKER_PORT, Lab
 from ramshare.lab.demo import DemoPlan, run_demo
@@ -33,57 +30,6 @@ app = typer.Typer(
     help="The whole cluster on one machine: real broker, agents, targets and kernels. Needs root.",
     epilog="Example: ramshare lab demo",
 )
-
-Name = Annotated[str, typer.Option(help="Name of the lab; two of different names can run side by side.")]
-Results = Annotated[Path, typer.Option(help="Directory for JSON and charts.")]
-Accel = Annotated[str, typer.Option(help="kvm or tcg; by default KVM if it really works, else emulation.")]
-
-
-class LiveShow:
-    """Tells a run's stages: one line each that stays, and a bar for the one under way."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("starting", total=None)
-        self._started = time.monotonic()
-
-    def stage(self, title: str) -> None:
-        """Begin a stage."""
-        self._progress.update(self._task, description=title, completed=0, total=None)
-        if not self._progress.console.is_terminal:
-            self.note(f"{title} …")
-
-    def progress(self, done: float, text: str) -> None:
-        """Show how far it is."""
-        self._progress.update(self._task, total=1.0, completed=min(1.0, done), detail=text)
-
-    def note(self, text: str) -> None:
-        """Say one line that stays."""
-        elapsed = time.monotonic() - self._started
-        self._progress.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def showing() -> Iterator[LiveShow]:
-    """Draw progress on standard error for the time of the block."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
-    with Progress(*columns, console=err(), transient=True) as progress:
-        yield LiveShow(progress)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Have SIGTERM end the lab in the same order as Ctrl-C does."""
-
-    def ended(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = [(number, signal.signal(number, ended)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 @app.command(epilog="Example: ramshare lab demo --results results")
@@ -146,6 +92,10 @@ def faults(
         note(f"written: {results / 'faults.json'}")
     if not all(row.survived for row in report.rows):
         raise typer.Exit(ExitCode.FAILED)
+
+
+app.command(epilog="Example: ramshare lab guest --mode move")(lab_measure.guest)
+app.command(epilog="Example: ramshare lab paper --seconds 2")(lab_measure.paper)
 
 
 @app.command(epilog="Example: ramshare lab up --lenders 3, then in another terminal: ramshare lab status")

@@ -1,0 +1,126 @@
+"""`ramshare lab guest` and `ramshare lab paper`: long measurements in a lab, with their tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from ramshare.bench.figures import block_chart, data_chart
+from ramshare.bench.results import TITLES, save, to_json
+from ramshare.bench.sweeps import Compared, Paper
+from ramshare.bench.thrash_lines import Pattern
+from ramshare.cli.output import note, out
+from ramshare.cli.stages import Accel, Name, Results, interruptible, showing
+from ramshare.lab.cluster import Lab
+from ramshare.lab.paper import SECONDS_PER_POINT, PaperPlan, PaperRun
+from ramshare.lab.transparency import GuestPlan, GuestRun, Passage, run_guest
+from ramshare.messages.state import Mode
+
+
+def guest(
+    name: Name = "guest",
+    results: Results = Path("results"),
+    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; both by default.")] = None,
+    accel: Accel = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print results/guest.json instead of the table.")] = False,
+) -> None:
+    """Move the swap disk of a running guest to remote memory and home; the guest notices nothing (about 4 minutes)."""
+    plan = GuestPlan(modes=tuple(modes) if modes else GuestPlan.modes)
+    with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
+        measured = run_guest(lab, plan, show)
+    save(measured, results / "guest.json")
+    if as_json:
+        typer.echo(to_json(measured), nl=False)
+    else:
+        out().print(guest_table(measured))
+    note(f"written: {results / 'guest.json'}")
+
+
+def guest_table(run: GuestRun) -> Table:
+    """Return what the guest lived through, a row a passage."""
+    same = "never restarted" if len(run.boot_ids) == 1 else f"RESTARTED: {len(run.boot_ids)} boot ids"
+    pages = "no page lost or mixed up" if run.bad_pages == 0 else f"{run.bad_pages} BAD PAGES"
+    grid = Table(
+        title=f"A guest of {run.guest_memory_bytes / 1e6:.0f} MB that thrashes {run.data_size_bytes / 1e6:.0f} MB",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        caption=f"{pages}; {same}, up for {run.uptime_s:.0f} s; longest gap of its heartbeat {run.longest_gap_s:.1f} s",
+        caption_justify="left",
+    )
+    grid.add_column("its swap disk")
+    for heading in ("took", "pages accessed", "longest stall", "read from leases"):
+        grid.add_column(heading, justify="right")
+    for mode, stay in run.stays.items():
+        grid.add_row(f"to remote memory ({mode})", *_cells(stay.out), f"{stay.read_from_leases_bytes / 1e6:.1f} MB")
+        grid.add_row("home", *_cells(stay.home), "")
+    return grid
+
+
+def _cells(passage: Passage) -> tuple[str, str, str]:
+    return f"{passage.seconds:.1f} s", str(passage.accesses), f"{passage.stall_s:.2f} s"
+
+
+def paper(
+    name: Name = "paper",
+    results: Results = Path("results"),
+    mode: Annotated[Mode, typer.Option(help="How to attach the remote memory.")] = Mode.MOVE,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, max=600.0, help="Time for each of the 112 points.")
+    ] = SECONDS_PER_POINT,
+    accel: Accel = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print results/paper.json instead of the table.")] = False,
+) -> None:
+    """Measure the paper's figures 2 and 3, scaled to the lab, and draw them (about 12 minutes).
+
+    Interrupted, it still writes and draws the points that were measured both on the local disk and on remote memory.
+    """
+    plan = PaperPlan(mode=mode, seconds_per_point=seconds)
+    with interruptible(), showing() as show:
+        run: PaperRun | None = None
+        try:
+            with Lab(plan.lab(name, accel), show.stage) as lab:
+                run = PaperRun(lab, plan, show)
+                run.run()
+        finally:
+            measured = run.paper() if run else None
+            written = write_paper(measured, results) if measured else []
+    assert measured is not None
+    if as_json:
+        typer.echo(to_json(measured), nl=False)
+    else:
+        out().print(paper_table(measured, "Figure 2: ratio by block size", measured.figure2))
+        out().print(paper_table(measured, "Figure 3: ratio by data size", measured.figure3))
+    note(f"written: {', '.join(map(str, written))}")
+
+
+def write_paper(measured: Paper, results: Path) -> list[Path]:
+    """Write what there is: the JSON, and a chart for each figure that has a point. Return the files."""
+    if not (measured.figure2 or measured.figure3):
+        return []
+    save(measured, results / "paper.json")
+    written = [results / "paper.json"]
+    if measured.figure2:
+        written.append(block_chart(measured, results / "figure2.png"))
+    if measured.figure3:
+        written.append(data_chart(measured, results / "figure3.png"))
+    return written
+
+
+def paper_table(measured: Paper, title: str, points: list[Compared]) -> Table:
+    """Return one figure's ratios, remote / local disk, a row a point."""
+    pages = "no page lost or mixed up" if measured.bad_pages == 0 else f"{measured.bad_pages} BAD PAGES"
+    grid = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        caption=f"Remote ({measured.mode}) / local disk; usable RAM {measured.usable_ram_bytes / 1e6:.0f} MB; {pages}",
+        caption_justify="left",
+    )
+    for heading in ("data, MB", "block, bytes", *(TITLES[pattern] for pattern in Pattern)):
+        grid.add_column(heading, justify="right")
+    for point in points:
+        ratios = [f"{point.ratio.of(pattern):.1f}×" for pattern in Pattern]
+        grid.add_row(f"{point.data_size_bytes / 1e6:.0f}", str(point.block_size_bytes), *ratios)
+    return grid
