@@ -151,7 +151,7 @@ class RemoteShell:
 
     def __init__(self, address: str, port: int = PORT, env: Mapping[str, str] | None = None) -> None:
         self.address = address
-        self._port = port
+        self.port = port
         self._env = {"LC_ALL": "C", **(env or {})}
 
     def open(
@@ -170,7 +170,7 @@ class RemoteShell:
         """
         request = {"argv": list(argv), "env": {**self._env, **(env or {})}, "stdin": stdin, "log": log}
         try:
-            sock = socket.create_connection((self.address, self._port), timeout=connect_timeout_s)
+            sock = socket.create_connection((self.address, self.port), timeout=connect_timeout_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(json.dumps({**request, "oom_score_adj": oom_score_adj}).encode() + b"\n")
         except OSError as error:

@@ -143,7 +143,9 @@ class Connection:
                 return None
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
-        request: dict[str, Any] = json.loads(line)
+        request = json.loads(line)
+        if not isinstance(request, dict):
+            raise ValueError("a request is a JSON object")
         return request
 
     def _send(self, **message: object) -> None:
