@@ -1,110 +1,26 @@
 """The borrower's agent on the model of a host: whom it asks, what it says, and what it does when nobody answers."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from borrowing_host import LOCAL, Host, Lent
-from ramshare.borrower import steps as s
+from borrowing_host import LOCAL, Host
+from hands import VOLUME, ModelHost
 from ramshare.borrower.agent import RELEASE_TRIES, Borrower
-from ramshare.borrower.host import BorrowerHost, Looked
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.tags import LeaseTag
-from ramshare.borrower.view import Goal, VolumeView
+from ramshare.borrower.host import BorrowerHost
 from ramshare.bus.memory import MemoryBus
-from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.manager.agent import LOGIN_WITHIN_S, Manager
-from ramshare.messages.replies import AttachReply, ErrorCode, Grant, Reply
+from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
 from ramshare.messages.state import Export, Lease, Mode, Volume, VolumePhase
 from ramshare.settings import BorrowerSettings, HostSettings
 from world import FakeLender, World
 
 pytestmark = pytest.mark.unit
-
-VOLUME = "vg0/swap"
-
-
-class ModelHost:
-    """`BorrowerHost` on the model: steps that need no bus are applied to it, grants become its leases."""
-
-    def __init__(self, model: Host, lenders: dict[str, FakeLender]) -> None:
-        self.model = model
-        self.lenders = lenders
-        self.fails: RamshareError | None = None
-        self.grants: dict[str, Grant] = {}
-
-    def start(self) -> list[str]:
-        return [VOLUME] if self.model.tagged else []
-
-    def sessions_changed(self) -> bool:
-        return False
-
-    def resume_suspended(self, volumes: Collection[str], now_s: float) -> list[str]:
-        return []
-
-    def look(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> VolumeView:
-        if volume != VOLUME:
-            raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"no logical volume {volume} on this host")
-        self.model.vacate, self.model.nothing_to_borrow = set(vacate), nothing_to_borrow
-        return self.model.view()
-
-    def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
-        view = self.look(volume, vacate, nothing_to_borrow)
-        step = next_step(view)
-        if self.fails is not None:
-            return Looked(view, step, str(self.fails))
-        if not isinstance(step, s.AskForMemory | s.Release):
-            self.model.apply(step)
-            self._tell_lenders(step)
-        self.model.tick()
-        return Looked(view, step)
-
-    def _tell_lenders(self, step: s.Step) -> None:
-        """A login or logout shows at the lender."""
-        for lender in self.lenders.values():
-            for lease, export in lender.exports.items():
-                lent = self.model.leases.get(lease)
-                if lent is not None and lent.session != export.connected:
-                    lender.exports[lease] = export.model_copy(update={"connected": lent.session})
-
-    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
-        view = self.look(volume)
-        if view.goal is Goal.ATTACHED and view.mode is not mode:
-            raise RefusedError(ErrorCode.CONFLICT, "attached by the other mode")
-        return view
-
-    def overhead_bytes(self, volume: str, mode: Mode) -> int:
-        return 1
-
-    def extent_bytes(self, volume: str) -> int:
-        return 1
-
-    def initiator(self) -> str:
-        return "iqn.2026-11.test:b"
-
-    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
-        self.grants |= {grant.lease: grant for grant in grants}
-        if mode is not None:
-            self.model.goal, self.model.mode = Goal.ATTACHED, mode
-        self.model.tagged = True
-        for tag in leases:
-            self.model.leases.setdefault(tag.lease, Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}"))
-
-    def send_home(self, volume: str) -> bool:
-        self.look(volume)
-        self.model.goal = Goal.HOME
-        return self.model.tagged
-
-    def drop_lease(self, volume: str, lease: str) -> None:
-        lent = self.model.leases.pop(lease)
-        assert not self.model.used(lease)
-        assert not lent.session
-        assert not lent.in_vg
 
 
 class Scene(World):
@@ -128,12 +44,18 @@ class Scene(World):
         self.settle()
         return lender
 
+    def session(self, lease: str, is_open: bool) -> None:
+        """A login or logout shows at the lender."""
+        for lender in self.lenders.values():
+            if lease in lender.exports:
+                lender.exports[lease] = lender.exports[lease].model_copy(update={"connected": is_open})
+
     def manager(self) -> None:
         self.start(Manager, "manager")
 
     def borrower(self) -> Borrower:
         def make(bus: MemoryBus) -> Borrower:
-            host = cast("BorrowerHost", ModelHost(self.model, self.lenders))
+            host = cast("BorrowerHost", ModelHost(self.model, self.session))
             settings = BorrowerSettings(directory=self.directory)
             return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), host)
 

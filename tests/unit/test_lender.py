@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,97 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hands import FakeExports, FakePolicy, FakeSampler
 from ramshare.bus.api import RequestArrived
 from ramshare.bus.memory import MemoryBus
-from ramshare.daemon import Agent, RefusedError
+from ramshare.daemon import Agent
 from ramshare.errors import RamshareError
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import START_AGAIN_S, Lender
-from ramshare.lender.policy.model import Decision, HostSample
-from ramshare.lender.records import ExportRecord
-from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
-from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
+from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer
 from ramshare.settings import HostSettings, LenderSettings
 from world import MIB, World
 
 pytestmark = pytest.mark.unit
-
-GIB = 1 << 30
-
-
-class FakeExports:
-    """Hands without RAM files and targets. What it holds outlives the agent, as the RAM file system does."""
-
-    def __init__(self, directory: Path) -> None:
-        self.records: dict[str, ExportRecord] = {}
-        self.sessions: set[str] = set()
-        self.fails: Exception | None = None
-        self.marker = directory / "draining"
-        self.removed: list[tuple[str, bool]] = []
-
-    def start(self) -> dict[str, ExportRecord]:
-        if self.fails:
-            raise self.fails
-        return dict(self.records)
-
-    def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
-        if self.fails:
-            raise self.fails
-        if request.lease not in self.records:
-            self.records[request.lease] = ExportRecord(
-                **request.model_dump(
-                    include={"lease", "borrower", "initiator", "size_bytes", "mode", "login_within_s"}
-                ),
-                target=target_of("a", request.lease),
-                tid=len(self.records) + 1,
-                chap_user=request.lease,
-                chap_secret=cast("Any", f"secret-of-{request.lease}"),
-                created_at=datetime.now(UTC),
-            )
-        return self.records[request.lease]
-
-    def remove(self, lease: str, *, force: bool = False) -> None:
-        if lease in self.sessions and not force:
-            raise RefusedError(ErrorCode.IN_USE, "log out first")
-        self.removed.append((lease, force))
-        self.records.pop(lease, None)
-        self.sessions.discard(lease)
-
-    def look(self) -> dict[str, bool]:
-        for lease in self.sessions & self.records.keys():
-            self.records[lease] = self.records[lease].model_copy(update={"phase": LeasePhase.ATTACHED})
-        return {lease: lease in self.sessions for lease in self.records}
-
-
-class FakePolicy:
-    """Says what it is told to."""
-
-    name = "told"
-
-    def __init__(self) -> None:
-        self.lendable_bytes = 1000 * MIB
-        self.samples: list[HostSample] = []
-
-    def decide(self, sample: HostSample) -> Decision:
-        self.samples.append(sample)
-        return Decision(self.lendable_bytes, "the guests use little")
-
-
-class FakeSampler:
-    """A host of 8 GiB."""
-
-    def __init__(self) -> None:
-        self.available_bytes = 6 * GIB
-
-    def sample(self) -> Memory:
-        return Memory(
-            total_bytes=8 * GIB,
-            available_bytes=self.available_bytes,
-            used_bytes=8 * GIB - self.available_bytes,
-            interval_s=5.0,
-        )
 
 
 class Obedient(Agent):
