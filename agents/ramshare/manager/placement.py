@@ -57,11 +57,11 @@ def place(need: Need, candidates: list[Candidate]) -> Placement:
         if len(chosen) >= wanted and sum(rooms[c] for c in chosen) >= grains:
             break
     room = sum(rooms[c] for c in chosen)
-    if len(chosen) < wanted:
-        return Placement((), f"asked for at least {wanted} lenders, but only {len(chosen)} have memory to lend")
     if room < grains:
         able = lendable_bytes(need, candidates)
         return Placement((), f"asked for {_mib(need.size_bytes)}, but the cluster can lend {_mib(able)} now")
+    if len(chosen) < wanted:
+        return Placement((), f"asked for at least {wanted} lenders, but only {len(chosen)} have memory to lend")
     shares = _divide(grains, {c: rooms[c] for c in chosen})
     bytes_of = {c: n * need.grain_bytes + need.overhead_bytes for c, n in shares.items()}
     told = ", ".join(f"{c} {_mib(bytes_of[c])} of {_mib(rooms[c] * need.grain_bytes)}" for c in chosen)
