@@ -31,11 +31,12 @@ class AgentSpec:
     """The MQTT client name, for example `lender.hosta`."""
     role: str
     env: Mapping[str, str]
+    module: str = "ramshare.agent"
 
     @property
     def argv(self) -> list[str]:
         """The command line."""
-        return [sys.executable, "-m", "ramshare.agent", self.role]
+        return [sys.executable, "-m", self.module, self.role]
 
 
 class AgentProcess(Protocol):

@@ -254,14 +254,16 @@ class Lab:
 
     def _add_native(self, client: str, role: str, host: str, runner: SystemRunner, extra: dict[str, str]) -> None:
         env = common_env(client, host, (SWITCH_ADDRESS, BROKER_PORT), str(self.broker.password_path(client)))
-        spec = AgentSpec(client, role, {**env, **extra, **self.spec.env})
+        spec = AgentSpec(client, role, {**env, **extra, **self.spec.env}, self.spec.agent_module)
         self.agents[client] = NativeAgent(spec, runner, self.log_path(client), self.journal)
 
     def _add_in_vm(self, client: str, role: str, name: str) -> None:
         vm = self.vms[name]
         shutil.copy(self.broker.password_path(client), vm.spec.persist_dir / "password")
         env = common_env(client, name, (SWITCH_ADDRESS, BROKER_PORT), "/var/lib/ramshare/password")
-        self.agents[client] = VmAgent(AgentSpec(client, role, {**env, **self.spec.env}), vm.shell)
+        self.agents[client] = VmAgent(
+            AgentSpec(client, role, {**env, **self.spec.env}, self.spec.agent_module), vm.shell
+        )
 
 
 def control_port(lab: str, number: int) -> int:

@@ -31,9 +31,9 @@ SERVICE_RESTARTS_S = 2.0
 """A service manager starts what has died again; the suite does it in its place, so late (systemd: RestartSec)."""
 ATTACH_S = 150.0
 HOME_S = 150.0
-SWAP_BYTES = 192 * MIB
-DATA_BYTES = 264 * MIB
-"""Of it 170 to 190 MiB stay in the VM's memory, so less than half of the swap is in use."""
+SWAP_BYTES = 224 * MIB
+DATA_BYTES = 180 * MIB
+"""Of it 80 to 100 MiB stay in the VM's memory, so less than half of the swap is in use."""
 
 
 class CaseFailedError(RamshareError):
@@ -125,6 +125,10 @@ class Stage:
         if self._storm is not None:
             self._storm.stop()
 
+    def pages_lost(self) -> int:
+        """Return how many pages the storm has found bad so far."""
+        return self._storm.bad_pages if self._storm is not None else 0
+
     def check_pages(self) -> int:
         """Read every page and return how many are bad; a process with bad pages is not used again."""
         if self._thrash is None:
@@ -153,6 +157,10 @@ class Stage:
     def note_recovery(self) -> None:
         """Note that all is well again, unless a case has done so itself."""
         self.recovered_s = self.recovered_s or time.monotonic()
+
+    def since_fault_s(self) -> float:
+        """Return the seconds since the fault."""
+        return time.monotonic() - self.injected_s
 
     def stall_s(self) -> float:
         """Return the longest time without progress between fault and recovery; of an idle case, in the check after."""

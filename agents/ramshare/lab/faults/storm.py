@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ramshare.bench.thrash import Thrash, ThrashError
 from ramshare.bench.thrash_lines import Result
 
-WRITE_PERCENT = 30
+WRITE_PERCENT = 20
 """Of a storm's accesses; every write is a page more that the slow local disk has to take."""
 
 
@@ -32,6 +32,8 @@ class Storm:
         self._gaps: list[Gap] = []
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self.bad_pages = 0
+        """As of the last line."""
         self.error: ThrashError | None = None
         """Why the process is gone, if it is."""
 
@@ -67,6 +69,7 @@ class Storm:
         try:
             while not self._ending.is_set():
                 told = self._thrash.storm_progress()
+                self.bad_pages = told.bad_pages
                 self._gaps.append(Gap(time.monotonic(), told.interval_stall_s))
         except ThrashError as gone:
             self.error = gone

@@ -9,12 +9,19 @@ from pathlib import Path
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.cluster import Lab
-from ramshare.lab.faults import cases_agents, cases_mirror, cases_network
+from ramshare.lab.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
 from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
 from ramshare.lab.faults.stage import Stage, usual_spec
-from ramshare.lab.spec import LabSpec
 
-CASES: tuple[Case, ...] = (*cases_mirror.CASES, *cases_agents.CASES, *cases_network.CASES)
+CASES: tuple[Case, ...] = (
+    *cases_mirror.CASES,
+    *cases_agents.CASES,
+    *cases_network.CASES,
+    *cases_move.CASES,
+    *cases_lending.CASES,
+)
+SHAPES = {"usual": usual_spec, "race": cases_lending.racing_spec, "twice": cases_lending.twice_spec}
+"""The labs that cases need."""
 
 
 class UnknownCaseError(RamshareError):
@@ -29,11 +36,6 @@ def select(names: Sequence[str]) -> tuple[Case, ...]:
         if not any(case.name.startswith(name) for case in CASES):
             raise UnknownCaseError(f"no fault case is called {name}", ", ".join(case.name for case in CASES))
     return tuple(case for case in CASES if not names or any(case.name.startswith(name) for name in names))
-
-
-def spec_of(shape: str, name: str, accel: str) -> LabSpec:
-    """Return the lab that cases of a shape need."""
-    return usual_spec(name, accel=accel)
 
 
 def run_suite(
@@ -57,7 +59,7 @@ def run_suite(
         for case in cases:
             if stage is None or shape != case.shape:
                 stack.close()
-                lab = stack.enter_context(Lab(spec_of(case.shape, name, accel), say))
+                lab = stack.enter_context(Lab(SHAPES[case.shape](name, accel=accel), say))
                 stage, shape = stack.enter_context(Stage(lab, say)), case.shape
             say(f"case {case.name}: {case.fault}")
             row = play(case, stage)
