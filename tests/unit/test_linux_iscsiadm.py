@@ -53,8 +53,8 @@ def test_a_node_record_gets_parameters_and_secret_by_file_not_by_command_line(
     assert settings["node.session.auth.username"] == "u1"
     assert settings["node.session.auth.password"] == SECRET
     assert settings["node.startup"] == settings["node.conn[0].startup"] == "manual"
-    assert settings["node.session.timeo.replacement_timeout"] == "5"
-    assert settings["node.conn[0].timeo.noop_out_interval"] == "2"
+    assert settings["node.session.timeo.replacement_timeout"] == "4"
+    assert settings["node.conn[0].timeo.noop_out_interval"] == "1"
     assert list(record.parent.iterdir()) == [record]
 
 

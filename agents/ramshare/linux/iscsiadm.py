@@ -79,8 +79,8 @@ class SessionParameters:
         }
 
 
-MIRROR_PARAMETERS = SessionParameters(noop_interval_s=2, noop_timeout_s=2, replacement_timeout_s=5)
-"""A dead lender is noticed in seconds, since the other leg has every page: measured, I/O stalls 5 s."""
+MIRROR_PARAMETERS = SessionParameters(noop_interval_s=1, noop_timeout_s=2, replacement_timeout_s=4)
+"""A dead lender is noticed within 3 s and given up within 7, since the other leg has every page; 3 s are survived."""
 MOVE_PARAMETERS = SessionParameters(noop_interval_s=5, noop_timeout_s=5, replacement_timeout_s=90)
 """The pages lie nowhere else: waiting for the lender to come back beats killing whoever touches them."""
 
