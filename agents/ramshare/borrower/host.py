@@ -49,6 +49,8 @@ SUSPENDED_MOST_S = 15.0
 """LVM suspends for milliseconds; a device that stays so was left behind by a tool that died, and swap stalls on it."""
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
+LOCAL_QUEUE = {"wbt_lat_usec": "0"}
+"""md's one thread serves both legs; throttled at the local disk it could not answer for the remote one."""
 LOGIN_TRIES = 3
 """A lease that holds no page of ours is given up after so many logins in vain, and another one is asked for."""
 
@@ -226,6 +228,8 @@ class BorrowerHost:
             case s.AbortMove():
                 lvm.abort_move(self._lv(volume).move_pv)
             case s.StartMirror(devices):
+                for disk in view.local_devices:
+                    tune_disk(disk, LOCAL_QUEUE)
                 lvm.mirror(volume, devices, REGION_BYTES)
             case s.PreferRemote(devices):
                 for device in devices:
