@@ -10,13 +10,14 @@ from rich.table import Table
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import err, out, parse_size, print_json, size
+from ramshare.cli.reclaim import reclaim
 
 MEMORY_EXAMPLE = "Example: ramshare bench memory --size 1G --block 1K --seconds 5 --json"
 MAX_BLOCK_BYTES = 1 << 30
 
 BUS_EXAMPLE = "Example: ramshare bench bus --rounds 1000"
 
-app = typer.Typer(no_args_is_help=True, help="Measure the bus, or memory and swap as the paper does.")
+app = typer.Typer(no_args_is_help=True, help="Measure the bus, reclaim, or memory and swap as the paper does.")
 
 
 @app.command("memory", epilog=MEMORY_EXAMPLE)
@@ -80,3 +81,6 @@ def bus(
         table.add_row(row.case, f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", f"{row.max_ms:.2f}")
     verdict = "met" if told["met"] else "MISSED"
     out().print(table, f"Target: p50 under {told['target_ms']:g} ms: {verdict}.")
+
+
+app.command(epilog="Example: ramshare bench reclaim --rounds 10 --mode mirror")(reclaim)
