@@ -159,8 +159,11 @@ class Host:
                 assert self.sync == 100.0, "LVM refuses write-mostly before the legs are in sync"
                 assert devices == (DISK,)
                 self.write_mostly = True
-            case s.SplitLeg(devices):
+            case s.SplitLeg(devices, leaving):
                 self._split_leg(devices)
+                for goes in leaving:
+                    self._leave(self.leases[goes.lease], goes.device)
+                    self._logout(self.leases[goes.lease])
             case s.DropLostLeg(leases):
                 self._drop_lost(leases)
             case s.ReserveHome(devices, size_bytes):

@@ -13,7 +13,18 @@ from functools import partial
 from ramshare.borrower import report
 from ramshare.borrower.host import BorrowerHost, Looked
 from ramshare.borrower.owed import Owed
-from ramshare.borrower.steps import AskForMemory, Done, DropLostLeg, Forget, Login, Release, Step, Wait, WriteOff
+from ramshare.borrower.steps import (
+    AskForMemory,
+    Done,
+    DropLostLeg,
+    Forget,
+    Login,
+    Release,
+    SplitLeg,
+    Step,
+    Wait,
+    WriteOff,
+)
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import Goal, VolumeView
 from ramshare.bus.api import Bus, RequestArrived, RequestTimeoutError
@@ -287,24 +298,28 @@ class Borrower(Agent):
             charge.view, charge.step, charge.error = looked.view, looked.step, looked.error
             charge.failures = charge.failures + 1 if looked.error else 0
             self._tell(charge, before)
-            self._follow(charge, looked.step)
+            self._follow(charge, looked.step, again=looked.step == before)
         self._publish(charge)
         self.soon()
 
-    def _follow(self, charge: Charge, step: Step) -> None:
-        """Decide when to look again."""
+    def _follow(self, charge: Charge, step: Step, again: bool) -> None:
+        """Decide when to look again. A step that seems to have had no effect is not repeated without a pause."""
         if charge.error:
             self._later(charge)
         elif isinstance(step, AskForMemory):
             self._ask_again(charge, step)
         elif isinstance(step, Release):
             self._release(charge, step)
-        elif isinstance(step, Wait):
-            charge.due_s = self.clock() + WORKING_S
+        elif isinstance(step, SplitLeg):
+            charge.due_s = self.clock()
+            for lease in step.leaving:
+                self._release(charge, Release(lease.lease, lease.lender))
         elif isinstance(step, Done):
             charge.due_s = self.clock() + STEADY_S
             if charge.view is not None and not charge.view.tagged:
                 self.charges.pop(charge.volume, None)
+        elif again or isinstance(step, Wait):
+            charge.due_s = self.clock() + WORKING_S
         else:
             charge.due_s = self.clock()
 

@@ -234,8 +234,9 @@ class BorrowerHost:
             case s.PreferRemote(devices):
                 for device in devices:
                     lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)
-            case s.SplitLeg(devices):
+            case s.SplitLeg(devices, leaving):
                 lvm.split_leg(volume, devices)
+                self._let_go(view.vg, leaving)
             case s.DropLostLeg(leases):
                 self._drop_lost_leg(view, leases)
             case s.RescueMove(leases):
@@ -252,7 +253,6 @@ class BorrowerHost:
                 lvm.unreserve(volume + HOME_SUFFIX)
             case s.Leave(_, device):
                 lvm.reduce_vg(view.vg, device)
-                lvm.remove_pv(device)
             case s.Logout(lease):
                 self._logout(lease)
             case s.Forget():
@@ -282,13 +282,23 @@ class BorrowerHost:
             self._sleep(0.1)
         raise RamshareError(f"the session to {iqn} brought no disk within {DISK_WITHIN_S:g} s", "look into dmesg")
 
+    def _let_go(self, vg: str, leaving: Sequence[s.Leaving]) -> None:
+        """Take empty leases out of the group and log out; their labels vanish with their memory."""
+        if leaving:
+            self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))
+        for lease in leaving:
+            self._end_session(lease.lease)
+
     def _logout(self, lease: str) -> None:
+        self._end_session(lease)
+        self._forget_node(lease)
+
+    def _end_session(self, lease: str) -> None:
         for session in sessions():
             if lease_of(session.iqn) == lease:
                 if not session.healthy and session.device is not None:
                     delete_disk(session.device)
                 self._iscsi.logout(session.address, session.iqn)
-        self._forget_node(lease)
 
     def _forget_node(self, lease: str) -> None:
         for portal, iqn in self._iscsi.nodes():

@@ -17,6 +17,7 @@ from ramshare.borrower.steps import (
     FreeHome,
     Join,
     Leave,
+    Leaving,
     Login,
     Logout,
     PreferRemote,
@@ -101,7 +102,8 @@ def _give_back(view: VolumeView) -> Step | None:
     going = _going(view)
     loaded = tuple(lease for lease in going if lease.used_bytes)
     if loaded and view.layout is Layout.RAID1:
-        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
+        leaving = tuple(Leaving(x.lease, x.lender, x.device) for x in going if x.in_vg and x.device is not None)
+        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), leaving)
     if loaded:
         return _unload(view, loaded)
     for lease in going:

@@ -1,6 +1,6 @@
 """The steps that a plan is made of. Each is idempotent, is applied by `host.py`, and reads as a sentence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,24 @@ class PreferRemote:
 
 
 @dataclass(frozen=True)
+class Leaving:
+    """A lease that goes as soon as nothing lies on it."""
+
+    lease: str
+    lender: str
+    device: str
+
+
+@dataclass(frozen=True)
 class SplitLeg:
-    """Drop the healthy remote leg: nothing is copied, every page is on the local disk already."""
+    """Drop the healthy remote leg: nothing is copied, every page is on the local disk already.
+
+    Leases in `leaving` are taken out of the group, logged out of and given back in the same step, for a lender that
+    waits for its memory; what a crash leaves of that is done by `Leave`, `Logout` and `Release`.
+    """
 
     devices: tuple[str, ...]
+    leaving: tuple[Leaving, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"drop the mirror leg on {', '.join(self.devices)}"

@@ -105,9 +105,9 @@ class Lvm:
         if tags:
             self.change_pv_tags(device, add=tags)
 
-    def reduce_vg(self, vg: str, device: str) -> None:
-        """Take an empty `device` out of `vg`."""
-        self._change_unless(["vgreduce", vg, device], "Failed to find physical volume", "not found in Volume Group")
+    def reduce_vg(self, vg: str, *devices: str) -> None:
+        """Take empty `devices` out of `vg`; their labels stay."""
+        self._change_unless(["vgreduce", vg, *devices], "Failed to find physical volume", "not found in Volume Group")
 
     def change_pv_tags(self, device: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         """Add and remove tags of a physical volume that is in a group."""
