@@ -60,8 +60,14 @@ class ModelHost:
             return Looked(view, step, str(self.fails))
         if not isinstance(step, s.AskForMemory | s.Release):
             self.model.apply(step)
+            if isinstance(step, s.SplitLeg):
+                for goes in step.leaving:
+                    self.on_session(goes.lease, False)
             if isinstance(step, s.Login | s.Logout):
-                self.on_session(step.lease, self.model.leases[step.lease].session)
+                opened = self.model.leases[step.lease].session
+                self.on_session(step.lease, opened)
+                if isinstance(step, s.Login) and not opened:
+                    return Looked(view, step, "iscsiadm: no answer")
         self.model.tick()
         return Looked(view, step)
 
@@ -103,7 +109,8 @@ class ModelHost:
 class FakeExports:
     """Hands without RAM files and targets. What it holds outlives the agent, as the RAM file system does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, on_removed: Callable[[str], None] = lambda _lease: None) -> None:
+        self.on_removed = on_removed
         self.records: dict[str, ExportRecord] = {}
         self.sessions: set[str] = set()
         self.fails: Exception | None = None
@@ -134,8 +141,11 @@ class FakeExports:
     def remove(self, lease: str, *, force: bool = False) -> None:
         if lease in self.sessions and not force:
             raise RefusedError(ErrorCode.IN_USE, "log out first")
+        if lease in self.sessions:
+            assert self.records[lease].mode is Mode.MIRROR, "the only copy of pages would be thrown away"
         self.removed.append((lease, force))
-        self.records.pop(lease, None)
+        if self.records.pop(lease, None) is not None:
+            self.on_removed(lease)
         self.sessions.discard(lease)
 
     def look(self) -> dict[str, bool]:

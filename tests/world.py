@@ -29,6 +29,8 @@ MOST_TURNS = 200
 class World:
     """A broker, the agents on it, and the time."""
 
+    step_s = STEP_S
+
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.agents: dict[str, Agent] = {}
@@ -69,7 +71,7 @@ class World:
         """Let time pass, with turns in between."""
         until = self.broker.now_s + seconds
         while self.broker.now_s < until:
-            self.broker.advance(min(STEP_S, until - self.broker.now_s))
+            self.broker.advance(min(self.step_s, until - self.broker.now_s))
             self.settle()
 
     def state(self, client: str, path: str) -> Message | None:
