@@ -169,6 +169,21 @@ def test_two_operators_at_the_same_moment_make_one_loan(scene: Scene) -> None:
     assert scene.lent() == 5
 
 
+def test_a_return_during_a_borrow_is_told_to_come_again(scene: Scene) -> None:
+    lender = scene.lender("x", 30)
+    lender.answers_late = []
+    scene.ready()
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    request = ReturnVolume(volume=VOLUME)
+    assert scene.tell("cli.al", request).result().error is ErrorCode.BUSY
+    for answer in lender.answers_late:
+        answer()
+    scene.advance(5)
+    assert scene.tell("cli.al", request).result().ok
+    scene.advance(20)
+    assert scene.lent() == 0
+
+
 def test_a_refusal_of_the_manager_reaches_the_operator_and_changes_nothing(scene: Scene) -> None:
     scene.lender("x", 2)
     scene.ready()

@@ -231,6 +231,8 @@ class Borrower(Agent):
     def _return(self, arrived: RequestArrived) -> Reply | None:
         request = arrived.request
         assert isinstance(request, ReturnVolume)
+        if request.volume in self._borrowing:
+            raise RefusedError(ErrorCode.BUSY, f"memory for {request.volume} is being asked for; return it after that")
 
         def done(outcome: bool | Exception) -> None:
             if isinstance(outcome, Exception):
