@@ -106,6 +106,9 @@ class BorrowerSettings(BaseSettings):
 
     directory: Path = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
+    patience_s: Seconds = Field(
+        default=90.0, description="How long swap waits for a lost lender that has the only copy (move), 5 to 3600."
+    )
 
 
 def load(kind: type[S]) -> S:

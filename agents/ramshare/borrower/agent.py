@@ -70,6 +70,7 @@ class Charge:
     failures: int = 0
     error: str = ""
     told_error: str = ""
+    told_lost: set[str] = field(default_factory=set)
     release_tries: dict[str, int] = field(default_factory=dict)
     asking: bool = False
     """The manager has been asked for memory and has not answered yet."""
@@ -99,7 +100,7 @@ class Borrower(Agent):
     ) -> None:
         super().__init__(bus)
         self.settings = settings
-        self.host = host or BorrowerHost(runner, settings.directory)
+        self.host = host or BorrowerHost(runner, settings.directory, patience_s=settings.patience_s)
         self.charges: dict[str, Charge] = {}
         self.vacate: set[str] = set()
         self.owed = Owed(settings.directory)
@@ -413,13 +414,11 @@ class Borrower(Agent):
 
     def _tell(self, charge: Charge, before: Step | None) -> None:
         step, view = charge.step, charge.view
+        if isinstance(step, WriteOff) and view is not None:
+            self._tell_loss(charge, view, step)
         if charge.error:
             if charge.error != charge.told_error:
                 self.say(EventKind.FAILED, f"could not {step}: {charge.error}", volume=charge.volume)
-        elif isinstance(step, WriteOff) and view is not None:
-            lost = sum(lease.used_bytes for lease in view.leases if lease.lease in step.leases)
-            sentence = f"{charge.volume}: up to {lost >> 20} MiB of pages are lost; {step}"
-            self.say(EventKind.PAGES_LOST, sentence, volume=charge.volume, size_bytes=lost)
         elif isinstance(step, Done) and not isinstance(before, Done) and view is not None and before is not None:
             kind = EventKind.ATTACHED if view.goal is Goal.ATTACHED else EventKind.DETACHED
             self.say(kind, f"{charge.volume} is {step}", volume=charge.volume, size_bytes=view.size_bytes)
@@ -429,6 +428,16 @@ class Borrower(Agent):
             lease = step.lease if isinstance(step, Login | Release) else None
             self.say(EventKind.STEP, f"{charge.volume}: {step}", volume=charge.volume, lease=lease)
         charge.told_error = charge.error
+
+    def _tell_loss(self, charge: Charge, view: VolumeView, step: WriteOff) -> None:
+        """Say once, as soon as it is known, what is lost; writing it off may have to wait for memory."""
+        gone = [lease for lease in view.leases if lease.lease in step.leases and lease.lease not in charge.told_lost]
+        if gone:
+            charge.told_lost.update(lease.lease for lease in gone)
+            lost = sum(lease.used_bytes for lease in gone)
+            names = ", ".join(f"{lease.lease} of {lease.lender}" for lease in gone)
+            sentence = f"{charge.volume}: up to {lost >> 20} MiB of pages are lost with {names}"
+            self.say(EventKind.PAGES_LOST, sentence, volume=charge.volume, size_bytes=lost)
 
     def _publish(self, charge: Charge) -> None:
         view = charge.view

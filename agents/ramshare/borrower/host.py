@@ -7,7 +7,7 @@ worthless to a later run anyway: open-iscsi keeps what it needs to reconnect, a 
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ramshare.borrower import steps as s
@@ -73,8 +73,12 @@ HELD_TOOLS = (*TOOLS, "dmsetup", "iscsid")
 class BorrowerHost:
     """LVM, the iSCSI initiator and our tags on one machine."""
 
-    def __init__(self, runner: Runner, directory: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, runner: Runner, directory: Path, sleep: Callable[[float], None] = time.sleep, patience_s: float = 90.0
+    ) -> None:
+        """Keep rescue data in `directory`; wait `patience_s` for a lost lender that has the only copy of pages."""
         self._runner = runner
+        self._move_parameters = replace(MOVE_PARAMETERS, replacement_timeout_s=min(3600, max(5, round(patience_s))))
         self._pinned = PinnedFiles()
         self._lvm = Lvm(runner)
         self._iscsi = Iscsiadm(runner)
@@ -261,7 +265,7 @@ class BorrowerHost:
     def _login(self, view: VolumeView, lease: str) -> None:
         grant = self._grants.get(lease)
         if grant is not None:
-            parameters = MOVE_PARAMETERS if view.mode is Mode.MOVE else MIRROR_PARAMETERS
+            parameters = self._move_parameters if view.mode is Mode.MOVE else MIRROR_PARAMETERS
             secret = grant.chap_secret.get_secret_value()
             self._iscsi.create_node(grant.portal, grant.target, parameters, user=grant.chap_user, secret=secret)
         portal, iqn = self._node(lease)

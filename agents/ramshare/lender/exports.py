@@ -14,6 +14,7 @@ from pathlib import Path
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.records import ExportRecord, parse_records
+from ramshare.linux.protect import protect_threads_of
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
 from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo, Tgt
 from ramshare.messages.names import lease_of, target_of
@@ -159,7 +160,10 @@ class Exports:
         return next(tid for tid in range(1, len(used) + 2) if tid not in used)
 
     def _ensure_daemon(self) -> None:
-        self._tgt.start_daemon(self._portal)
+        started = self._tgt.start_daemon(self._portal)
+        if started is not None:
+            # Killed for memory, it would stall every borrower at once; the images are not its own memory.
+            protect_threads_of(started.pid)
         for _ in range(int(DAEMON_WITHIN_S / 0.1)):
             if self._tgt.ready():
                 return
