@@ -8,8 +8,8 @@ from ramshare.lab.spec import VOLUME
 from ramshare.messages.events import EventKind
 from ramshare.messages.state import Mode, VolumePhase
 
-GIVEN_UP_S = 240.0
-"""I/O waits 100 s for a lender that holds the only copy; then LVM has to look at everything without it."""
+GIVEN_UP_S = 150.0
+"""I/O waits for a lender that holds the only copy; then LVM has to look at everything without it."""
 USABLE_S = 120.0
 
 

@@ -32,6 +32,8 @@ SERVICE_RESTARTS_S = 2.0
 ATTACH_S = 150.0
 HOME_S = 150.0
 SWAP_BYTES = 224 * MIB
+PATIENCE_S = 15
+"""How long a move waits for a lost lender; 90 s by default, which the suite has no time for."""
 DATA_BYTES = 180 * MIB
 """Of it 80 to 100 MiB stay in the VM's memory, so less than half of the swap is in use."""
 
@@ -48,6 +50,7 @@ def usual_spec(name: str, **changes: object) -> LabSpec:
         "guests": 0,
         "swap_bytes": SWAP_BYTES,
         "lender_bytes": SWAP_BYTES // 2 + 16 * MIB,
+        "env": {"RAMSHARE_BORROWER_PATIENCE_S": str(PATIENCE_S)},
     }
     return LabSpec(**{**shape, **changes})  # type: ignore[arg-type]
 
