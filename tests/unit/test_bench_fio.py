@@ -18,7 +18,8 @@ def output(bw_bytes: int, lat_ns: float, error: int = 0, note: str = "") -> str:
 def test_random_reads_are_single_pages_one_at_a_time() -> None:
     assert random_read_argv("/dev/sda", 2.5) == [
         "fio", "--name=random_read", "--filename=/dev/sda", "--rw=randread", "--bs=4096", "--ioengine=psync",
-        "--direct=1", "--readonly", "--time_based", "--runtime=2500ms", "--output-format=json",
+        "--direct=1", "--readonly", "--clocksource=clock_gettime", "--time_based",
+        "--runtime=2500ms", "--output-format=json",
     ]  # fmt: skip
 
 
