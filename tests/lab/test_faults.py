@@ -1,0 +1,29 @@
+"""A short selection of the fault suite; `make faults` plays all of it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from ramshare.lab.faults.case import FaultRow
+from ramshare.lab.faults.suite import run_suite, select
+from ramshare.messages.state import Mode
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+SHORT = ("mirror-lender-storm", "borrower-sync", "reclaim-mirror")
+"""The three promises: a dead lender costs no page, a dead agent goes on where it was, memory comes back in seconds."""
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[dict[str, FaultRow]]:
+    report = run_suite(select(SHORT), name=f"flt{os.getpid() % 100_000}")
+    yield {row.name: row for row in report.rows}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_fault_costs_no_page_and_leaves_nothing_behind(rows: dict[str, FaultRow], name: str) -> None:
+    row = rows[name]
+    assert row.survived, row.note
+    assert row.bad_pages == 0
+    assert row.mode == Mode.MIRROR
