@@ -298,6 +298,12 @@ def test_a_release_is_refused_to_strangers_and_for_unknown_leases(
     assert scene.lent() == 400 * MIB
 
 
+def test_a_lender_that_has_just_started_denies_no_lease_that_it_may_have(scene: Scene) -> None:
+    scene.exports.fails = RamshareError("the RAM file system is busy")
+    scene.lender()
+    assert scene.ask("borrower.b", ReleaseLease(lease="l1")).result().error is ErrorCode.NOT_READY
+
+
 def test_a_lease_with_an_open_session_is_not_removed_by_a_release(scene: Scene) -> None:
     scene.lender()
     scene.attach(400, "l1")

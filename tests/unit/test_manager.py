@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ramshare.manager.agent import EXPORT_TIMEOUT_S, LISTEN_S, LOGIN_WITHIN_S, Manager
 from ramshare.messages.replies import ErrorCode, Reply
-from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState, Mode
+from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState, Mode, Status
 from world import MIB, FakeBorrower, FakeLender, World, reply_of
 
 pytestmark = pytest.mark.unit
@@ -440,6 +440,22 @@ def test_the_time_to_log_in_begins_with_the_grant_and_not_with_the_export(world:
     assert len(reply_of(future).grants) == 2
     world.advance(LOGIN_WITHIN_S - 30)
     assert lenders[0].lent_bytes() > 0
+
+
+def test_a_lease_that_its_borrower_does_not_know_any_more_is_taken_back(world: Setting) -> None:
+    (lender,), borrower = serving(world, 100)
+    grant = borrower.borrow(40 * MIB).grants[0]
+    borrower.bus.set_state("status", Status(status="online"))
+    borrower.uses(grant.lease, grant.lender)
+    lender.connected(grant.lease)
+    lender.exports[grant.lease] = lender.exports[grant.lease].model_copy(update={"connected": False})
+    lender.bus.set_state(f"export/{grant.lease}", lender.exports[grant.lease])
+    world.advance(LOGIN_WITHIN_S * 2)
+    assert lender.lent_bytes() > 0, "the borrower may come back to it"
+    borrower.bus.set_state("status", Status(status="online"))
+    borrower.bus.set_state(f"lease/{grant.lease}", None)
+    world.advance(LOGIN_WITHIN_S + 5)
+    assert lender.lent_bytes() == 0
 
 
 def test_an_unused_grant_of_a_predecessor_is_taken_back_too(world: Setting) -> None:

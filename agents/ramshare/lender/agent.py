@@ -295,6 +295,8 @@ class Lender(Agent):
     def _release(self, arrived: RequestArrived) -> Reply | None:
         request = arrived.request
         assert isinstance(request, ReleaseLease)
+        if not self._ready:
+            raise RefusedError(ErrorCode.NOT_READY, "the lender has just started and does not know its leases yet")
         record = self._records.get(request.lease)
         if record is None:
             raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here; it may be released already")

@@ -18,7 +18,7 @@ from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Announce, BorrowMemory, ExportLease, ReleaseLease
-from ramshare.messages.state import Export, LeasePhase, Mode
+from ramshare.messages.state import Export, Mode
 from ramshare.topics import EVERYBODY, name
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ class Manager(Agent):
         unused = {
             export.lease: (view, export)
             for view, export in self.cluster.exports()
-            if export.phase is LeasePhase.EXPORTED and not export.connected and export.lease not in held
+            if export.lease not in held and self.cluster.abandoned(export, now_s)
         }
         self._take_back_at_s = {lease: at_s for lease, at_s in self._take_back_at_s.items() if lease in unused}
         self._asked_back &= unused.keys()
@@ -229,7 +229,7 @@ class Manager(Agent):
             if now_s <= self._take_back_at_s.setdefault(lease, now_s + within_s) or not view.online:
                 continue
             if lease not in self._asked_back:
-                sentence = f"{export.borrower} did not log in to {lease} within {within_s:.0f} s"
+                sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
                 size_bytes = export.size_bytes
                 self.say(EventKind.TAKEN_BACK, sentence, lease=lease, peer=view.client, size_bytes=size_bytes)
             self._asked_back.add(lease)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ramshare.bus.api import StateArrived
 from ramshare.messages.base import Message
-from ramshare.messages.state import Export, Lease, Offer, Status
+from ramshare.messages.state import Export, Lease, LeasePhase, Offer, Status
 from ramshare.topics import name, role
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,15 @@ class Cluster:
     def exports(self) -> list[tuple[AgentView, Export]]:
         """Return every export of every lender."""
         return [(view, export) for view in self.lenders() for export in view.of_kind(Export)]
+
+    def abandoned(self, export: Export, now_s: float) -> bool:
+        """Whether an export has no session and none is to come: it never had one, or its borrower does not know it."""
+        if export.connected:
+            return False
+        borrower = self.agents.get(export.borrower)
+        if export.phase is LeasePhase.EXPORTED or borrower is None:
+            return export.phase is LeasePhase.EXPORTED
+        return self.usable(borrower, now_s) and f"lease/{export.lease}" not in borrower.messages
 
     def borrowing_hosts(self) -> set[str]:
         """Return the hosts whose own swap is remote, by their or their lenders' word; they must not lend (deadlock)."""
