@@ -26,6 +26,9 @@ SECONDS_PER_POINT = 4.0
 SWAP_FILL = 0.9
 """Share of the swap volume that data may fill; a full one gets a process killed rather than measured."""
 
+ORDER = (Pattern.SEQUENTIAL_READ, Pattern.RANDOM_READ, Pattern.SEQUENTIAL_WRITE, Pattern.RANDOM_WRITE)
+"""Reads first: pages that a write made dirty have to be swapped out at the cost of whatever is measured next."""
+
 Key = tuple[int, int, Pattern]
 """Data size in bytes, block size in bytes, pattern."""
 Measured = Mapping[Key, Result]
@@ -43,8 +46,8 @@ class Point:
 class Session:
     """One array, initialised once, and the points measured on it in this order.
 
-    Sequential points come first: right after `init` the pages at the cursor are the ones longest unused, which is the
-    state that going round and round ends in, and going on in order keeps it. Random points leave a random part in RAM.
+    Reads come first, see `ORDER`. Sequential ones begin: right after `init` the pages at the cursor are those longest
+    unused, which is the state that going round and round ends in, and going on in order keeps it.
     """
 
     data_bytes: int
@@ -67,13 +70,19 @@ class Plan:
         return (self.figure2, *(session for session in self.figure3 if session.data_bytes != self.figure2.data_bytes))
 
 
-def plan(usable_ram_bytes: int, swap_bytes: int, seconds_per_point: float = SECONDS_PER_POINT) -> Plan:
+def plan(
+    usable_ram_bytes: int,
+    swap_bytes: int,
+    seconds_per_point: float = SECONDS_PER_POINT,
+    figure2_data_mb: int = PAPER_FIGURE2_DATA_MB,
+) -> Plan:
     """Return the paper's points scaled to a machine with this much usable RAM and swap.
 
+    `figure2_data_mb` is in the paper's own scale, in which 900 are usable; one of figure 3's saves a session.
     Raises `RamshareError` if not even figure 2's data fits.
     """
     room_bytes = usable_ram_bytes + int(swap_bytes * SWAP_FILL)
-    figure2_bytes = _scaled(PAPER_FIGURE2_DATA_MB, usable_ram_bytes)
+    figure2_bytes = _scaled(figure2_data_mb, usable_ram_bytes)
     if figure2_bytes > room_bytes:
         raise RamshareError(
             f"{swap_bytes} bytes of swap are too few to swap to", f"give it {figure2_bytes - usable_ram_bytes} at least"
@@ -185,7 +194,7 @@ def _compared(local: Measured, remote: Measured, wanted: Sequence[tuple[int, int
 
 
 def _points(blocks: Sequence[int]) -> tuple[Point, ...]:
-    return tuple(Point(block, pattern) for pattern in Pattern for block in blocks)
+    return tuple(Point(block, pattern) for pattern in ORDER for block in blocks)
 
 
 def _scaled(paper_mb: int, usable_ram_bytes: int) -> int:

@@ -50,7 +50,7 @@ class Show(Protocol):
 class DemoPlan:
     """Sizes and times of one demo; the defaults fit into six minutes on two cores without KVM."""
 
-    data_bytes: int = 352 * MIB
+    data_bytes: int = 304 * MIB
     """Less than half of the swap gets used, or the kernel frees slots at every read and writes the page out again."""
     swap_bytes: int = 480 * MIB
     block_bytes: int = 4096
