@@ -54,13 +54,14 @@ def become_io_flusher() -> bool:
     return bool(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
 
 
-def come_first(priority: int = 1) -> bool:
-    """Run this process and its children before ordinary ones; False if not permitted.
+def come_first(nice: int = -5) -> bool:
+    """Give this process and its children a larger share of the CPU; False if not permitted.
 
-    Real-time tasks may also go a quarter below the kernel's least free memory, where everybody else must wait.
+    Not a real-time priority: tools that look at every disk once a second would starve the kernel's own threads that do
+    the I/O (measured on one CPU: a move of 80 MiB took 100 s instead of 6).
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(priority))
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError:
         return False
     return True
