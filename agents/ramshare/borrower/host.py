@@ -22,7 +22,7 @@ from ramshare.linux import swap
 from ramshare.linux.dm import Dmsetup, dm_name, suspended_names
 from ramshare.linux.iscsi_sessions import Session, delete_disk, sessions, tune_disk
 from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, LoginError, read_initiator_name
-from ramshare.linux.lvm import Lvm, split_volume
+from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.pin import PinnedFiles
@@ -319,6 +319,7 @@ class BorrowerHost:
         """Clean up in the order that LVM accepts, then mark the leases as lost so that nobody logs in to them again."""
         lv = self._lv(view.volume)
         if any(pv.missing for pv in self._state.pvs if pv.vg == view.vg):
+            self._spare_others(view)
             self._lvm.drop_missing(view.vg)
             if lv.is_mirror:
                 self._lvm.forget_leg(view.volume)
@@ -329,6 +330,13 @@ class BorrowerHost:
             pv = self._state.pv(lease.device) if lease.lease in leases and lease.device is not None else None
             if pv is not None and pv.vg == view.vg and not pv.missing:
                 self._lvm.reduce_vg(view.vg, pv.name)
+
+    def _spare_others(self, view: VolumeView) -> None:
+        """Raise if forgetting missing devices would throw away another volume: LVM removes what lies on them only."""
+        for other in self._state.lvs:
+            foreign = other.vg == view.vg and other.full_name != view.volume
+            if foreign and not other.is_mirror and UNKNOWN_PV in other.pvs:
+                raise RamshareError(f"{other.full_name} lies on a missing device too and must be rescued first")
 
     def _mark_lost(self, volume: str, leases: Sequence[str]) -> None:
         """From now on these leases are only there to be cleaned up; nobody logs in to them again."""

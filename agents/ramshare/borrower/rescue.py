@@ -37,7 +37,7 @@ class Rescue:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._lvm.vgcfgbackup(vg, self._file(volume, when, "vg"))
         self._file(volume, when, "table").write_text(f"{self._dm.table(dm_name(vg, lv))}\n")
-        self._file(volume, when, "volumes").write_text("\n".join(_others(state, vg)))
+        self._file(volume, when, "volumes").write_text("\n".join(_others(state, volume)))
 
     def undo_move(self, volume: str, state: LvmState, dead: Collection[str]) -> None:
         """Give up a move whose destination died: the volume is where it came from, the dead leases are in no group."""
@@ -92,7 +92,7 @@ class Rescue:
         kept = self._file(volume, when, "volumes")
         if not kept.exists():
             raise RamshareError(f"nothing is kept of {volume} as it was before", f"vgcfgrestore --list {vg}")
-        if _others(state, vg) != kept.read_text().split():
+        if _others(state, volume) != kept.read_text().split():
             raise RamshareError(
                 f"other volumes of {vg} changed while {volume} was attached, so its old metadata must not come back",
                 f"see {kept.with_suffix('.vg')} and vgcfgrestore(8)",
@@ -121,7 +121,12 @@ def without_pvs(metadata: str, tags: Collection[str]) -> str:
     return "\n".join(kept) + "\n"
 
 
-def _others(state: LvmState, vg: str) -> list[str]:
-    """Names and sizes of a group's volumes; placeholders of ours do not count."""
-    volumes = {f"{lv.name}:{lv.size_bytes}" for lv in state.lvs if lv.vg == vg and not lv.name.endswith(HOME_SUFFIX)}
-    return sorted(volumes)
+def _others(state: LvmState, volume: str) -> list[str]:
+    """Say of the group's volumes what going back would undo: sizes, and where others lie. Placeholders do not count."""
+    vg, _ = split_volume(volume)
+    found = []
+    for lv in state.lvs:
+        if lv.vg == vg and not lv.name.endswith(HOME_SUFFIX):
+            place = "" if lv.full_name == volume else f":{lv.segtype}:{'+'.join(sorted(lv.pvs))}"
+            found.append(f"{lv.name}:{lv.size_bytes}{place}")
+    return sorted(found)

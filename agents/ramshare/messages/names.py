@@ -13,5 +13,5 @@ def target_of(host: str, lease: str) -> str:
 
 def lease_of(target: str) -> str | None:
     """Return the lease that an IQN stands for, or None if it is not one of ours."""
-    found = _TARGET.match(target)
+    found = _TARGET.fullmatch(target)
     return found["lease"] if found else None
