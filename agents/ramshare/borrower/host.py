@@ -155,6 +155,8 @@ class BorrowerHost:
         suspended = {name for name in suspended_names() if name.startswith(prefixes)} if prefixes else set()
         self._suspended_since = {name: self._suspended_since.get(name, now_s) for name in suspended}
         stuck = sorted(name for name, since in self._suspended_since.items() if now_s - since > SUSPENDED_MOST_S)
+        if stuck:
+            become_io_flusher()
         for name in stuck:
             self._dm.resume(name)
         return stuck
