@@ -4,7 +4,7 @@ import pytest
 
 from ramshare.bench import sweeps
 from ramshare.lab.guests import Console, GuestSpec, Heartbeat, longest_gap_s, parse_heartbeat
-from ramshare.lab.paper import PaperPlan, available_bytes, describe, minutes
+from ramshare.lab.paper import PaperPlan, describe, meminfo_bytes, minutes
 from ramshare.lab.transparency import GuestPlan, read_bytes_of
 from ramshare.lab.vm import MIB
 
@@ -81,15 +81,15 @@ def test_bytes_read_are_a_disks_third_counter_in_sectors() -> None:
     assert read_bytes_of(line) == 2048 * 512
 
 
-def test_available_memory_is_read_from_meminfo() -> None:
-    assert (
-        available_bytes("MemTotal:  272000 kB\nMemAvailable:   172032 kB\nHugePages_Total:       0\n") == 172032 * 1024
-    )
+def test_sizes_are_read_from_meminfo_and_from_a_processs_status() -> None:
+    assert meminfo_bytes("MemTotal:  272000 kB\nHugePages_Total:       0\n", "MemTotal") == 272000 * 1024
+    assert meminfo_bytes("Name:\tthrash\nGroups:\t \nRssAnon:\t  160 kB\n", "RssAnon") == 160 * 1024
+    with pytest.raises(KeyError):
+        meminfo_bytes("MemTotal: 1 kB\n", "RssAnon")
 
 
 def test_the_papers_plan_holds_its_largest_ratio_and_a_quarter_of_an_hour() -> None:
-    plan = PaperPlan()
-    sweep = sweeps.plan(150 * MIB, plan.swap_bytes, plan.seconds_per_point)
+    sweep = PaperPlan().sweep(150 * MIB)
     assert len(sweep.figure3) == len(sweeps.PAPER_FIGURE3_DATA_MB)
     assert 8 < minutes(sweep) < 15
     assert "2 × 56 points" in describe(sweep)

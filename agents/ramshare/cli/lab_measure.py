@@ -86,13 +86,14 @@ def paper(
         finally:
             measured = run.paper() if run else None
             written = write_paper(measured, results) if measured else []
+            told = f"written: {', '.join(map(str, written))}" if written else "no point was measured in both places"
+            note(told)
     assert measured is not None
     if as_json:
         typer.echo(to_json(measured), nl=False)
     else:
         out().print(paper_table(measured, "Figure 2: ratio by block size", measured.figure2))
         out().print(paper_table(measured, "Figure 3: ratio by data size", measured.figure3))
-    note(f"written: {', '.join(map(str, written))}")
 
 
 def write_paper(measured: Paper, results: Path) -> list[Path]:

@@ -40,9 +40,9 @@ class GuestError(RamshareError):
 class GuestSpec:
     """Sizes of one guest."""
 
-    memory_bytes: int = 48 * MIB
-    """Some 33 MiB are left to its processes."""
-    data_bytes: int = 40 * MIB
+    memory_bytes: int = 40 * MIB
+    """Some 25 MiB are left to its processes."""
+    data_bytes: int = 32 * MIB
     volume: str = VOLUME
 
     def argv(self, program: str, thrash: str) -> list[str]:

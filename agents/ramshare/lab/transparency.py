@@ -29,10 +29,10 @@ SECTOR_BYTES = 512
 
 @dataclass(frozen=True)
 class GuestPlan:
-    """Sizes and times; the defaults take about two and a half minutes on two cores without KVM."""
+    """Sizes and times; the defaults take about four minutes on two busy cores without KVM."""
 
     guest: GuestSpec = field(default_factory=GuestSpec)
-    swap_bytes: int = 56 * MIB
+    swap_bytes: int = 48 * MIB
     disk_iops: int = 1000
     """Faster than the demo's disk: here it is not speed that is measured, and a check of every page takes its time."""
     seconds: float = 5.0
