@@ -87,8 +87,10 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
     Raises `SettingsError`, or `MissingPartError` naming the package or the privilege that is missing.
     """
     if role == "monitor":
+        from ramshare.linux.footprint import share_one_heap
         from ramshare.monitor.agent import Monitor
 
+        share_one_heap()
         return lambda bus: Monitor(bus, host)
     if role == "lender":
         from ramshare.lender.agent import Lender

@@ -2,22 +2,30 @@
 
 A service reads `/etc/ramshare/ramshare.env`; `RAMSHARE_ENV_FILE` names another.
 The password is read from a file, so that it is neither in the environment nor on a command line.
+Plain pydantic: pydantic-settings would cost a monitor in every guest 3 MB (asyncio and a command line parser with it).
 """
 
 import getpass
+import json
 import os
+import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import Bytes, ClientName, HostName, Seconds
 
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
-S = TypeVar("S", bound=BaseSettings)
+_LINE = re.compile(
+    r"""\s*(?:export\s+)?(?P<name>\w+)\s*=\s*(?:'(?P<one>[^']*)'|"(?P<two>[^"]*)"|(?P<bare>.*?))\s*(?:\s#.*)?"""
+)
+"""`NAME=value` as systemd and shells write it: quotes are taken off, a comment may follow."""
+
+S = TypeVar("S", bound="Settings")
 
 
 class SettingsError(RamshareError):
@@ -30,10 +38,29 @@ def _env_file() -> str:
     return os.environ.get("RAMSHARE_ENV_FILE", DEFAULT_ENV_FILE)
 
 
-class BrokerSettings(BaseSettings):
-    """Where the broker is and who we are."""
+def _list_from_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a list as JSON, for example ["web1", "web2"]') from None
 
-    model_config = SettingsConfigDict(env_prefix="RAMSHARE_", extra="ignore", frozen=True)
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_list_from_json)]
+
+
+class Settings(BaseModel):
+    """Settings of one kind; `load` reads them, the constructor takes what it is given only."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+    PREFIX: ClassVar[str] = "RAMSHARE_"
+    """What the name of each variable begins with; the field's name in upper case follows."""
+
+
+class BrokerSettings(Settings):
+    """Where the broker is and who we are."""
 
     broker_host: str = Field(default="127.0.0.1", description="Name or address of the Mosquitto broker.")
     broker_port: int = Field(default=1883, ge=1, le=65535)
@@ -58,10 +85,8 @@ class BrokerSettings(BaseSettings):
         return self.client or f"{role}.{name}"
 
 
-class HostSettings(BaseSettings):
+class HostSettings(Settings):
     """What every agent on a machine shares."""
-
-    model_config = SettingsConfigDict(env_prefix="RAMSHARE_", extra="ignore", frozen=True)
 
     host: HostName = Field(default_factory=lambda: socket.gethostname().partition(".")[0])
     sample_interval_s: Seconds = Field(default=5.0, description="Time between two memory reports.")
@@ -75,10 +100,10 @@ class HostSettings(BaseSettings):
         return value.upper()
 
 
-class LenderSettings(BaseSettings):
+class LenderSettings(Settings):
     """What a host lends and where it keeps it."""
 
-    model_config = SettingsConfigDict(env_prefix="RAMSHARE_LENDER_", extra="ignore", frozen=True)
+    PREFIX: ClassVar[str] = "RAMSHARE_LENDER_"
 
     address: str = Field(default="", description="Address that borrowers log in to; by default the route's own.")
     port: int = Field(default=3260, ge=1, le=65535)
@@ -92,17 +117,15 @@ class LenderSettings(BaseSettings):
     committed_bytes: Bytes = Field(default=0, description="Set aside by the owner for good: may back a move.")
     reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
     directory: Path = Field(default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system.")
-    guests: tuple[str, ...] = Field(
-        default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].'
-    )
+    guests: Names = Field(default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].')
     policy: str = Field(default="", description="Surplus policy by name; empty: the default one.")
     vacate_within_s: Seconds = Field(default=10.0, description="Deadline given to borrowers on reclaim.")
 
 
-class BorrowerSettings(BaseSettings):
+class BorrowerSettings(Settings):
     """Where a borrower keeps what must outlast its agent."""
 
-    model_config = SettingsConfigDict(env_prefix="RAMSHARE_BORROWER_", extra="ignore", frozen=True)
+    PREFIX: ClassVar[str] = "RAMSHARE_BORROWER_"
 
     directory: Path = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
@@ -112,14 +135,40 @@ class BorrowerSettings(BaseSettings):
 
 
 def load(kind: type[S]) -> S:
-    """Read settings of one kind. Raises `SettingsError` naming the variable and what is wrong with it."""
+    """Read settings of one kind: the environment goes before the file.
+
+    Raises `SettingsError` naming the variable and what is wrong with it.
+    """
+    given: Mapping[str, str] = {**read_env_file(Path(_env_file())), **os.environ}
+    values: dict[str, Any] = {
+        name: given[v] for name in kind.model_fields if (v := kind.PREFIX + name.upper()) in given
+    }
     try:
-        return kind(_env_file=_env_file())
+        return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        prefix = str(kind.model_config.get("env_prefix", ""))
-        variable = prefix + str(first["loc"][0]).upper() if first["loc"] else prefix
+        variable = kind.PREFIX + str(first["loc"][0]).upper() if first["loc"] else kind.PREFIX
         raise SettingsError(f"{variable}: {first['msg']}", f"look into the environment and {_env_file()}") from error
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables of a file; none if it is absent. Raises `SettingsError` for a line that says nothing."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot read the settings file {path}: {error}") from error
+    found = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith(("#", ";")):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            # The line is not quoted: it may hold what nobody should read in a log.
+            raise SettingsError(f"{path}, line {number}: not NAME=value")
+        found[match["name"]] = next(v for v in (match["one"], match["two"], match["bare"]) if v is not None)
+    return found
 
 
 def default_operator() -> str:

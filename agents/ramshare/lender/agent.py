@@ -27,7 +27,7 @@ from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain, Vacate
 from ramshare.messages.state import Decisions, Export, Lease, Memory, Mode, Offer
-from ramshare.settings import BrokerSettings, HostSettings, LenderSettings
+from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, load
 from ramshare.topics import MANAGER, name, role
 
 log = logging.getLogger(__name__)
@@ -438,7 +438,7 @@ def _guest_sample(guest: str, memory: Memory) -> GuestSample:
 
 def _own_address() -> str:
     """The address of the route to the broker: what borrowers on the same network reach."""
-    broker = BrokerSettings()
+    broker = load(BrokerSettings)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((broker.broker_host, broker.broker_port))
         return str(probe.getsockname()[0])

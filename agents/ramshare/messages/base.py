@@ -42,9 +42,15 @@ class Message(BaseModel):
     """A payload. The bus stamps `instance`, `seq` and `at` when it publishes."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True, hide_input_in_errors=True
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        hide_input_in_errors=True,
+        defer_build=True,
     )
-    """An error about a damaged message must not quote it: a reply holds secrets, and errors are logged."""
+    """An error about a damaged message must not quote it: a reply holds secrets, and errors are logged. A model's
+    validator is built at its first use, so that a monitor does not pay for messages that it neither sends nor hears."""
 
     KIND: ClassVar[str] = ""
     """Name and version of the layout, for example `offer/1`; a subclass must set it."""

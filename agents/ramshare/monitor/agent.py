@@ -1,18 +1,35 @@
 """The monitor: inside each guest, samples memory and publishes it. Light, and blind to everything else."""
 
+from collections.abc import Callable
+
 from ramshare.bus.api import Bus
 from ramshare.daemon import Agent
+from ramshare.linux.footprint import let_go
 from ramshare.linux.sampling import MemorySampler
 from ramshare.settings import HostSettings
+
+TIDY_AFTER_REPORTS = 2
+"""By then everything that a report needs has run once."""
+TIDY_EVERY_S = 600.0
+"""Then again so often: a reconnect touches code that is not needed afterwards."""
 
 
 class Monitor(Agent):
     """Publishes `state/guest.<name>/memory` every `sample_interval_s`."""
 
-    def __init__(self, bus: Bus, settings: HostSettings, sampler: MemorySampler | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: HostSettings,
+        sampler: MemorySampler | None = None,
+        tidy: Callable[[], object] = let_go,
+    ) -> None:
         super().__init__(bus)
         self._interval_s = settings.sample_interval_s
         self._sampler = sampler or MemorySampler(settings.sample_interval_s)
+        self._tidy = tidy
+        self._reports = 0
+        self._next_tidy_s = 0.0
 
     def begin(self) -> None:
         """Nothing to prepare: a monitor hears nobody."""
@@ -20,4 +37,8 @@ class Monitor(Agent):
     def tick(self) -> float:
         """Publish one report."""
         self.bus.set_state("memory", self._sampler.sample())
+        self._reports += 1
+        if self._reports >= TIDY_AFTER_REPORTS and self.clock() >= self._next_tidy_s:
+            self._next_tidy_s = self.clock() + TIDY_EVERY_S
+            self._tidy()
         return self._interval_s

@@ -1,0 +1,81 @@
+"""Settings: the environment before the file, and errors that name the variable."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, SettingsError, load, read_env_file
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for variable in [name for name in os.environ if name.startswith("RAMSHARE_")]:
+        monkeypatch.delenv(variable)
+    path = tmp_path / "ramshare.env"
+    monkeypatch.setenv("RAMSHARE_ENV_FILE", str(path))
+    return path
+
+
+def test_a_file_is_read_as_systemd_and_shells_would(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(
+        "# a comment\n; another\n\nA=1\nexport B = two words \nC='it # stays'\nD=\"quoted\" # not this\nE=\nF=x#y\n"
+        'G=["web1", "web2"]\n'
+    )
+    assert read_env_file(path) == {
+        "A": "1",
+        "B": "two words",
+        "C": "it # stays",
+        "D": "quoted",
+        "E": "",
+        "F": "x#y",
+        "G": '["web1", "web2"]',
+    }
+
+
+def test_without_a_file_the_defaults_hold(env_file: Path) -> None:
+    assert load(BrokerSettings).broker_port == 1883
+
+
+def test_the_environment_goes_before_the_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env_file.write_text("RAMSHARE_HOST=filed\nRAMSHARE_SAMPLE_INTERVAL_S=7\n")
+    monkeypatch.setenv("RAMSHARE_HOST", "told")
+    found = load(HostSettings)
+    assert (found.host, found.sample_interval_s) == ("told", 7.0)
+
+
+def test_the_lenders_variables_have_their_own_prefix_and_lists_are_json(env_file: Path) -> None:
+    env_file.write_text('RAMSHARE_LENDER_GUESTS=["web1", "web2"]\nRAMSHARE_LENDER_LIMIT_BYTES=1048576\n')
+    found = load(LenderSettings)
+    assert (found.guests, found.limit_bytes) == (("web1", "web2"), 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("RAMSHARE_BROKER_PORT=many", "RAMSHARE_BROKER_PORT"),
+        ("RAMSHARE_BROKER_PORT=70000", "RAMSHARE_BROKER_PORT"),
+        ("RAMSHARE_CLIENT=no spaces", "RAMSHARE_CLIENT"),
+        ("this says nothing", "line 1"),
+    ],
+)
+def test_an_unusable_value_is_told_by_the_name_of_its_variable(env_file: Path, line: str, named: str) -> None:
+    env_file.write_text(line)
+    with pytest.raises(SettingsError, match=named):
+        load(BrokerSettings)
+
+
+@pytest.mark.parametrize("text", ["web1", '{"a": 1}', "[1, 2]", '["web1"'])
+def test_a_list_that_is_none_is_refused(env_file: Path, text: str) -> None:
+    env_file.write_text(f"RAMSHARE_LENDER_GUESTS={text}")
+    with pytest.raises(SettingsError, match="RAMSHARE_LENDER_GUESTS"):
+        load(LenderSettings)
+
+
+def test_what_is_no_text_is_a_clear_error(env_file: Path) -> None:
+    env_file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="cannot read"):
+        load(HostSettings)
