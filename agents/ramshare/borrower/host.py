@@ -26,7 +26,7 @@ from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.pin import PinnedFiles
-from ramshare.linux.protect import become_io_flusher, come_first, keep_free, lock_memory, protect_from_oom
+from ramshare.linux.protect import come_first, keep_free, lock_memory, protect_from_oom
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.messages.names import lease_of
 from ramshare.messages.replies import ErrorCode, Grant
@@ -109,8 +109,8 @@ class BorrowerHost:
         """Stay able to work while swap stalls: nothing of this process, nor of its tools, may have to be read in."""
         if not (lock_memory(on_fault=True) and protect_from_oom()):
             log.warning("memory is not locked: while swap stalls this agent may stall too")
-        if not (become_io_flusher() and come_first()):
-            log.warning("no right to come first: while memory is short this agent may have to wait for it")
+        # PR_SET_IO_FLUSHER is not for this: an allocation that may not swap spins, and starves those who could help it.
+        come_first()
         kept = keep_free(min(KEPT_FREE_BYTES, read_memory().total_bytes // KEPT_FREE_SHARE))
         log.info("the kernel keeps %d MiB free", kept >> 20)
         self._pinned.pin_tools(self._runner, HELD_TOOLS)
@@ -155,8 +155,6 @@ class BorrowerHost:
         suspended = {name for name in suspended_names() if name.startswith(prefixes)} if prefixes else set()
         self._suspended_since = {name: self._suspended_since.get(name, now_s) for name in suspended}
         stuck = sorted(name for name, since in self._suspended_since.items() if now_s - since > SUSPENDED_MOST_S)
-        if stuck:
-            become_io_flusher()
         for name in stuck:
             self._dm.resume(name)
         return stuck

@@ -12,7 +12,6 @@ from pathlib import Path
 MCL_CURRENT = 1
 MCL_FUTURE = 2
 MCL_ONFAULT = 4
-PR_SET_IO_FLUSHER = 57
 OOM_NEVER = -1000
 """The `oom_score_adj` that exempts a process from the OOM killer."""
 
@@ -44,14 +43,6 @@ def protect_threads_of(pid: int, score: int = OOM_NEVER, proc: Path = Path("/pro
     with contextlib.suppress(OSError):
         for child in (proc / str(pid) / "task" / str(pid) / "children").read_text().split():
             protect_threads_of(int(child), score, proc)
-
-
-def become_io_flusher() -> bool:
-    """Tell the kernel that swap may depend on this process and its children (Linux 5.6); False if not permitted.
-
-    Their allocations then never wait for swap, which they may be about to repair.
-    """
-    return bool(ctypes.CDLL(None, use_errno=True).prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
 
 
 def come_first(nice: int = -5) -> bool:
