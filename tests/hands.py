@@ -3,7 +3,7 @@
 What these hold outlives the agent that uses them, as disks, kernels and RAM file systems do.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -162,10 +162,17 @@ class FakePolicy:
     def __init__(self) -> None:
         self.lendable_bytes = 1000 * MIB
         self.samples: list[HostSample] = []
+        self.restored: dict[str, Any] = {}
 
     def decide(self, sample: HostSample) -> Decision:
         self.samples.append(sample)
         return Decision(self.lendable_bytes, "the guests use little")
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"policy": self.name, "samples": len(self.samples)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.restored = dict(state)
 
 
 class FakeSampler:

@@ -88,17 +88,19 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
     """
     if role == "monitor":
         from ramshare.linux.footprint import share_one_heap
+        from ramshare.linux.pressure_watch import PressureWatch
         from ramshare.monitor.agent import Monitor
 
         share_one_heap()
-        return lambda bus: Monitor(bus, host)
+        return lambda bus: Monitor(bus, host, watch=PressureWatch())
     if role == "lender":
         from ramshare.lender.agent import Lender
+        from ramshare.linux.pressure_watch import PressureWatch
         from ramshare.linux.run import SystemRunner
 
         lender = load(LenderSettings)
         _require("a lender", LENDER_TOOLS)
-        return lambda bus: Lender(bus, host, lender, SystemRunner())
+        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch())
     if role == "borrower":
         from ramshare.borrower.agent import Borrower
         from ramshare.linux.run import SystemRunner

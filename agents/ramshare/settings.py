@@ -119,6 +119,12 @@ class LenderSettings(Settings):
     directory: Path = Field(default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system.")
     guests: Names = Field(default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].')
     policy: str = Field(default="", description="Surplus policy by name; empty: the default one.")
+    policy_pace: float = Field(
+        default=1.0, gt=0, le=10, description="Multiplies the policy's windows: 0.01 for a lab that has minutes only."
+    )
+    policy_caution: float = Field(
+        default=1.0, ge=0, le=100, description="Multiplies the margin that the policy keeps for surges."
+    )
     vacate_within_s: Seconds = Field(default=10.0, description="Deadline given to borrowers on reclaim.")
 
 

@@ -14,11 +14,14 @@ from functools import partial
 from ramshare.bus.api import Bus, RequestArrived, StateArrived
 from ramshare.daemon import Agent, RefusedError
 from ramshare.lender.exports import Exports
-from ramshare.lender.policy.model import GuestSample, HostSample
+from ramshare.lender.learnt import FILE_NAME, Learnt
+from ramshare.lender.policy.model import HostSample
 from ramshare.lender.policy.registry import DEFAULT_POLICY, make_policy
 from ramshare.lender.reclaim import smallest_sufficient
 from ramshare.lender.records import ExportRecord
+from ramshare.lender.reports import GuestReports
 from ramshare.lender.surplus import Limits, OfferPlan, plan_offer
+from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.linux.sampling import MemorySampler
@@ -52,6 +55,7 @@ class Lender(Agent):
         runner: Runner,
         exports: Exports | None = None,
         sampler: MemorySampler | None = None,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(bus)
         self.settings = settings
@@ -62,11 +66,13 @@ class Lender(Agent):
             Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port), self.host, self.portal
         )
         self._sampler = sampler or MemorySampler(host_settings.sample_interval_s)
-        self._policy = make_policy(settings.policy or DEFAULT_POLICY)
+        self._watch = watch or NoWatch()
+        self._policy = make_policy(settings.policy or DEFAULT_POLICY, settings.policy_caution, settings.policy_pace)
+        self._learnt = Learnt(self._exports.marker.with_name(FILE_NAME))
         self._records: dict[str, ExportRecord] = {}
         self._connected: dict[str, bool] = {}
         self._pending: dict[str, ExportLease] = {}
-        self._guests: dict[str, GuestSample] = {}
+        self._guests = GuestReports()
         self._own_leases: set[str] = set()
         self._reclaiming: dict[str, float] = {}
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
@@ -92,7 +98,19 @@ class Lender(Agent):
         for guest in self.settings.guests:
             self.bus.watch_state(f"guest.{guest}", "memory")
         self.bus.watch_state(f"borrower.{self.host}", "lease/+")
+        self._watch.start(lambda: self.post(self._pressed))
         self._start()
+
+    def end(self) -> None:
+        """Keep what was learnt; exports stay."""
+        self._watch.stop()
+        if self._ready:
+            self._learnt.save(self._policy)
+
+    def _pressed(self) -> None:
+        """This host's memory gets short: decide now, not at the next interval."""
+        self._next_sample_s = 0.0
+        self.soon()
 
     def _start(self) -> None:
         self._start_again_s = float("inf")
@@ -106,9 +124,9 @@ class Lender(Agent):
             elif isinstance(arrived.message, Lease):
                 self._own_leases.add(arrived.path)
         elif isinstance(arrived.message, Memory):
-            self._guests[name(arrived.client)] = _guest_sample(name(arrived.client), arrived.message)
+            self._guests.take(name(arrived.client), arrived.message, time.time(), stored=arrived.retained)
         else:
-            self._guests.pop(name(arrived.client), None)
+            self._guests.forget(name(arrived.client))
         self._next_sample_s = 0.0
         self.soon()
 
@@ -130,6 +148,7 @@ class Lender(Agent):
                 self._looking = True
                 self.work(self._exports.look, self._looked)
             self._reclaim(now_s)
+            self._learnt.save_if_due(self._policy, now_s)
         return 1.0
 
     # ---- deciding
@@ -144,7 +163,7 @@ class Lender(Agent):
 
     def _host_sample(self, memory: Memory) -> HostSample:
         """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
-        guests = tuple(self._guests[guest] for guest in sorted(self._guests))
+        guests = tuple(self._guests)
         given = sum(g.capacity_bytes for g in guests)
         used = 0.0
         if self.settings.capacity_bytes is None:
@@ -402,6 +421,7 @@ class Lender(Agent):
             return
         self._records = dict(records)
         self._draining = self._exports.marker.exists()
+        self._learnt.restore(self._policy)
         self._ready = True
         for record in records.values():
             self._publish_export(record)
@@ -422,18 +442,6 @@ class Lender(Agent):
             self._records[lease], self._connected[lease] = record, now
             if changed:
                 self._publish_export(record)
-
-
-def _guest_sample(guest: str, memory: Memory) -> GuestSample:
-    return GuestSample(
-        guest=guest,
-        at_s=memory.at.timestamp(),
-        capacity_bytes=memory.total_bytes,
-        used_bytes=memory.used_bytes,
-        swap_in_bytes_s=memory.swap_in_bytes_s,
-        psi_some=memory.psi_some_avg10,
-        refault_pages_s=memory.refaults_s,
-    )
 
 
 def _own_address() -> str:

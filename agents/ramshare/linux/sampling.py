@@ -6,8 +6,11 @@ from pathlib import Path
 
 import psutil
 
-from ramshare.linux.memory import PROC, VmCounters, read_counters, read_pressure
+from ramshare.linux.memory import PROC, MemoryPressure, PressureLine, VmCounters, read_counters, read_pressure
 from ramshare.messages.state import Memory
+
+LEAST_SPAN_S = 0.5
+"""Over less, one wait of a moment would look like lasting pressure."""
 
 
 class MemorySampler:
@@ -19,6 +22,7 @@ class MemorySampler:
         self._proc = proc
         self._before = read_counters(proc)
         self._before_s = clock()
+        self._before_pressure = read_pressure(proc)
 
     def sample(self) -> Memory:
         """Return the report of now; rates are over the time since the last one."""
@@ -27,7 +31,8 @@ class MemorySampler:
         before, self._before, self._before_s = self._before, now, now_s
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         available = min(memory.available, memory.total)
-        pressure = read_pressure(self._proc)
+        pressure, pressure_before = read_pressure(self._proc), self._before_pressure
+        self._before_pressure = pressure
         return Memory(
             total_bytes=memory.total,
             available_bytes=available,
@@ -37,8 +42,8 @@ class MemorySampler:
             swap_in_bytes_s=max(0, now.swap_in_bytes - before.swap_in_bytes) / span_s,
             swap_out_bytes_s=max(0, now.swap_out_bytes - before.swap_out_bytes) / span_s,
             refaults_s=_refaults(now, before, span_s),
-            psi_some_avg10=pressure.some.avg10 if pressure else None,
-            psi_full_avg10=pressure.full.avg10 if pressure and pressure.full else None,
+            psi_some_avg10=_percent(_some(pressure), _some(pressure_before), span_s),
+            psi_full_avg10=_percent(_full(pressure), _full(pressure_before), span_s),
             interval_s=self._interval_s,
         )
 
@@ -47,3 +52,22 @@ def _refaults(now: VmCounters, before: VmCounters, span_s: float) -> float | Non
     if now.refaults is None or before.refaults is None:
         return None
     return max(0, now.refaults - before.refaults) / span_s
+
+
+def _some(pressure: MemoryPressure | None) -> PressureLine | None:
+    return pressure.some if pressure else None
+
+
+def _full(pressure: MemoryPressure | None) -> PressureLine | None:
+    return pressure.full if pressure else None
+
+
+def _percent(now: PressureLine | None, before: PressureLine | None, span_s: float) -> float | None:
+    """Return the kernel's average of 10 s, or the share of the time since the last sample if that is more.
+
+    The average takes seconds to show what has just begun, and that is what a report out of turn is about.
+    """
+    if now is None:
+        return None
+    recent = (now.total_us - before.total_us) / (span_s * 1e4) if before is not None and span_s >= LEAST_SPAN_S else 0.0
+    return min(100.0, max(now.avg10, recent))

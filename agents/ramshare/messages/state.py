@@ -75,7 +75,9 @@ class Memory(Message):
     swap_in_bytes_s: Rate = 0.0
     swap_out_bytes_s: Rate = 0.0
     refaults_s: Rate | None = Field(default=None, description="workingset_refault pages per second; null: unknown.")
-    psi_some_avg10: Percent | None = Field(default=None, description="Share of 10 s in which a task waited for memory.")
+    psi_some_avg10: Percent | None = Field(
+        default=None, description="Percent of 10 s in which a task waited for memory; of the last interval if more."
+    )
     psi_full_avg10: Percent | None = None
     interval_s: Seconds = Field(description="Time between two reports.")
 

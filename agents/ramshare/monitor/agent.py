@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ramshare.bus.api import Bus
 from ramshare.daemon import Agent
 from ramshare.linux.footprint import let_go
+from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.sampling import MemorySampler
 from ramshare.settings import HostSettings
 
@@ -15,7 +16,7 @@ TIDY_EVERY_S = 600.0
 
 
 class Monitor(Agent):
-    """Publishes `state/guest.<name>/memory` every `sample_interval_s`."""
+    """Publishes `state/guest.<name>/memory` every `sample_interval_s`, and at once when memory gets short."""
 
     def __init__(
         self,
@@ -23,16 +24,23 @@ class Monitor(Agent):
         settings: HostSettings,
         sampler: MemorySampler | None = None,
         tidy: Callable[[], object] = let_go,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(bus)
         self._interval_s = settings.sample_interval_s
         self._sampler = sampler or MemorySampler(settings.sample_interval_s)
         self._tidy = tidy
+        self._watch = watch or NoWatch()
         self._reports = 0
         self._next_tidy_s = 0.0
 
     def begin(self) -> None:
-        """Nothing to prepare: a monitor hears nobody."""
+        """A monitor hears nobody but its own kernel."""
+        self._watch.start(lambda: self.post(self.soon))
+
+    def end(self) -> None:
+        """Stop hearing the kernel."""
+        self._watch.stop()
 
     def tick(self) -> float:
         """Publish one report."""

@@ -1,0 +1,92 @@
+"""How old a guest's report is, whatever its clock says; and what a policy learnt, over a restart."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ramshare.lender.learnt import FILE_NAME, SAVE_EVERY_S, Learnt
+from ramshare.lender.policy.intake import STALE_AFTER_S
+from ramshare.lender.policy.model import HostSample
+from ramshare.lender.policy.registry import make_policy
+from ramshare.lender.reports import GuestReports
+from ramshare.messages.state import Memory
+
+pytestmark = pytest.mark.unit
+GIB = 1 << 30
+NOW_S = 1_800_000_000.0
+
+
+def report(at_s: float, used: int = GIB, instance: str = "run1") -> Memory:
+    made = Memory(total_bytes=4 * GIB, available_bytes=4 * GIB - used, used_bytes=used, interval_s=5.0)
+    return made.stamped(instance, 1, datetime.fromtimestamp(at_s, UTC))
+
+
+@pytest.mark.parametrize("guests_clock_s", [NOW_S, NOW_S - 86_400, NOW_S + 86_400])
+def test_a_live_report_is_as_old_as_its_arrival_whatever_the_guests_clock_says(guests_clock_s: float) -> None:
+    reports = GuestReports()
+    reports.take("web1", report(guests_clock_s), NOW_S, stored=False)
+    assert [(g.guest, g.at_s) for g in reports] == [("web1", NOW_S)]
+
+
+def test_a_repeated_report_is_not_younger_for_it() -> None:
+    reports = GuestReports()
+    reports.take("web1", report(NOW_S), NOW_S, stored=False)
+    reports.take("web1", report(NOW_S), NOW_S + 60, stored=False)
+    assert next(iter(reports)).at_s == NOW_S
+    reports.take("web1", report(NOW_S, instance="run2"), NOW_S + 60, stored=False)
+    assert next(iter(reports)).at_s == NOW_S + 60
+
+
+def test_a_stored_report_has_only_the_guests_word_for_its_age() -> None:
+    reports = GuestReports()
+    reports.take("web1", report(NOW_S - 3600), NOW_S, stored=True)
+    assert next(iter(reports)).at_s == NOW_S - 3600
+
+
+def test_a_guest_that_is_gone_is_forgotten() -> None:
+    reports = GuestReports()
+    reports.take("web1", report(NOW_S), NOW_S, stored=False)
+    reports.forget("web1")
+    reports.forget("web2")
+    assert not list(reports)
+
+
+def lendable_bytes(reports: GuestReports, now_s: float) -> int:
+    sample = HostSample("a", now_s, 0.0, 0.0, tuple(reports), frozenset({"web1"}))
+    return make_policy().decide(sample).lendable_bytes
+
+
+def test_the_policy_counts_a_report_older_than_its_limit_as_full() -> None:
+    reports = GuestReports()
+    reports.take("web1", report(NOW_S - 86_400), NOW_S, stored=False)
+    assert lendable_bytes(reports, NOW_S + STALE_AFTER_S - 1) > 0
+    assert lendable_bytes(reports, NOW_S + STALE_AFTER_S + 1) == 0
+
+
+def test_what_was_learnt_outlasts_the_lender(tmp_path: Path) -> None:
+    before, after = make_policy(), make_policy()
+    for minute in range(60):
+        before.decide(HostSample("a", NOW_S + 60 * minute, 8.0 * GIB, 2.0 * GIB))
+    Learnt(tmp_path / FILE_NAME).save(before)
+    Learnt(tmp_path / FILE_NAME).restore(after)
+    assert after.snapshot() == before.snapshot() != make_policy().snapshot()
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"policy": "rhythm", "version": 1, "hosts": {"a": 7}}', "\x00" * 9])
+def test_a_damaged_file_costs_the_knowledge_and_nothing_else(tmp_path: Path, damage: str) -> None:
+    (tmp_path / FILE_NAME).write_text(damage)
+    policy = make_policy()
+    Learnt(tmp_path / FILE_NAME).restore(policy)
+    assert policy.snapshot() == make_policy().snapshot()
+
+
+def test_it_is_saved_every_few_minutes_and_a_full_file_system_is_survived(tmp_path: Path) -> None:
+    learnt, path = Learnt(tmp_path / FILE_NAME), tmp_path / FILE_NAME
+    learnt.save_if_due(make_policy(), 100.0)
+    learnt.save_if_due(make_policy(), 99.0 + SAVE_EVERY_S)
+    assert not path.exists()
+    learnt.save_if_due(make_policy(), 100.0 + SAVE_EVERY_S)
+    assert path.exists()
+    Learnt(tmp_path / "absent" / FILE_NAME).save(make_policy())
