@@ -6,7 +6,7 @@ worthless to a later run anyway: open-iscsi keeps what it needs to reconnect, a 
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,7 +50,9 @@ SUSPENDED_MOST_S = 15.0
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
 LOCAL_QUEUE = {"wbt_lat_usec": "0"}
-"""md's one thread serves both legs; throttled at the local disk it could not answer for the remote one."""
+"""While pages are copied or mirrored no writeback throttle on the local disk: the one kernel thread of md or dm-mirror,
+which every write to the volume goes through, was seen waiting there for writes that only it could finish (6.1)."""
+LOCAL_QUEUE_DEFAULT = {"wbt_lat_usec": "-1"}
 LOGIN_TRIES = 3
 """A lease that holds no page of ours is given up after so many logins in vain, and another one is asked for."""
 
@@ -227,13 +229,13 @@ class BorrowerHost:
                     self._rescue.keep(volume, self._state, HOME)
                 lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
             case s.StartMove(source, destinations):
+                self._tune_local(view, LOCAL_QUEUE)
                 self._rescue.keep(volume, self._state, BEFORE_MOVE)
                 lvm.start_move(volume, source, destinations)
             case s.AbortMove():
                 lvm.abort_move(self._lv(volume).move_pv)
             case s.StartMirror(devices):
-                for disk in view.local_devices:
-                    tune_disk(disk, LOCAL_QUEUE)
+                self._tune_local(view, LOCAL_QUEUE)
                 lvm.mirror(volume, devices, REGION_BYTES)
             case s.PreferRemote(devices):
                 for device in devices:
@@ -260,7 +262,12 @@ class BorrowerHost:
             case s.Logout(lease):
                 self._logout(lease)
             case s.Forget():
+                self._tune_local(view, LOCAL_QUEUE_DEFAULT)
                 lvm.change_lv_tags(volume, remove=ours(self._lv(volume).tags))
+
+    def _tune_local(self, view: VolumeView, settings: Mapping[str, str]) -> None:
+        for disk in view.local_devices:
+            tune_disk(disk, settings)
 
     def _login(self, view: VolumeView, lease: str) -> None:
         grant = self._grants.get(lease)
