@@ -50,8 +50,10 @@ SUSPENDED_MOST_S = 15.0
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
 LOCAL_QUEUE = {"wbt_lat_usec": "0"}
-"""While pages are copied or mirrored no writeback throttle on the local disk: the one kernel thread of md or dm-mirror,
-which every write to the volume goes through, was seen waiting there for writes that only it could finish (6.1)."""
+"""md's one thread serves both legs; throttled at the local disk it could not answer for the remote one.
+
+Not for a move: there the throttle keeps the disk's queue short, so that neighbouring pages are written as one.
+"""
 LOCAL_QUEUE_DEFAULT = {"wbt_lat_usec": "-1"}
 LOGIN_TRIES = 3
 """A lease that holds no page of ours is given up after so many logins in vain, and another one is asked for."""
@@ -113,7 +115,7 @@ class BorrowerHost:
             log.warning("memory is not locked: while swap stalls this agent may stall too")
         # PR_SET_IO_FLUSHER is not for this: an allocation that may not swap spins, and starves those who could help it.
         come_first()
-        kept = keep_free(min(KEPT_FREE_BYTES, read_memory().total_bytes // KEPT_FREE_SHARE))
+        kept = keep_free(min(KEPT_FREE_BYTES, read_memory().available_bytes // KEPT_FREE_SHARE))
         log.info("the kernel keeps %d MiB free", kept >> 20)
         self._pinned.pin_tools(self._runner, HELD_TOOLS)
 
@@ -229,7 +231,6 @@ class BorrowerHost:
                     self._rescue.keep(volume, self._state, HOME)
                 lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
             case s.StartMove(source, destinations):
-                self._tune_local(view, LOCAL_QUEUE)
                 self._rescue.keep(volume, self._state, BEFORE_MOVE)
                 lvm.start_move(volume, source, destinations)
             case s.AbortMove():
@@ -243,6 +244,10 @@ class BorrowerHost:
             case s.SplitLeg(devices, leaving):
                 lvm.split_leg(volume, devices)
                 self._let_go(view.vg, leaving)
+            case s.LetGo(leaving):
+                for lease in leaving:
+                    delete_disk(lease.device)
+                    self._end_session(lease.lease)
             case s.DropLostLeg(leases):
                 self._drop_lost_leg(view, leases)
             case s.RescueMove(leases):
@@ -332,6 +337,7 @@ class BorrowerHost:
                 self._lvm.forget_leg(view.volume)
         elif lv.is_mirror:
             self._lvm.split_leg(view.volume, sorted(set(lv.pvs) - set(view.local_devices)))
+        self._remove_stubs(view.volume)
         self._mark_lost(view.volume, leases)
         for lease in view.leases:
             pv = self._state.pv(lease.device) if lease.lease in leases and lease.device is not None else None
@@ -344,6 +350,13 @@ class BorrowerHost:
             foreign = other.vg == view.vg and other.full_name != view.volume
             if foreign and not other.is_mirror and UNKNOWN_PV in other.pvs:
                 raise RamshareError(f"{other.full_name} lies on a missing device too and must be rescued first")
+
+    def _remove_stubs(self, volume: str) -> None:
+        """Remove the error devices that LVM puts in place of missing disks when it activates a mirror, and forgets."""
+        prefix = dm_name(*split_volume(volume)) + "_r"
+        for device in self._dm.devices():
+            if device.name.startswith(prefix) and "-missing_" in device.name and not device.open_count:
+                self._dm.remove(device.name)
 
     def _mark_lost(self, volume: str, leases: Sequence[str]) -> None:
         """From now on these leases are only there to be cleaned up; nobody logs in to them again."""
