@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ramshare import __version__
 from ramshare.bus.api import Bus
@@ -24,6 +25,9 @@ from ramshare.settings import (
     load,
 )
 from ramshare.topics import MANAGER, Root
+
+if TYPE_CHECKING:
+    from ramshare.linux.hypervisor import Hypervisor
 
 ROLES = ("monitor", "lender", "manager", "borrower")
 CLIENT_ROLE = {"monitor": "guest"}
@@ -100,7 +104,8 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
 
         lender = load(LenderSettings)
         _require("a lender", LENDER_TOOLS)
-        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch())
+        hypervisor = _hypervisor(lender.hypervisor)
+        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch(), hypervisor=hypervisor)
     if role == "borrower":
         from ramshare.borrower.agent import Borrower
         from ramshare.linux.run import SystemRunner
@@ -140,6 +145,16 @@ class LineFormatter(logging.Formatter):
         """Return the line."""
         line = _one_line(super().format(record))
         return f"<{_JOURNAL_LEVELS.get(record.levelno, 5)}>{line}" if self._for_journal else line
+
+
+def _hypervisor(uri: str) -> "Hypervisor":
+    if not uri:
+        from ramshare.linux.hypervisor import NullHypervisor
+
+        return NullHypervisor()
+    from ramshare.linux.libvirt_guests import LibvirtGuests
+
+    return LibvirtGuests(uri)
 
 
 def _require(what: str, tools: Sequence[str]) -> None:

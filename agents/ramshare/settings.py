@@ -118,6 +118,10 @@ class LenderSettings(Settings):
     reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
     directory: Path = Field(default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system.")
     guests: Names = Field(default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].')
+    hypervisor: str = Field(
+        default="",
+        description="Whose guests' balloons to use, as libvirt names it: qemu:///system, xen:///; empty: none.",
+    )
     policy: str = Field(default="", description="Surplus policy by name; empty: the default one.")
     policy_pace: float = Field(
         default=1.0, gt=0, le=10, description="Multiplies the policy's windows: 0.01 for a lab that has minutes only."

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hands import FakeExports, FakePolicy, FakeSampler
+from hands import GIB, FakeExports, FakePolicy, FakeSampler
 from ramshare.bus.api import RequestArrived
 from ramshare.bus.memory import MemoryBus
 from ramshare.daemon import Agent
 from ramshare.errors import RamshareError
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import START_AGAIN_S, Lender
+from ramshare.lender.guests import HostGuests
+from ramshare.linux.hypervisor import Guest
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
-from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer
+from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
 from ramshare.settings import HostSettings, LenderSettings
 from world import MIB, World
 
@@ -74,7 +76,7 @@ class Scene(World):
                 cast("Any", self.exports),
                 cast("Any", self.sampler),
             )
-            lender._policy = self.policy  # type: ignore[assignment]
+            lender._policy = self.policy
             return lender
 
         lender = cast("Lender", self.start(make, "lender.a"))
@@ -494,3 +496,76 @@ def test_never_more_is_lent_than_may_be_and_books_and_topics_agree(
     assert scene.lent() <= max(scene.offer().capacity_bytes, moved)
     scene.close()
     assert scene.errors.seen == []
+
+
+class OneGuest:
+    """A hypervisor with one guest of 4 GiB whose balloon obeys."""
+
+    present = True
+
+    def __init__(self) -> None:
+        self.guest: Guest | None = Guest("u1", "web1", 4096 * MIB, 4096 * MIB)
+
+    @property
+    def actual_mib(self) -> int:
+        return self.guest.actual_bytes // MIB if self.guest else 0
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        self.on_change = on_change
+
+    def stop(self) -> None:
+        pass
+
+    def guests(self) -> tuple[Guest, ...]:
+        return (self.guest,) if self.guest else ()
+
+    def set_balloon(self, uuid: str, target_bytes: int) -> None:
+        assert self.guest is not None
+        self.guest = Guest("u1", "web1", 4096 * MIB, target_bytes)
+
+
+class Turns(HostGuests):
+    """Asks its hypervisor on the loop itself, so that a test need not wait."""
+
+    def __init__(self, hypervisor: OneGuest, post: Callable[[Callable[[], None]], None]) -> None:
+        super().__init__(hypervisor, post)
+        self._worker = cast("Any", self)
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(call(*arguments))
+        return done
+
+    def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
+        pass
+
+
+def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene: Scene) -> None:
+    hypervisor = OneGuest()
+    lender = scene.lender()
+    guest = scene.bus("guest.web1")
+    lender._vms = Turns(hypervisor, lender.post)
+    scene.sampler.available_bytes = 1 * GIB
+    scene.policy.lendable_bytes = 2000 * MIB
+
+    def report(used_mib: int) -> None:
+        memory = Memory(
+            total_bytes=4096 * MIB, available_bytes=(4096 - used_mib) * MIB, used_bytes=used_mib * MIB, interval_s=5.0
+        )
+        guest.set_state("memory", memory)
+        scene.advance(2)
+
+    for _ in range(30):
+        report(1000)
+        scene.sampler.available_bytes = GIB + 4096 * MIB - hypervisor.actual_mib * MIB
+    assert lender._heard == {"web1"}
+    assert 2000 <= scene.offer().capacity_bytes // MIB + 16 < 2033
+    assert hypervisor.actual_mib == pytest.approx(4096 - 1488, abs=17)
+    scene.policy.lendable_bytes = 500 * MIB  # it suddenly needs its memory
+    report(3000)
+    assert hypervisor.actual_mib >= 3600
+    assert scene.offer().capacity_bytes <= 500 * MIB
+    hypervisor.guest = None  # migrated away: it is nobody's business here any more
+    scene.advance(3)
+    assert lender._heard == frozenset()
+    assert not list(lender._guests)

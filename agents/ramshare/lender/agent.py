@@ -13,7 +13,9 @@ from functools import partial
 
 from ramshare.bus.api import Bus, RequestArrived, StateArrived
 from ramshare.daemon import Agent, RefusedError
+from ramshare.lender.balloon import wanted_bytes
 from ramshare.lender.exports import Exports
+from ramshare.lender.guests import HostGuests
 from ramshare.lender.learnt import FILE_NAME, Learnt
 from ramshare.lender.policy.model import HostSample
 from ramshare.lender.policy.registry import DEFAULT_POLICY, make_policy
@@ -21,6 +23,7 @@ from ramshare.lender.reclaim import smallest_sufficient
 from ramshare.lender.records import ExportRecord
 from ramshare.lender.reports import GuestReports
 from ramshare.lender.surplus import Limits, OfferPlan, plan_offer
+from ramshare.linux.hypervisor import Hypervisor, NullHypervisor
 from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import Runner, require_root, require_tools
@@ -56,6 +59,7 @@ class Lender(Agent):
         exports: Exports | None = None,
         sampler: MemorySampler | None = None,
         watch: Watch | None = None,
+        hypervisor: Hypervisor | None = None,
     ) -> None:
         super().__init__(bus)
         self.settings = settings
@@ -67,23 +71,25 @@ class Lender(Agent):
         )
         self._sampler = sampler or MemorySampler(host_settings.sample_interval_s)
         self._watch = watch or NoWatch()
+        self._vms = HostGuests(hypervisor or NullHypervisor(), self.post)
         self._policy = make_policy(settings.policy or DEFAULT_POLICY, settings.policy_caution, settings.policy_pace)
         self._learnt = Learnt(self._exports.marker.with_name(FILE_NAME))
         self._records: dict[str, ExportRecord] = {}
         self._connected: dict[str, bool] = {}
         self._pending: dict[str, ExportLease] = {}
         self._guests = GuestReports()
+        self._heard = frozenset(settings.guests)
         self._own_leases: set[str] = set()
         self._reclaiming: dict[str, float] = {}
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
         self._decided_bytes, self._decided_reason = 0, "nothing decided yet"
-        self._available_bytes = 0
+        self._available_bytes = self._own_bytes = 0
         self._plan: OfferPlan | None = None
         self._told_lent_bytes = 0
         self._draining = False
         self._ready = False
         self._looking = False
-        self._next_sample_s = self._next_look_s = self._start_again_s = 0.0
+        self._next_sample_s = self._next_look_s = self._start_again_s = self._next_guests_s = 0.0
 
     def begin(self) -> None:
         """Check the machine, hear this host's guests, and bring records and targets in line."""
@@ -99,11 +105,13 @@ class Lender(Agent):
             self.bus.watch_state(f"guest.{guest}", "memory")
         self.bus.watch_state(f"borrower.{self.host}", "lease/+")
         self._watch.start(lambda: self.post(self._pressed))
+        self._vms.start(self._look_at_guests)
         self._start()
 
     def end(self) -> None:
         """Keep what was learnt; exports stay."""
         self._watch.stop()
+        self._vms.stop()
         if self._ready:
             self._learnt.save(self._policy)
 
@@ -141,6 +149,8 @@ class Lender(Agent):
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + self._interval_s
             self._sample()
+        if now_s >= self._next_guests_s:
+            self._look_at_guests()
         if not self._ready and now_s >= self._start_again_s:
             self._start()
         if self._ready:
@@ -151,6 +161,45 @@ class Lender(Agent):
             self._learnt.save_if_due(self._policy, now_s)
         return 1.0
 
+    # ---- guests
+
+    def _look_at_guests(self) -> None:
+        self._next_guests_s = self.clock() + LOOK_S
+        self._vms.look(self._guests_seen)
+
+    def _guests_seen(self) -> None:
+        """Hear those that run here now, and nobody else; a guest that migrates merely changes its listener."""
+        wanted = self._vms.names | frozenset(self.settings.guests)
+        for guest in sorted(wanted - self._heard):
+            self.bus.watch_state(f"guest.{guest}", "memory")
+        for guest in sorted(self._heard - wanted):
+            self.bus.unwatch_state(f"guest.{guest}", "memory")
+            self._guests.forget(guest)
+        if wanted != self._heard:
+            self._heard, self._next_sample_s = wanted, 0.0
+            self.soon()
+        self._balance()
+
+    def _balance(self) -> None:
+        """Bring balloons in line with what is to be lent; without a hypervisor there are none."""
+        decided = max(self._decided_bytes, self.settings.committed_bytes)
+        if self.settings.limit_bytes is not None:
+            decided = min(decided, self.settings.limit_bytes)
+        if self._draining or self._own_leases or not self._ready:
+            decided = 0
+        wanted = wanted_bytes(decided, self._own_bytes, self.settings.reserve_bytes, self._lent_bytes())
+        for sentence in self._vms.balance(tuple(self._guests), wanted, self.clock(), time.time()):
+            self.say(EventKind.FAILED, sentence)
+
+    def _physical_bytes(self) -> int:
+        """What this host could hand out now: not what its guests have been given and have not touched yet."""
+        available = self._available_bytes - self._vms.untouched_bytes
+        share = self.settings.capacity_bytes
+        if share is not None and self._vms.known:
+            given = sum(guest.actual_bytes for guest in self._vms.known)
+            available = min(available, share - given - self._lent_bytes())
+        return max(0, available)
+
     # ---- deciding
 
     def _sample(self) -> None:
@@ -159,15 +208,21 @@ class Lender(Agent):
         self._available_bytes = memory.available_bytes
         decision = self._policy.decide(self._host_sample(memory))
         self._decided_bytes, self._decided_reason = decision.lendable_bytes, decision.reason
+        # At one moment: what a balloon gave since, the host's figures do not show yet.
+        self._own_bytes = self._physical_bytes() - self._vms.ballooned_bytes
         self._offer()
+        self._balance()
 
     def _host_sample(self, memory: Memory) -> HostSample:
         """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
-        guests = tuple(self._guests)
+        guests = self._vms.believed(tuple(self._guests), time.time())
+        by_hand = [g for g in guests if g.guest not in {vm.name for vm in self._vms.known}]
         given = sum(g.capacity_bytes for g in guests)
         used = 0.0
         if self.settings.capacity_bytes is None:
-            used = memory.used_bytes - self._lent_bytes() - sum(g.used_bytes for g in guests)
+            used = (
+                memory.used_bytes - self._lent_bytes() - self._vms.resident_bytes - sum(g.used_bytes for g in by_hand)
+            )
         capacity = (self.settings.capacity_bytes or memory.total_bytes) - given
         return HostSample(
             host=self.host,
@@ -175,7 +230,7 @@ class Lender(Agent):
             capacity_bytes=max(0.0, capacity),
             used_bytes=max(0.0, used),
             guests=guests,
-            expected_guests=frozenset(self.settings.guests),
+            expected_guests=frozenset(self.settings.guests) | {vm.name for vm in self._vms.known},
             swap_in_bytes_s=memory.swap_in_bytes_s,
             psi_some=memory.psi_some_avg10,
             refault_pages_s=memory.refaults_s,
@@ -192,7 +247,7 @@ class Lender(Agent):
             Limits(
                 decided_bytes=self._decided_bytes,
                 decided_reason=self._decided_reason,
-                available_bytes=self._available_bytes,
+                available_bytes=self._physical_bytes(),
                 reserve_bytes=self.settings.reserve_bytes,
                 lent_bytes=self._lent_bytes(),
                 lent_committed_bytes=self._lent_bytes(Mode.MOVE),
@@ -202,7 +257,7 @@ class Lender(Agent):
                 borrowing=bool(self._own_leases),
             )
         )
-        if not self._ready:
+        if not self._ready or not self._vms.seen:
             plan = OfferPlan(0, 0, 0, "starting")
         before, self._plan = self._plan, plan
         lent = self._lent_bytes()

@@ -1,0 +1,194 @@
+"""The lender's hold on the guests of its host: which run here, how far their balloons are, what was asked of them.
+
+The hypervisor is asked on a thread of its own: it may hang, and memory that a guest needs back must not wait behind an
+export that is being made. Stated behaviour:
+
+- The hypervisor is gone: the last known guests are taken to be there, nothing is taken from any, and it is asked again
+  at every look. Their reports still count, so the offer goes on shrinking when they need more.
+- A balloon that does not reach its target in time: what was to be *taken* is given up (the guest keeps what it has, and
+  is left alone for a while); what was to be *given back* is asked for again, and told as a failure.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, plan_balloons
+from ramshare.lender.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
+from ramshare.lender.policy.model import GuestSample
+from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
+
+log = logging.getLogger(__name__)
+
+REACHED_WITHIN_S = 20.0
+"""Measured: 512 to 300 MiB and back within 4 s under emulation."""
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
+"""What can be part of a client's name; a guest called otherwise counts as full."""
+LEFT_ALONE_S = 300.0
+"""A guest that did not give what was asked is not asked again for so long."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    target: BalloonTarget
+    by_s: float
+
+
+class HostGuests:
+    """Call `look` every few seconds and `balance` after each decision, on the agent's loop."""
+
+    def __init__(self, hypervisor: Hypervisor, post: Callable[[Callable[[], None]], None]) -> None:
+        self._hypervisor = hypervisor
+        self._post = post
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hypervisor")
+        self._asked: dict[str, _Asked] = {}
+        self._alone_until_s: dict[str, float] = {}
+        self._busy = False
+        self.known: tuple[Guest, ...] = ()
+        self.answers = True
+        self.seen = not hypervisor.present
+        """Whether it is known what runs here; before, nothing may be offered."""
+
+    @property
+    def ballooned_bytes(self) -> int:
+        """What all balloons hold."""
+        return sum(max(0, guest.max_bytes - guest.actual_bytes) for guest in self.known)
+
+    @property
+    def untouched_bytes(self) -> int:
+        """What looks free on the host, but is promised to guests."""
+        return sum(guest.untouched_bytes for guest in self.known)
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` run on the loop when a guest comes or goes."""
+        self._hypervisor.start(lambda: self._post(on_change))
+
+    def stop(self) -> None:
+        """Let go; balloons stay as they are, for what they hold may be lent."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._hypervisor.stop()
+
+    def look(self, done: Callable[[], None]) -> None:
+        """Ask what runs here and how far balloons are; then run `done` on the loop. Skipped while asking already."""
+        if self._busy or not self._hypervisor.present:
+            return
+        self._busy = True
+        self._worker.submit(self._hypervisor.guests).add_done_callback(
+            lambda f: self._post(lambda: self._seen(f, done))
+        )
+
+    def balance(self, samples: Sequence[GuestSample], wanted: int, now_s: float, wall_s: float) -> list[str]:
+        """Ask for what the plan says; return sentences about balloons that failed. Times: loop's clock, wall clock."""
+        failed = self._judge(now_s)
+        if not self.answers:
+            return failed
+        reports = {sample.guest: sample for sample in samples}
+        plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in self.known], wanted)
+        for target in sorted(plan, key=lambda t: not t.gives_back):
+            self._ask(target, now_s)
+        return failed
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The guests that run here and can report."""
+        return frozenset(guest.name for guest in self.known if _NAME.fullmatch(guest.name))
+
+    @property
+    def resident_bytes(self) -> int:
+        """What of the host's memory the guests hold."""
+        return sum(guest.actual_bytes - guest.untouched_bytes for guest in self.known)
+
+    def believed(self, samples: Sequence[GuestSample], wall_s: float) -> tuple[GuestSample, ...]:
+        """Return the samples with the hypervisor's word for each guest's size; a guest may claim anything.
+
+        A guest that is silent, or has a namesake, is added as one that uses all it has.
+        """
+        sizes: dict[str, list[Guest]] = {}
+        for guest in self.known:
+            sizes.setdefault(guest.name, []).append(guest)
+        found = {sample.guest: sample for sample in samples}
+        for name, guests in sizes.items():
+            if len(guests) == 1 and name in found:
+                found[name] = _sized(found[name], guests[0])
+            else:
+                size_bytes = sum(guest.max_bytes for guest in guests)
+                found[name] = GuestSample(name, wall_s, size_bytes, size_bytes)
+        return tuple(found[name] for name in sorted(found))
+
+    # --- inside
+
+    def _seen(self, future: "Future[tuple[Guest, ...]]", done: Callable[[], None]) -> None:
+        self._busy = False
+        try:
+            self.known = future.result()
+        except HypervisorError as error:
+            if self.answers:
+                log.error("guests cannot be seen: %s", error)
+            self.answers = False
+            return
+        if not self.answers:
+            log.info("the hypervisor answers again")
+        self.answers = self.seen = True
+        here = {guest.uuid for guest in self.known}
+        self._asked = {uuid: asked for uuid, asked in self._asked.items() if uuid in here}
+        self._alone_until_s = {uuid: until for uuid, until in self._alone_until_s.items() if uuid in here}
+        done()
+
+    def _need(self, guest: Guest, reports: dict[str, GuestSample], now_s: float, wall_s: float) -> BalloonGuest:
+        report = reports.get(guest.name)
+        believed = report is not None and -STALE_AFTER_S <= wall_s - report.at_s <= STALE_AFTER_S
+        sized = _sized(report, guest) if believed and report is not None else None
+        used = None if sized is None or not 0 <= sized.used_bytes <= guest.max_bytes else int(sized.used_bytes)
+        need = BalloonGuest(
+            guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, used, _pressed(sized)
+        )
+        if now_s < self._alone_until_s.get(guest.uuid, now_s):
+            return replace(need, floor_bytes=max(need.floor_bytes, guest.actual_bytes))
+        return need
+
+    def _ask(self, target: BalloonTarget, now_s: float) -> None:
+        before = self._asked.get(target.uuid)
+        if before is not None and abs(before.target.target_bytes - target.target_bytes) < STEP_BYTES:
+            return  # under way
+        self._asked[target.uuid] = _Asked(target, now_s + REACHED_WITHIN_S)
+        verb = "give back to" if target.gives_back else "take from"
+        log.info("%s %s, to %d MiB: %s", verb, target.name, target.target_bytes >> 20, target.reason)
+        self._set(target.uuid, target.target_bytes)
+
+    def _set(self, uuid: str, target_bytes: int) -> None:
+        def told(future: "Future[None]") -> None:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                log.error("a balloon cannot be set: %s", error)
+
+        self._worker.submit(self._hypervisor.set_balloon, uuid, target_bytes).add_done_callback(told)
+
+    def _judge(self, now_s: float) -> list[str]:
+        """Drop what was reached; see the module for what was not."""
+        failed = []
+        actual = {guest.uuid: guest.actual_bytes for guest in self.known}
+        for uuid, asked in list(self._asked.items()):
+            target, has = asked.target, actual.get(uuid, asked.target.target_bytes)
+            if (has >= target.target_bytes) if target.gives_back else (has <= target.target_bytes + STEP_BYTES // 2):
+                del self._asked[uuid]
+            elif now_s >= asked.by_s:
+                del self._asked[uuid]  # what is to be given back is thereby asked for again
+                if not target.gives_back:
+                    self._alone_until_s[uuid] = now_s + LEFT_ALONE_S
+                    self._set(uuid, has)
+                mib = f"{has >> 20} MiB, not at {target.target_bytes >> 20}"
+                failed.append(f"the balloon of {target.name} is at {mib}, after {REACHED_WITHIN_S:g} s")
+        return failed
+
+
+def _sized(sample: GuestSample, guest: Guest) -> GuestSample:
+    """What a guest's kernel keeps for itself (`actual - MemTotal`) counts as used."""
+    kept = max(0.0, guest.actual_bytes - sample.capacity_bytes)
+    return replace(sample, capacity_bytes=guest.max_bytes, used_bytes=sample.used_bytes + kept)
+
+
+def _pressed(sample: GuestSample | None) -> bool:
+    return sample is not None and (
+        (sample.psi_some is not None and sample.psi_some > ALARM_PSI) or sample.swap_in_bytes_s > ALARM_SWAP_IN_BYTES_S
+    )

@@ -1,0 +1,181 @@
+"""The lender's hold on its guests, when the hypervisor breaks, guests come and go, balloons do not move."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+
+from ramshare.lender.guests import LEFT_ALONE_S, REACHED_WITHIN_S, HostGuests
+from ramshare.lender.policy.model import GuestSample
+from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
+
+pytestmark = pytest.mark.unit
+MIB = 1 << 20
+
+
+class FakeHypervisor:
+    """Guests with balloons that obey, or stick."""
+
+    present = True
+
+    def __init__(self, *guests: Guest) -> None:
+        self.vms = {guest.uuid: guest for guest in guests}
+        self.gone = False
+        self.sticks = False
+        self.set: list[tuple[str, int]] = []
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        self.on_change = on_change
+
+    def stop(self) -> None:
+        self.gone = True
+
+    def guests(self) -> tuple[Guest, ...]:
+        if self.gone:
+            raise HypervisorError("no libvirtd")
+        return tuple(self.vms.values())
+
+    def set_balloon(self, uuid: str, target_bytes: int) -> None:
+        if self.gone:
+            raise HypervisorError("no libvirtd")
+        self.set.append((uuid, target_bytes))
+        if not self.sticks:
+            old = self.vms[uuid]
+            self.vms[uuid] = Guest(old.uuid, old.name, old.max_bytes, target_bytes, old.floor_bytes)
+
+
+class Scene:
+    def __init__(self, *guests: Guest) -> None:
+        self.hypervisor = FakeHypervisor(*guests)
+        self.posted: deque[Callable[[], None]] = deque()
+        self.arrived = threading.Event()
+        self.held = HostGuests(self.hypervisor, self.post)
+        self.now_s = 1000.0
+
+    def post(self, call: Callable[[], None]) -> None:
+        self.posted.append(call)
+        self.arrived.set()
+
+    def look(self) -> None:
+        """Look, and wait until the answer was taken."""
+        self.arrived.clear()
+        self.held.look(lambda: None)
+        assert self.arrived.wait(5.0)
+        self.posted.popleft()()
+
+    def round(self, used_mib: int, wanted_mib: int, after_s: float = 2.0) -> list[str]:
+        self.now_s += after_s
+        self.look()
+        sample = GuestSample("web1", self.now_s, 4000 * MIB, used_mib * MIB)
+        told = self.held.balance((sample,), wanted_mib * MIB, self.now_s, self.now_s)
+        self.look()  # behind the balloon on the worker
+        return told
+
+    def actual_mib(self, uuid: str = "u1") -> int:
+        return self.hypervisor.vms[uuid].actual_bytes // MIB
+
+
+def vm(name: str = "web1", uuid: str = "u1", actual: int = 4096, floor: int = 0) -> Guest:
+    return Guest(uuid, name, 4096 * MIB, actual * MIB, floor * MIB)
+
+
+def test_memory_is_taken_in_steps_and_given_back_at_once() -> None:
+    scene = Scene(vm())
+    for _ in range(40):
+        scene.round(used_mib=1000, wanted_mib=2000)
+    assert scene.actual_mib() == pytest.approx(2096, abs=16)
+    scene.round(used_mib=2000, wanted_mib=2000)
+    assert scene.actual_mib() >= 2400
+    assert scene.round(used_mib=2000, wanted_mib=0) == []
+    assert scene.actual_mib() == 4096
+
+
+def test_a_guests_own_floor_holds() -> None:
+    scene = Scene(vm(floor=3500))
+    for _ in range(40):
+        scene.round(used_mib=100, wanted_mib=4000)
+    assert scene.actual_mib() == 3500
+
+
+def test_while_libvirt_is_gone_nothing_is_asked_and_then_all_goes_on() -> None:
+    scene = Scene(vm())
+    scene.round(used_mib=1000, wanted_mib=2000)
+    before = scene.actual_mib()
+    scene.hypervisor.gone = True
+    for _ in range(3):
+        scene.round(used_mib=1000, wanted_mib=2000)
+    assert not scene.held.answers
+    assert [guest.name for guest in scene.held.known] == ["web1"]
+    assert scene.actual_mib() == before
+    scene.hypervisor.gone = False
+    scene.round(used_mib=1000, wanted_mib=2000)
+    assert scene.held.answers
+    assert scene.actual_mib() < before
+
+
+def test_a_balloon_that_does_not_give_is_given_up_and_left_alone() -> None:
+    scene = Scene(vm())
+    scene.hypervisor.sticks = True
+    scene.round(used_mib=1000, wanted_mib=2000)
+    assert len(scene.hypervisor.set) == 1
+    scene.round(used_mib=1000, wanted_mib=2000)
+    assert len(scene.hypervisor.set) == 1  # under way
+    (told,) = scene.round(used_mib=1000, wanted_mib=2000, after_s=REACHED_WITHIN_S)
+    assert "web1" in told
+    assert scene.hypervisor.set[-1] == ("u1", 4096 * MIB)  # the wish is taken back
+    asked = len(scene.hypervisor.set)
+    scene.round(used_mib=1000, wanted_mib=2000)
+    assert len(scene.hypervisor.set) == asked
+    scene.round(used_mib=1000, wanted_mib=2000, after_s=LEFT_ALONE_S)
+    assert len(scene.hypervisor.set) == asked + 1
+
+
+def test_a_balloon_that_does_not_give_back_is_asked_again_and_told() -> None:
+    scene = Scene(vm(actual=1500))
+    scene.hypervisor.sticks = True
+    scene.round(used_mib=1400, wanted_mib=4000)
+    (told,) = scene.round(used_mib=1400, wanted_mib=4000, after_s=REACHED_WITHIN_S)
+    assert "1500 MiB" in told
+    assert len(scene.hypervisor.set) == 2
+    assert all(target > 1500 * MIB for _, target in scene.hypervisor.set)
+
+
+def test_a_silent_guest_gets_all_its_memory_back_and_counts_as_full() -> None:
+    scene = Scene(vm(actual=2000))
+    scene.look()
+    scene.held.balance((), 4000 * MIB, 0.0, 0.0)
+    scene.look()
+    assert scene.actual_mib() == 4096
+    (sample,) = scene.held.believed((), 7.0)
+    assert (sample.used_bytes, sample.capacity_bytes) == (4096 * MIB, 4096 * MIB)
+
+
+def test_a_guests_kernel_counts_as_used_and_its_size_is_the_hypervisors() -> None:
+    scene = Scene(vm(actual=3000))
+    scene.look()
+    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 2900 * MIB, 1000 * MIB),), 7.0)
+    assert (sample.capacity_bytes, sample.used_bytes) == (4096 * MIB, 1100 * MIB)
+
+
+def test_a_guest_that_appears_twice_is_full_twice() -> None:
+    scene = Scene(vm(), vm(uuid="u2", actual=1000))
+    scene.look()
+    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 4000 * MIB, 10 * MIB),), 7.0)
+    assert sample.used_bytes == sample.capacity_bytes == 8192 * MIB
+    scene.round(used_mib=10, wanted_mib=8000)
+    assert (scene.actual_mib("u1"), scene.actual_mib("u2")) == (4096, 4096)
+
+
+def test_a_name_that_no_topic_can_carry_is_never_listened_to() -> None:
+    scene = Scene(vm(name="#"), vm(name="db", uuid="u2"))
+    scene.look()
+    assert scene.held.names == {"db"}
+
+
+def test_without_a_hypervisor_nothing_is_asked_and_all_is_known() -> None:
+    held = HostGuests(NullHypervisor(), lambda call: pytest.fail("nobody can have posted"))
+    assert held.seen
+    held.look(lambda: pytest.fail("nobody can have looked"))
+    assert held.balance((), 1 << 30, 0.0, 0.0) == []
+    held.stop()
