@@ -164,6 +164,11 @@ class Host:
                 for goes in leaving:
                     self._leave(self.leases[goes.lease], goes.device)
                     self._logout(self.leases[goes.lease])
+            case s.LetGo(leaving):
+                assert self.leg is not None, "the only copy of pages would be cut off"
+                assert not self.degraded or all(page == LOCAL for page in self.pages)
+                for goes in leaving:
+                    self.leases[goes.lease].session = False
             case s.DropLostLeg(leases):
                 self._drop_lost(leases)
             case s.ReserveHome(devices, size_bytes):

@@ -60,7 +60,7 @@ class ModelHost:
             return Looked(view, step, str(self.fails))
         if not isinstance(step, s.AskForMemory | s.Release):
             self.model.apply(step)
-            if isinstance(step, s.SplitLeg):
+            if isinstance(step, s.SplitLeg | s.LetGo):
                 for goes in step.leaving:
                     self.on_session(goes.lease, False)
             if isinstance(step, s.Login | s.Logout):

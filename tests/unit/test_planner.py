@@ -232,8 +232,8 @@ def test_a_mirror_of_which_one_lease_is_called_back_is_mirrored_again_with_anoth
     host = attached(4, Mode.MIRROR, largest=2)
     host.vacate = {"l2"}
     steps = run(host)
-    assert kinds(steps)[:2] == ["SplitLeg", "Release"]
-    assert kinds(steps)[2:] == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Done"]
+    assert kinds(steps)[:3] == ["LetGo", "DropLostLeg", "Release"]
+    assert kinds(steps)[3:] == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Done"]
     assert host.released == ["l2"]
     assert set(host.leg or ()) == {"l1", "l3"}
 

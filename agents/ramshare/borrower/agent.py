@@ -18,6 +18,7 @@ from ramshare.borrower.steps import (
     Done,
     DropLostLeg,
     Forget,
+    LetGo,
     Login,
     Release,
     SplitLeg,
@@ -77,6 +78,10 @@ class Charge:
     ask_id: str = ""
     """Id of a question to the manager that was never answered; asked again under it, no lease is made twice."""
     releasing: set[str] = field(default_factory=set)
+    let_go: set[str] = field(default_factory=set)
+    """Leases that were given back while LVM still had them in the group."""
+    given_back: set[str] = field(default_factory=set)
+    """Of those, the ones that their lender has taken back."""
     nothing_to_borrow: bool = False
     """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
 
@@ -313,8 +318,10 @@ class Borrower(Agent):
             self._ask_again(charge, step)
         elif isinstance(step, Release):
             self._release(charge, step)
-        elif isinstance(step, SplitLeg):
+        elif isinstance(step, SplitLeg | LetGo):
             charge.due_s = self.clock()
+            if isinstance(step, LetGo):
+                charge.let_go.update(lease.lease for lease in step.leaving)
             for lease in step.leaving:
                 self._release(charge, Release(lease.lease, lease.lender))
         elif isinstance(step, Done):
@@ -361,10 +368,16 @@ class Borrower(Agent):
         if step.lease in charge.releasing:
             return
         charge.releasing.add(step.lease)
+        if step.lease in charge.given_back:
+            self._drop(charge, step.lease)
+            return
         tries = charge.release_tries[step.lease] = charge.release_tries.get(step.lease, 0) + 1
 
         def answered(reply: Reply | Exception) -> None:
-            if isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE):
+            gone = isinstance(reply, Reply) and (reply.ok or reply.error is ErrorCode.UNKNOWN_LEASE)
+            if step.lease in charge.let_go:
+                self._gone_ahead(charge, step, gone)
+            elif gone:
                 self._drop(charge, step.lease)
             elif tries >= RELEASE_TRIES:
                 self._owe(charge, step)
@@ -379,6 +392,15 @@ class Borrower(Agent):
         else:
             self.ask(step.lender, ReleaseLease(lease=step.lease), self.settings.ask_timeout_s, answered)
 
+    def _gone_ahead(self, charge: Charge, step: Release, gone: bool) -> None:
+        """A lease went back before LVM was through with it; it is forgotten when LVM is."""
+        if not gone:
+            self.owed.add(step.lease, step.lender)
+            self._next_owed_s = 0.0
+        charge.given_back.add(step.lease)
+        charge.releasing.discard(step.lease)
+        self.soon()
+
     def _owe(self, charge: Charge, step: Release) -> None:
         """Do without the lender: note that it has to be told, and begin to tell it."""
         self.owed.add(step.lease, step.lender)
@@ -391,6 +413,9 @@ class Borrower(Agent):
         def dropped(outcome: Exception | None) -> None:
             charge.releasing.discard(lease)
             charge.release_tries.pop(lease, None)
+            if not isinstance(outcome, Exception):
+                charge.let_go.discard(lease)
+                charge.given_back.discard(lease)
             self.vacate.discard(lease)
             if isinstance(outcome, Exception):
                 charge.error = str(outcome)
@@ -422,7 +447,7 @@ class Borrower(Agent):
         elif isinstance(step, Done) and not isinstance(before, Done) and view is not None and before is not None:
             kind = EventKind.ATTACHED if view.goal is Goal.ATTACHED else EventKind.DETACHED
             self.say(kind, f"{charge.volume} is {step}", volume=charge.volume, size_bytes=view.size_bytes)
-        elif isinstance(step, DropLostLeg):
+        elif isinstance(step, DropLostLeg) and not charge.let_go.issuperset(step.leases):
             self.say(EventKind.LEG_LOST, f"{charge.volume}: {step}", volume=charge.volume)
         elif step is not None and not isinstance(step, Wait | Done) and step != before:
             lease = step.lease if isinstance(step, Login | Release) else None

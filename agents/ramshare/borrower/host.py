@@ -26,7 +26,7 @@ from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
 from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.pin import PinnedFiles
-from ramshare.linux.protect import come_first, keep_free, lock_memory, protect_from_oom
+from ramshare.linux.protect import come_first, keep_free, keep_out_of_swap, lock_memory, protect_from_oom
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.messages.names import lease_of
 from ramshare.messages.replies import ErrorCode, Grant
@@ -113,6 +113,8 @@ class BorrowerHost:
         """Stay able to work while swap stalls: nothing of this process, nor of its tools, may have to be read in."""
         if not (lock_memory(on_fault=True) and protect_from_oom()):
             log.warning("memory is not locked: while swap stalls this agent may stall too")
+        if not keep_out_of_swap():
+            log.warning("LVM and iscsiadm may be swapped out themselves: run this agent with MemorySwapMax=0")
         # PR_SET_IO_FLUSHER is not for this: an allocation that may not swap spins, and starves those who could help it.
         come_first()
         kept = keep_free(min(KEPT_FREE_BYTES, read_memory().available_bytes // KEPT_FREE_SHARE))
@@ -245,9 +247,9 @@ class BorrowerHost:
                 lvm.split_leg(volume, devices)
                 self._let_go(view.vg, leaving)
             case s.LetGo(leaving):
-                for lease in leaving:
-                    delete_disk(lease.device)
-                    self._end_session(lease.lease)
+                for goes in leaving:
+                    delete_disk(goes.device)
+                    self._end_session(goes.lease)
             case s.DropLostLeg(leases):
                 self._drop_lost_leg(view, leases)
             case s.RescueMove(leases):

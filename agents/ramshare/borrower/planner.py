@@ -18,6 +18,7 @@ from ramshare.borrower.steps import (
     Join,
     Leave,
     Leaving,
+    LetGo,
     Login,
     Logout,
     PreferRemote,
@@ -102,8 +103,10 @@ def _give_back(view: VolumeView) -> Step | None:
     going = _going(view)
     loaded = tuple(lease for lease in going if lease.used_bytes)
     if loaded and view.layout is Layout.RAID1:
-        leaving = tuple(Leaving(x.lease, x.lender, x.device) for x in going if x.in_vg and x.device is not None)
-        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), leaving)
+        wanted = tuple(lease for lease in loaded if lease.lease in view.vacate and lease.link is not Link.NONE)
+        if wanted:
+            return LetGo(_leaving(wanted))
+        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), _leaving(going))
     if loaded:
         return _unload(view, loaded)
     for lease in going:
@@ -115,6 +118,10 @@ def _give_back(view: VolumeView) -> Step | None:
     for lease in going:
         return Release(lease.lease, lease.lender, lease.lost)
     return None
+
+
+def _leaving(leases: Leases) -> tuple[Leaving, ...]:
+    return tuple(Leaving(x.lease, x.lender, x.device) for x in leases if x.in_vg and x.device is not None)
 
 
 def _unload(view: VolumeView, loaded: Leases) -> Step:

@@ -127,6 +127,20 @@ class SplitLeg:
 
 
 @dataclass(frozen=True)
+class LetGo:
+    """Cut leases off that back a healthy mirror and give them back at once, for a lender that needs its memory now.
+
+    Every page is on the local disk too, or on its way there. LVM tidies up afterwards (`DropLostLeg`), for it has to
+    wait until that disk has caught up.
+    """
+
+    leaving: tuple[Leaving, ...]
+
+    def __str__(self) -> str:
+        return f"let go of {', '.join(lease.lease for lease in self.leaving)}: every page is on the local disk too"
+
+
+@dataclass(frozen=True)
 class DropLostLeg:
     """Clean up after lost leases on which no page depends: forget their devices; a raid1 becomes linear at home."""
 
@@ -228,6 +242,7 @@ Step = (
     | StartMirror
     | PreferRemote
     | SplitLeg
+    | LetGo
     | DropLostLeg
     | ReserveHome
     | FreeHome
