@@ -21,11 +21,14 @@ mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=65536 state /var/l
 mkdir -p /var/lib/ramshare/log /var/lib/ramshare/lvm/backup /var/lib/ramshare/lvm/archive
 
 borrower() {
+    # What LVM and iscsiadm read must never be swapped out: the overlay is a tmpfs, a ramfs stays in memory.
+    mount -t ramfs lvm /etc/lvm
+    mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir -p /etc/lvm/backup /etc/lvm/archive /etc/iscsi
     mount --bind /var/lib/ramshare/lvm/backup /etc/lvm/backup
     mount --bind /var/lib/ramshare/lvm/archive /etc/lvm/archive
     for old in /etc/iscsi/nodes /etc/iscsi/send_targets /var/lib/iscsi; do
-        mkdir -p "$old" && mount -t tmpfs -o size=1m nodes "$old"
+        mkdir -p "$old" && mount -t ramfs nodes "$old"
     done
     cat > /etc/lvm/lvm.conf <<CONF
 devices {

@@ -31,7 +31,7 @@ SERVICE_RESTARTS_S = 2.0
 """A service manager starts what has died again; the suite does it in its place, so late (systemd: RestartSec)."""
 ATTACH_S = 150.0
 HOME_S = 150.0
-SWAP_BYTES = 160 * MIB
+SWAP_BYTES = 224 * MIB
 PATIENCE_S = 15
 """How long a move waits for a lost lender; 90 s by default, which the suite has no time for."""
 DATA_BYTES = 144 * MIB
