@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ramshare.lender.guests import LEFT_ALONE_S, REACHED_WITHIN_S, HostGuests
-from ramshare.lender.policy.model import GuestSample
+from ramshare.lender.guests import LEFT_ALONE_S, LONG_AGO_S, REACHED_WITHIN_S, HostGuests
+from ramshare.lender.policy.intake import STALE_AFTER_S, HostIntake
+from ramshare.lender.policy.model import GuestSample, HostSample
 from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
 
 pytestmark = pytest.mark.unit
@@ -50,8 +51,8 @@ class Scene:
         self.hypervisor = FakeHypervisor(*guests)
         self.posted: deque[Callable[[], None]] = deque()
         self.arrived = threading.Event()
-        self.held = HostGuests(self.hypervisor, self.post)
         self.now_s = 1000.0
+        self.held = HostGuests(self.hypervisor, self.post, lambda: self.now_s)
 
     def post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
@@ -67,7 +68,8 @@ class Scene:
     def round(self, used_mib: int, wanted_mib: int, after_s: float = 2.0) -> list[str]:
         self.now_s += after_s
         self.look()
-        sample = GuestSample("web1", self.now_s, 4000 * MIB, used_mib * MIB)
+        size_bytes = self.hypervisor.vms["u1"].actual_bytes  # MemTotal follows the balloon
+        sample = GuestSample("web1", self.now_s, size_bytes, used_mib * MIB)
         told = self.held.balance((sample,), wanted_mib * MIB, self.now_s, self.now_s)
         self.look()  # behind the balloon on the worker
         return told
@@ -141,28 +143,48 @@ def test_a_balloon_that_does_not_give_back_is_asked_again_and_told() -> None:
     assert all(target > 1500 * MIB for _, target in scene.hypervisor.set)
 
 
-def test_a_silent_guest_gets_all_its_memory_back_and_counts_as_full() -> None:
+def test_a_silent_guest_gets_all_its_memory_back_but_not_before_it_could_report() -> None:
+    scene = Scene(vm(actual=2000))
+    for passed_s, actual_mib in ((0.0, 2000), (STALE_AFTER_S - 1, 2000), (STALE_AFTER_S, 4096)):
+        scene.look()
+        scene.held.balance((), 4000 * MIB, 1000.0 + passed_s, 0.0)
+        scene.look()
+        assert scene.actual_mib() == actual_mib
+
+
+def test_a_silent_guest_counts_as_full_and_teaches_the_policy_nothing() -> None:
     scene = Scene(vm(actual=2000))
     scene.look()
-    scene.held.balance((), 4000 * MIB, 0.0, 0.0)
-    scene.look()
-    assert scene.actual_mib() == 4096
-    (sample,) = scene.held.believed((), 7.0)
-    assert (sample.used_bytes, sample.capacity_bytes) == (4096 * MIB, 4096 * MIB)
+    view = HostIntake().read(HostSample("a", 1e9, 0.0, 0.0, scene.held.believed(()), frozenset({"web1"})))
+    assert (view.free_bytes, view.demand_bytes, view.held_bytes) == (0, 0, 4096 * MIB)
 
 
 def test_a_guests_kernel_counts_as_used_and_its_size_is_the_hypervisors() -> None:
     scene = Scene(vm(actual=3000))
     scene.look()
-    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 2900 * MIB, 1000 * MIB),), 7.0)
+    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 2900 * MIB, 1000 * MIB),))
     assert (sample.capacity_bytes, sample.used_bytes) == (4096 * MIB, 1100 * MIB)
+
+
+def test_while_a_balloon_moves_its_guest_does_not_seem_to_use_more() -> None:
+    scene = Scene(vm(actual=2100))
+    scene.look()
+    (sample,) = scene.held.believed((GuestSample("web1", 1000.0, 2000 * MIB, 500 * MIB),))
+    assert sample.used_bytes == 600 * MIB
+    scene.hypervisor.set_balloon("u1", 3100 * MIB)
+    scene.look()
+    for at_s in (1000.0, 1001.0):
+        (sample,) = scene.held.believed((GuestSample("web1", at_s, 2000 * MIB, 500 * MIB),))
+        assert sample.used_bytes == 600 * MIB
+    (sample,) = scene.held.believed((GuestSample("web1", 1005.0, 3000 * MIB, 500 * MIB),))
+    assert sample.used_bytes == 600 * MIB
 
 
 def test_a_guest_that_appears_twice_is_full_twice() -> None:
     scene = Scene(vm(), vm(uuid="u2", actual=1000))
     scene.look()
-    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 4000 * MIB, 10 * MIB),), 7.0)
-    assert sample.used_bytes == sample.capacity_bytes == 8192 * MIB
+    (sample,) = scene.held.believed((GuestSample("web1", 7.0, 4000 * MIB, 10 * MIB),))
+    assert (sample.at_s, sample.capacity_bytes) == (LONG_AGO_S, 8192 * MIB)
     scene.round(used_mib=10, wanted_mib=8000)
     assert (scene.actual_mib("u1"), scene.actual_mib("u2")) == (4096, 4096)
 

@@ -83,6 +83,7 @@ class Lender(Agent):
         self._reclaiming: dict[str, float] = {}
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
         self._decided_bytes, self._decided_reason = 0, "nothing decided yet"
+        self._decided = False
         self._available_bytes = self._own_bytes = 0
         self._plan: OfferPlan | None = None
         self._told_lent_bytes = 0
@@ -181,12 +182,19 @@ class Lender(Agent):
         self._balance()
 
     def _balance(self) -> None:
-        """Bring balloons in line with what is to be lent; without a hypervisor there are none."""
+        """Bring balloons in line with what is to be lent; without a hypervisor there are none.
+
+        What is lent must be there until it is back, so balloons hold it, whatever the policy says now. Only a guest in
+        need gets its memory before: it would swap, while the host still has its reserve.
+        """
+        if not self._ready or not self._decided:
+            return
         decided = max(self._decided_bytes, self.settings.committed_bytes)
         if self.settings.limit_bytes is not None:
             decided = min(decided, self.settings.limit_bytes)
-        if self._draining or self._own_leases or not self._ready:
+        if self._draining or self._own_leases:
             decided = 0
+        decided = max(decided, self._lent_bytes())
         wanted = wanted_bytes(decided, self._own_bytes, self.settings.reserve_bytes, self._lent_bytes())
         for sentence in self._vms.balance(tuple(self._guests), wanted, self.clock(), time.time()):
             self.say(EventKind.FAILED, sentence)
@@ -209,13 +217,14 @@ class Lender(Agent):
         decision = self._policy.decide(self._host_sample(memory))
         self._decided_bytes, self._decided_reason = decision.lendable_bytes, decision.reason
         # At one moment: what a balloon gave since, the host's figures do not show yet.
+        self._decided = True
         self._own_bytes = self._physical_bytes() - self._vms.ballooned_bytes
         self._offer()
         self._balance()
 
     def _host_sample(self, memory: Memory) -> HostSample:
         """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
-        guests = self._vms.believed(tuple(self._guests), time.time())
+        guests = self._vms.believed(tuple(self._guests))
         by_hand = [g for g in guests if g.guest not in {vm.name for vm in self._vms.known}]
         given = sum(g.capacity_bytes for g in guests)
         used = 0.0

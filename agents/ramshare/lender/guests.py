@@ -5,12 +5,16 @@ export that is being made. Stated behaviour:
 
 - The hypervisor is gone: the last known guests are taken to be there, nothing is taken from any, and it is asked again
   at every look. Their reports still count, so the offer goes on shrinking when they need more.
+- A guest that has not reported yet, because it or the lender has just come, is left as it is for as long as a report
+  would be believed; then it gets everything back.
 - A balloon that does not reach its target in time: what was to be *taken* is given up (the guest keeps what it has, and
   is left alone for a while); what was to be *given back* is asked for again, and told as a failure.
 """
 
 import logging
+import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +28,11 @@ log = logging.getLogger(__name__)
 
 REACHED_WITHIN_S = 20.0
 """Measured: 512 to 300 MiB and back within 4 s under emulation."""
+REACHED_BYTES = 2 << 20
+"""Balloons move in pages and hypervisors count in KiB: so near is there."""
+SETTLE_S = 2.0
+"""A report that arrives so long after a balloon moved is about the guest as it is now."""
+LONG_AGO_S = 0.0
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 """What can be part of a client's name; a guest called otherwise counts as full."""
 LEFT_ALONE_S = 300.0
@@ -39,12 +48,24 @@ class _Asked:
 class HostGuests:
     """Call `look` every few seconds and `balance` after each decision, on the agent's loop."""
 
-    def __init__(self, hypervisor: Hypervisor, post: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        post: Callable[[Callable[[], None]], None],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._hypervisor = hypervisor
+        self._wall = wall
+        self._moved_s: dict[str, float] = {}
+        """When each balloon was last seen to move."""
+        self._kept_bytes: dict[str, float] = {}
+        """What each guest's kernel keeps for itself, learnt while its balloon rests."""
         self._post = post
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hypervisor")
         self._asked: dict[str, _Asked] = {}
         self._alone_until_s: dict[str, float] = {}
+        self._seen_s: dict[str, float] = {}
+        """Since when each guest is known here."""
         self._busy = False
         self.known: tuple[Guest, ...] = ()
         self.answers = True
@@ -100,10 +121,11 @@ class HostGuests:
         """What of the host's memory the guests hold."""
         return sum(guest.actual_bytes - guest.untouched_bytes for guest in self.known)
 
-    def believed(self, samples: Sequence[GuestSample], wall_s: float) -> tuple[GuestSample, ...]:
+    def believed(self, samples: Sequence[GuestSample]) -> tuple[GuestSample, ...]:
         """Return the samples with the hypervisor's word for each guest's size; a guest may claim anything.
 
-        A guest that is silent, or has a namesake, is added as one that uses all it has.
+        A guest that is silent, or has a namesake, is added as one that reported long ago: it counts as full, and the
+        policy learns nothing from it.
         """
         sizes: dict[str, list[Guest]] = {}
         for guest in self.known:
@@ -111,16 +133,17 @@ class HostGuests:
         found = {sample.guest: sample for sample in samples}
         for name, guests in sizes.items():
             if len(guests) == 1 and name in found:
-                found[name] = _sized(found[name], guests[0])
+                found[name] = self._sized(found[name], guests[0])
             else:
                 size_bytes = sum(guest.max_bytes for guest in guests)
-                found[name] = GuestSample(name, wall_s, size_bytes, size_bytes)
+                found[name] = GuestSample(name, LONG_AGO_S, size_bytes, size_bytes)
         return tuple(found[name] for name in sorted(found))
 
     # --- inside
 
     def _seen(self, future: "Future[tuple[Guest, ...]]", done: Callable[[], None]) -> None:
         self._busy = False
+        before = {guest.uuid: guest.actual_bytes for guest in self.known}
         try:
             self.known = future.result()
         except HypervisorError as error:
@@ -131,22 +154,41 @@ class HostGuests:
         if not self.answers:
             log.info("the hypervisor answers again")
         self.answers = self.seen = True
+        for guest in self.known:
+            if before.get(guest.uuid, guest.actual_bytes) != guest.actual_bytes:
+                self._moved_s[guest.uuid] = self._wall()
         here = {guest.uuid for guest in self.known}
         self._asked = {uuid: asked for uuid, asked in self._asked.items() if uuid in here}
+        self._kept_bytes = {uuid: kept for uuid, kept in self._kept_bytes.items() if uuid in here}
+        self._moved_s = {uuid: moved for uuid, moved in self._moved_s.items() if uuid in here}
+        self._seen_s = {uuid: since for uuid, since in self._seen_s.items() if uuid in here}
         self._alone_until_s = {uuid: until for uuid, until in self._alone_until_s.items() if uuid in here}
         done()
 
     def _need(self, guest: Guest, reports: dict[str, GuestSample], now_s: float, wall_s: float) -> BalloonGuest:
         report = reports.get(guest.name)
         believed = report is not None and -STALE_AFTER_S <= wall_s - report.at_s <= STALE_AFTER_S
-        sized = _sized(report, guest) if believed and report is not None else None
+        sized = self._sized(report, guest) if believed and report is not None else None
         used = None if sized is None or not 0 <= sized.used_bytes <= guest.max_bytes else int(sized.used_bytes)
         need = BalloonGuest(
             guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, used, _pressed(sized)
         )
+        if report is None and now_s - self._seen_s.setdefault(guest.uuid, now_s) < STALE_AFTER_S:
+            return replace(need, floor_bytes=max(need.floor_bytes, guest.actual_bytes), used_bytes=0)
         if now_s < self._alone_until_s.get(guest.uuid, now_s):
             return replace(need, floor_bytes=max(need.floor_bytes, guest.actual_bytes))
         return need
+
+    def _sized(self, sample: GuestSample, guest: Guest) -> GuestSample:
+        """Return the sample with what the guest's kernel keeps for itself counted as used.
+
+        That is what `actual` is more than the guest's MemTotal, unless the balloon moved since the report: then the two
+        are of different moments.
+        """
+        if sample.at_s > self._moved_s.get(guest.uuid, -math.inf) + SETTLE_S:
+            self._kept_bytes[guest.uuid] = max(0.0, guest.actual_bytes - sample.capacity_bytes)
+        kept_bytes = self._kept_bytes.get(guest.uuid, 0.0)
+        return replace(sample, capacity_bytes=guest.max_bytes, used_bytes=sample.used_bytes + kept_bytes)
 
     def _ask(self, target: BalloonTarget, now_s: float) -> None:
         before = self._asked.get(target.uuid)
@@ -170,7 +212,8 @@ class HostGuests:
         actual = {guest.uuid: guest.actual_bytes for guest in self.known}
         for uuid, asked in list(self._asked.items()):
             target, has = asked.target, actual.get(uuid, asked.target.target_bytes)
-            if (has >= target.target_bytes) if target.gives_back else (has <= target.target_bytes + STEP_BYTES // 2):
+            missing = target.target_bytes - has if target.gives_back else has - target.target_bytes
+            if missing <= REACHED_BYTES:
                 del self._asked[uuid]
             elif now_s >= asked.by_s:
                 del self._asked[uuid]  # what is to be given back is thereby asked for again
@@ -180,12 +223,6 @@ class HostGuests:
                 mib = f"{has >> 20} MiB, not at {target.target_bytes >> 20}"
                 failed.append(f"the balloon of {target.name} is at {mib}, after {REACHED_WITHIN_S:g} s")
         return failed
-
-
-def _sized(sample: GuestSample, guest: Guest) -> GuestSample:
-    """What a guest's kernel keeps for itself (`actual - MemTotal`) counts as used."""
-    kept = max(0.0, guest.actual_bytes - sample.capacity_bytes)
-    return replace(sample, capacity_bytes=guest.max_bytes, used_bytes=sample.used_bytes + kept)
 
 
 def _pressed(sample: GuestSample | None) -> bool:
