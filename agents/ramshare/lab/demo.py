@@ -169,10 +169,8 @@ def _measure_mode(
 def storm(thrash: Thrash) -> Iterator[None]:
     """Have the process thrash at random, reads and writes, for the time of the block."""
     thrash.start_storm(STORM_WRITE_PERCENT)
-    try:
-        yield
-    finally:
-        thrash.stop_storm()
+    yield
+    thrash.stop_storm()  # not after a failure or Ctrl-C: a process that hangs would be waited for
 
 
 def _raw(lab: Lab, plan: DemoPlan, show: Show) -> fio.Raw:
