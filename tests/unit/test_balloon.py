@@ -92,9 +92,14 @@ def test_a_guest_that_is_silent_or_in_need_gets_all_back_at_once(changes: dict[s
     assert (target.target_bytes, target.gives_back) == (4096 * MIB, True)
 
 
-def test_what_is_not_to_be_lent_any_more_goes_back() -> None:
-    plan = plan_balloons([guest("web1", has=2048), guest("web2", has=3072)], 0)
-    assert {t.name: t.target_bytes for t in plan} == {"web1": 4096 * MIB, "web2": 4096 * MIB}
+def test_what_is_not_to_be_lent_any_more_goes_back_little_by_little() -> None:
+    plan = plan_balloons([guest("web1", has=2048), guest("web2", has=4095)], 0)
+    assert {t.name: t.target_bytes // MIB for t in plan} == {"web1": 2048 + 204, "web2": 4096}
+
+
+def test_a_guest_that_grows_gets_as_much_again_as_it_misses() -> None:
+    (target,) = plan_balloons([guest(has=1500, used=2000)], 1 << 40)
+    assert target.target_bytes == (2400 + 900) * MIB
 
 
 def test_guests_lend_only_what_the_host_itself_lacks() -> None:

@@ -21,7 +21,8 @@ STEP_BYTES = 16 * MIB
 """Less is not worth a change."""
 TAKE_SHARE = 0.05
 TAKE_BYTES = 64 * MIB
-"""Most that is taken from a guest at a time, the larger of both: it should give its page cache up without a stall."""
+"""Most that a balloon takes, or eases, at a time, the larger of both: a guest should give its page cache up without a
+stall. What a guest is due comes at once."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,29 @@ def _due(guest: BalloonGuest, of_this_name: int) -> BalloonTarget:
         why = "it waits for memory"
     else:
         why = f"it uses {guest.used_bytes // MIB} MiB and has {guest.actual_bytes // MIB} MiB"
-    return BalloonTarget(guest.uuid, guest.name, guest.needs_bytes, True, why)
+    # As much again as is missing: who has begun to grow goes on, and the next look is seconds away.
+    missing = guest.needs_bytes - guest.actual_bytes
+    return BalloonTarget(guest.uuid, guest.name, min(guest.max_bytes, guest.needs_bytes + missing), True, why)
 
 
 def _ease(guests: Sequence[BalloonGuest], surplus: int) -> tuple[BalloonTarget, ...]:
-    """Give back what nobody needs to borrow, to all that miss some in proportion."""
+    """Give back what nobody needs to borrow, to all that miss some in proportion and little by little.
+
+    Nobody waits for it; and a host that lends less for a moment, because it is short itself, must not be made shorter.
+    """
     held = {guest.uuid: guest.max_bytes - guest.actual_bytes for guest in guests}
     total = sum(max(0, bytes_) for bytes_ in held.values())
     targets = []
     for guest in guests:
-        share = min(held[guest.uuid], surplus * max(0, held[guest.uuid]) // max(1, total))
+        share = min(held[guest.uuid], _most(guest), surplus * max(0, held[guest.uuid]) // max(1, total))
         if share > 0:
             why = "less is to be lent than balloons hold"
             targets.append(BalloonTarget(guest.uuid, guest.name, guest.actual_bytes + share, True, why))
     return tuple(targets)
+
+
+def _most(guest: BalloonGuest) -> int:
+    return max(TAKE_BYTES, int(guest.max_bytes * TAKE_SHARE))
 
 
 def _take(guests: Sequence[BalloonGuest], missing: int) -> tuple[BalloonTarget, ...]:
@@ -123,8 +133,7 @@ def _take(guests: Sequence[BalloonGuest], missing: int) -> tuple[BalloonTarget, 
     total = sum(spare.values())
     targets = []
     for guest in guests:
-        most = max(TAKE_BYTES, int(guest.max_bytes * TAKE_SHARE))
-        share = min(spare[guest.uuid], most, -(-missing * spare[guest.uuid] // max(1, total)))
+        share = min(spare[guest.uuid], _most(guest), -(-missing * spare[guest.uuid] // max(1, total)))
         if share >= min(STEP_BYTES, missing) > 0:
             why = f"it can spare {spare[guest.uuid] // MIB} MiB, {missing // MIB} MiB more are to be lent"
             targets.append(BalloonTarget(guest.uuid, guest.name, guest.actual_bytes - share, False, why))
