@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ramshare.bench.thrash import Thrash, ThrashError, command
+from ramshare.bench.thrash import Thrash, command
 from ramshare.bus.api import Bus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import RamshareError
@@ -118,8 +118,7 @@ class Stage:
         storm, thrash = self._storm, self._thrash
         self._storm = self._thrash = None
         if storm is not None:
-            with contextlib.suppress(ThrashError):
-                storm.stop()
+            storm.abandon()
         if thrash is not None:
             thrash.close()
 

@@ -61,6 +61,11 @@ class Storm:
             raise self.error
         return self._thrash.stop_storm()
 
+    def abandon(self) -> None:
+        """Wait for nothing more: its machine is gone, and may not even have closed the connection."""
+        self._ending.set()
+        self._thread = None
+
     def longest_stall_s(self, since_s: float, until_s: float) -> float:
         """Return the longest time without progress that was told between two moments (monotonic clock)."""
         return max((gap.stall_s for gap in self._gaps if since_s <= gap.at_s <= until_s), default=0.0)
