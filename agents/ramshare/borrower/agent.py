@@ -459,7 +459,8 @@ class Borrower(Agent):
         gone = [lease for lease in view.leases if lease.lease in step.leases and lease.lease not in charge.told_lost]
         if gone:
             charge.told_lost.update(lease.lease for lease in gone)
-            lost = sum(lease.used_bytes for lease in gone)
+            # LVM has one name for all that is missing, so the leases' shares cannot be told apart then.
+            lost = min(view.size_bytes, sum(lease.used_bytes for lease in gone))
             names = ", ".join(f"{lease.lease} of {lease.lender}" for lease in gone)
             sentence = f"{charge.volume}: up to {lost >> 20} MiB of pages are lost with {names}"
             self.say(EventKind.PAGES_LOST, sentence, volume=charge.volume, size_bytes=lost)
