@@ -26,7 +26,7 @@ from ramshare.messages.state import Mode, Volume, VolumePhase
 
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0
-STORM_WRITE_PERCENT = 20
+STORM_WRITE_PERCENT = 5
 """Of the accesses while the volume moves: every write is a page more that the slow local disk has to take."""
 
 
@@ -50,9 +50,9 @@ class Show(Protocol):
 class DemoPlan:
     """Sizes and times of one demo; the defaults fit into six minutes on two cores without KVM."""
 
-    data_bytes: int = 304 * MIB
+    data_bytes: int = 256 * MIB
     """Less than half of the swap gets used, or the kernel frees slots at every read and writes the page out again."""
-    swap_bytes: int = 480 * MIB
+    swap_bytes: int = 400 * MIB
     block_bytes: int = 4096
     seconds: float = 5.0
     modes: tuple[Mode, ...] = (Mode.MOVE, Mode.MIRROR)
