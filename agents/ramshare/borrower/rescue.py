@@ -75,6 +75,8 @@ class Rescue:
         if any(found.name == name and found.open_count for found in self._dm.devices()):
             raise RamshareError(f"{volume} has lost pages and is in use, by a guest perhaps", "shut the guest down")
         self._dm.remove(name)
+        # A boot activates the placeholder too; the metadata that comes back does not know it.
+        self._dm.remove(dm_name(vg, lv + HOME_SUFFIX))
         self._remove_moves(vg)
         self._lvm.vgcfgrestore(vg, self._file(volume, HOME, "vg"))
         self._lvm.activate(volume)
