@@ -78,7 +78,7 @@ class Cluster(World):
             cast("Any", self.exports[host]),
             cast("Any", FakeSampler()),
         )
-        lender._policy = self.policies[host]  # type: ignore[assignment]
+        lender._policy = self.policies[host]
         return lender
 
     def session(self, lease: str, is_open: bool) -> None:
