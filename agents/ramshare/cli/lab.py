@@ -54,7 +54,6 @@ def demo(
         typer.echo(to_json(measured), nl=False)
         return
     out().print(results_table.table(measured))
-    out().print(results_table.caption(measured))
     note(f"written: {results / 'demo.json'}, {chart}")
 
 
