@@ -59,7 +59,7 @@ class Unserved:
 
 
 class _Header(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
     schema_id: str = Field(alias="schema", max_length=80)
     request_id: str = Field(default="", max_length=64)
 

@@ -43,7 +43,7 @@ class Reply(Message):
 class Grant(BaseModel):
     """A lease that its borrower may log in to, with the one-time CHAP secret; part of a reply."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     lease: LeaseId
     lender: ClientName
