@@ -48,6 +48,8 @@ STEADY_S = 30.0
 """Between two looks at a volume that is where it should be; its sessions are watched every second."""
 RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 """Waits after a step that failed double from the first to the most."""
+WRITE_OFF_AGAIN_S = 5.0
+"""A write-off waits for memory: for processes that lost pages to end."""
 RELEASE_TRIES = 3
 """After so many unanswered releases a lender is taken for dead; it is told when it returns."""
 LOST_RELEASE_S = 5.0
@@ -312,7 +314,9 @@ class Borrower(Agent):
 
     def _follow(self, charge: Charge, step: Step, again: bool) -> None:
         """Decide when to look again. A step that seems to have had no effect is not repeated without a pause."""
-        if charge.error:
+        if charge.error and isinstance(step, WriteOff):
+            charge.due_s = self.clock() + WRITE_OFF_AGAIN_S
+        elif charge.error:
             self._later(charge)
         elif isinstance(step, AskForMemory):
             self._ask_again(charge, step)

@@ -90,6 +90,8 @@ class BorrowerHost:
         self._sleep = sleep
         self._grants: dict[str, Grant] = {}
         self._refused: dict[str, int] = {}
+        self._given_up: set[str] = set()
+        """Leases whose pages are being written off; LVM takes no mark of it before that is done."""
         self._state = LvmState()
         self._dm = Dmsetup(runner)
         self._suspended_since: dict[str, float] = {}
@@ -141,7 +143,7 @@ class BorrowerHost:
     def _shut_out(self) -> set[str]:
         """Leases that nothing of a volume lies on and that let us in no more: taken back, or their lender is gone."""
         joined = {lease for pv in self._state.pvs if (lease := lease_of_pv(pv.tags)) is not None}
-        return {lease for lease, tries in self._refused.items() if tries >= LOGIN_TRIES} - joined
+        return ({lease for lease, tries in self._refused.items() if tries >= LOGIN_TRIES} - joined) | self._given_up
 
     def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
         """Look, plan one step, apply it."""
@@ -217,6 +219,7 @@ class BorrowerHost:
         """Forget a lease that its lender has back (or that is lost for good)."""
         self._grants.pop(lease, None)
         self._refused.pop(lease, None)
+        self._given_up.discard(lease)
         self._forget_node(lease)
         tags = [str(t) for t in parse(self._lv(volume).tags).leases if t.lease == lease]
         self._lvm.change_lv_tags(volume, remove=tags)
@@ -257,6 +260,7 @@ class BorrowerHost:
                 self._rescue.undo_move(volume, self._state, leases)
                 self._mark_lost(volume, leases)
             case s.WriteOff(leases):
+                self._given_up.update(leases)
                 self._cut_off(leases)
                 self._rescue.write_off(volume, self._state)
                 self._mark_lost(volume, leases)
