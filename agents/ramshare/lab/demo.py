@@ -27,8 +27,8 @@ from ramshare.messages.state import Mode, Volume, VolumePhase
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0
 STORM_WRITE_PERCENT = 0
-"""While the volume moves the process reads at random. dm-mirror hands swapped-out pages to the disk one by one, so a write
-storm on a disk of 120 IOPS takes minutes and can end in the OOM killer; the fault suite is the place for that."""
+"""While the volume moves the process reads at random. dm-mirror hands swapped-out pages to the disk one by one: a write
+storm on a disk of 120 IOPS takes minutes and can end in the OOM killer. The fault suite is the place for that."""
 
 
 class Show(Protocol):
