@@ -97,7 +97,8 @@ class Lvm:
             self._change(["vgextend", "--yes", "--pvmetadatacopies", "0", vg, device])
         except CommandError:
             known = self._vg_of(device)
-            if known is None and ours:
+            # A group that was restored without it calls a disk's label that of an unknown group.
+            if ours and known in (None, "", UNKNOWN_PV):
                 self.create_pv(device, ours=True)
                 self._change(["vgextend", "--yes", vg, device])
             elif known != vg:
