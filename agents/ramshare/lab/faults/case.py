@@ -71,7 +71,7 @@ def play(case: Case, stage: Stage) -> FaultRow:
         note = case.play(stage)
         stage.note_recovery()
         stage.stop_storm()
-        bad_pages = stage.check_pages()
+        bad_pages = stage.check_pages() + stage.known_bad
         _go_home(stage)
     except (RamshareError, OSError) as error:
         wrong.append(str(error))

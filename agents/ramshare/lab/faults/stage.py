@@ -81,7 +81,9 @@ class Stage:
         self._storm: Storm | None = None
         self.injected_s = self.recovered_s = 0.0
         self._storm_was = False
-        self._idle_stall_s = 0.0
+        self._idle_stall_s = self._known_stall_s = 0.0
+        self.known_bad = 0
+        """Bad pages that a process had met before it was ended."""
 
     def __enter__(self) -> Self:
         self.operator.__enter__()
@@ -118,6 +120,8 @@ class Stage:
         storm, thrash = self._storm, self._thrash
         self._storm = self._thrash = None
         if storm is not None:
+            self._known_stall_s = max(self._known_stall_s, storm.longest_stall_s(self.injected_s, time.monotonic()))
+            self.known_bad = max(self.known_bad, storm.bad_pages)
             storm.abandon()
         if thrash is not None:
             thrash.close()
@@ -126,10 +130,6 @@ class Stage:
         """End the storm if there is one."""
         if self._storm is not None:
             self._storm.stop()
-
-    def pages_lost(self) -> int:
-        """Return how many pages the storm has found bad so far."""
-        return self._storm.bad_pages if self._storm is not None else 0
 
     def check_pages(self) -> int:
         """Read every page and return how many are bad; a process with bad pages is not used again."""
@@ -146,7 +146,8 @@ class Stage:
 
     def begin_case(self) -> None:
         """Forget the times of the case before."""
-        self.injected_s = self.recovered_s = self._idle_stall_s = 0.0
+        self.injected_s = self.recovered_s = self._idle_stall_s = self._known_stall_s = 0.0
+        self.known_bad = 0
         self.ledger.wrong.clear()
 
     @contextlib.contextmanager
@@ -169,7 +170,7 @@ class Stage:
         stormy = (
             self._storm.longest_stall_s(self.injected_s, self.recovered_s + 1.0) if self._storm is not None else 0.0
         )
-        return max(stormy, self._idle_stall_s)
+        return max(stormy, self._idle_stall_s, self._known_stall_s)
 
     # ---- what people do
 
