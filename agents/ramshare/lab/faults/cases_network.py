@@ -9,7 +9,7 @@ from ramshare.lab.faults.case import Case, Play
 from ramshare.lab.faults.cases_mirror import REPAIRED_S, leg_lost
 from ramshare.lab.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage
 from ramshare.lab.spec import VOLUME
-from ramshare.messages.state import Export, Lease, LeaseRecord, Mode, Status, VolumePhase
+from ramshare.messages.state import Export, Lease, LeaseRecord, Mode, VolumePhase
 
 AWAY_S = 60.0
 SAVED_WITHIN_S = 5.0
@@ -49,14 +49,9 @@ def lender_cut_from_broker(stage: Stage) -> str:
         stage.lab.network.cut(host_of(lender), peer="switch")
     stage.operator.listen(40.0)
     stage.lab.network.mend(host_of(lender), peer="switch")
-    stage.wait(lambda: _online(stage, lender), f"{lender} is online again", 60.0)
+    stage.wait(lambda: stage.online(lender), f"{lender} is online again", 60.0)
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
     return leg_lost(stage)
-
-
-def _online(stage: Stage, client: str) -> bool:
-    status = stage.operator.state.get((client, "status"))
-    return isinstance(status, Status) and status.status == "online"
 
 
 def broker_away(stage: Stage) -> str:
@@ -114,7 +109,7 @@ def _await_truth(stage: Stage, timeout_s: float, ghosts: set[str] = frozenset())
         if volume is None or volume.phase is not VolumePhase.ATTACHED:
             return False
         told = [m.lease for m in stage.operator.state.values() if isinstance(m, Export | Lease | LeaseRecord)]
-        everyone = all(_online(stage, client) for client in stage.lab.agents)
+        everyone = all(map(stage.online, stage.lab.agents))
         return (
             everyone and set(told) == set(volume.leases) and not set(told) & ghosts and len(told) == 3 * len(set(told))
         )

@@ -25,7 +25,7 @@ from ramshare.lab.operator import Operator
 from ramshare.lab.spec import VOLUME, LabSpec
 from ramshare.lab.vm import MIB
 from ramshare.messages.events import Event, EventKind
-from ramshare.messages.state import Mode, Volume, VolumePhase
+from ramshare.messages.state import Mode, Status, Volume, VolumePhase
 
 SERVICE_RESTARTS_S = 2.0
 """A service manager starts what has died again; the suite does it in its place, so late (systemd: RestartSec)."""
@@ -88,6 +88,7 @@ class Stage:
     def __enter__(self) -> Self:
         self.operator.__enter__()
         self.operator.wait_ready(self.lab.spec.swap_bytes)
+        self.wait(lambda: all(map(self.online, self.lab.agents)), "all agents are online", 60.0)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -183,6 +184,11 @@ class Stage:
         """Borrow for the volume; returns when attaching has begun."""
         self.thrash  # noqa: B018 (filled while the volume is still at home)
         self.operator.borrow(VOLUME, mode)
+
+    def online(self, client: str) -> bool:
+        """Whether the broker shows an agent as online."""
+        status = self.operator.state.get((client, "status"))
+        return isinstance(status, Status) and status.status == "online"
 
     def lenders_in_use(self) -> list[str]:
         """Return the lenders of the volume's leases, by client name."""
