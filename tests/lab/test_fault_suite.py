@@ -11,8 +11,8 @@ from ramshare.messages.state import Mode
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-SHORT = ("mirror-lender-storm", "borrower-sync", "reclaim-mirror")
-"""The three promises: a dead lender costs no page, a dead agent goes on where it was, memory comes back in seconds."""
+SHORT = ("borrower-sync", "reclaim-mirror")
+"""A dead agent goes on where it was; memory comes back in seconds. `make faults` plays the lenders' deaths too."""
 
 
 @pytest.fixture(scope="module")
