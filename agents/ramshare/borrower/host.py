@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 PV_HEADER_BYTES = 1 << 20
 """LVM aligns a PV's first extent to 1 MiB."""
 REGION_BYTES = 64 << 20
-"""raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk."""
+"""raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk. A smaller
+volume gets the largest power of two that fits: the kernel refuses a region larger than the volume."""
 WRITE_BEHIND = 64
 """32 outstanding writes to the local leg. Each holds a copy of its pages while memory is short, and all must reach the
 slow disk before LVM can change the volume: 512 held a return up for 94 s and wedged a host of 320 MB."""
@@ -72,6 +73,11 @@ class Looked:
 
 HELD_TOOLS = (*TOOLS, "dmsetup", "iscsid")
 """Held in memory together with their libraries."""
+
+
+def region_bytes(volume_bytes: int) -> int:
+    """Return the size of a raid1's write-intent regions for a volume of this size: a power of two."""
+    return min(REGION_BYTES, 1 << (volume_bytes.bit_length() - 1))
 
 
 class BorrowerHost:
@@ -242,7 +248,7 @@ class BorrowerHost:
                 lvm.abort_move(self._lv(volume).move_pv)
             case s.StartMirror(devices):
                 self._tune_local(view, LOCAL_QUEUE)
-                lvm.mirror(volume, devices, REGION_BYTES)
+                lvm.mirror(volume, devices, region_bytes(view.size_bytes))
             case s.PreferRemote(devices):
                 for device in devices:
                     lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)
