@@ -61,7 +61,8 @@ class Lender(Agent):
         policy: Policy | None = None,
     ) -> None:
         super().__init__(bus)
-        host, self._interval_s = host_settings.host, host_settings.sample_interval_s
+        host = host_settings.host
+        self._interval_s = host_settings.sample_interval_s
         portal = f"{settings.address or _own_address()}:{settings.port}"
         self._exports = exports or Exports(
             Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port), host, portal
