@@ -26,8 +26,8 @@ pytestmark = [
 
 SWAP_BYTES = 448 * MIB
 ARRAY_BYTES = 280 * MIB
-"""More than a borrower's host has free. The swap holds all of it and more: while a `pvmove` delays writes, pages on their
-way out keep both their memory and their place in swap, and with no free place left the kernel ends a process at once."""
+"""More than a borrower's host has free. The swap holds all of it and more: while a `pvmove` delays writes, pages on
+their way out keep both memory and place in swap, and with no free place left the kernel ends a process at once."""
 
 SCRIPT = """
 import sys
