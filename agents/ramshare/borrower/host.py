@@ -17,13 +17,14 @@ from ramshare.borrower.logins import Logins
 from ramshare.borrower.lost import LostLeases
 from ramshare.borrower.observe import observe
 from ramshare.borrower.planner import next_step
+from ramshare.borrower.quiet import Quiet, Writes
 from ramshare.borrower.rescue import Rescue
 from ramshare.borrower.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
 from ramshare.borrower.view import Goal, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
-from ramshare.linux.dm import Dmsetup, dm_name, suspended_names
+from ramshare.linux.dm import Dmsetup, dm_name, suspended_names, writes
 from ramshare.linux.iscsi_sessions import Session, sessions
 from ramshare.linux.iscsiadm import read_initiator_name
 from ramshare.linux.lvm import Lvm, split_volume
@@ -69,6 +70,7 @@ class BorrowerHost:
         self._state = LvmState()
         """As of the last look."""
         self._seen_sessions: list[Session] = []
+        self._quiet = Quiet()
         self._suspended_since: dict[str, float] = {}
 
     # ---- looking
@@ -103,9 +105,10 @@ class BorrowerHost:
         return view
 
     def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
-        """Look, plan one step, apply it."""
+        """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
         view = self.look(volume, vacate, nothing_to_borrow)
-        step = next_step(view)
+        now = Writes(time.monotonic(), *writes(dm_name(*split_volume(volume))))
+        step = self._quiet.instead_of(next_step(view), volume, now)
         try:
             self._applier.apply(view, self._state, step)
         except (RamshareError, OSError) as error:

@@ -42,6 +42,18 @@ def suspended_names(sys: Path = Path("/sys")) -> set[str]:
     return names
 
 
+def writes(name: str, sys: Path = Path("/sys")) -> tuple[int, int]:
+    """Return how many writes of the device are under way, and how many it has done; zeros for one that is not there.
+
+    Reads sysfs only (`inflight` and the fifth field of `stat`, see the kernel's Documentation/block/stat.rst).
+    """
+    for entry in (sys / "block").glob("dm-*"):
+        with contextlib.suppress(OSError):
+            if (entry / "dm/name").read_text().strip() == name:
+                return int((entry / "inflight").read_text().split()[1]), int((entry / "stat").read_text().split()[4])
+    return 0, 0
+
+
 class Dmsetup:
     """dmsetup on this machine."""
 
