@@ -1,5 +1,7 @@
 """Balloon targets: nobody below its floor, giving back before anything else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,7 @@ def any_guest(draw: st.DrawFn) -> BalloonGuest:
         floor_bytes=draw(sizes),
         used_bytes=draw(st.none() | st.integers(0, top)),
         pressed=draw(st.booleans()),
+        rise_bytes=draw(st.just(0) | sizes),
     )
 
 
@@ -100,6 +103,13 @@ def test_what_is_not_to_be_lent_any_more_goes_back_little_by_little() -> None:
 def test_a_guest_that_grows_gets_as_much_again_as_it_misses() -> None:
     (target,) = plan_balloons([guest(has=1500, used=2000)], 1 << 40)
     assert target.target_bytes == (2400 + 900) * MIB
+
+
+def test_a_guest_whose_use_has_just_risen_gets_twice_the_rise_as_slack() -> None:
+    calm, rising = guest(has=1500, used=1000), replace(guest(has=1500, used=1000), rise_bytes=400 * MIB)
+    assert plan_balloons([calm], 2596 * MIB) == ()
+    (target,) = plan_balloons([rising], 2596 * MIB)
+    assert (target.target_bytes, target.gives_back) == ((1800 + 300) * MIB, True)
 
 
 def test_guests_lend_only_what_the_host_itself_lacks() -> None:

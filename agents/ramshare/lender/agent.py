@@ -160,12 +160,12 @@ class Lender(Agent):
                 self.work(self._exports.look, self._looked)
             self._reclaim(now_s)
             self._learnt.save_if_due(self._policy, now_s)
-        return 1.0
+        return min(1.0, self._vms.look_again_s)
 
     # ---- guests
 
     def _look_at_guests(self) -> None:
-        self._next_guests_s = self.clock() + LOOK_S
+        self._next_guests_s = self.clock() + self._vms.look_again_s
         self._vms.look(self._guests_seen)
 
     def _guests_seen(self) -> None:
