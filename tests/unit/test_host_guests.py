@@ -201,6 +201,27 @@ def test_a_demand_that_has_begun_is_met_ahead_and_the_slack_ends_with_it() -> No
     assert scene.actual_mib() == pytest.approx(2000, abs=16)
 
 
+def test_a_guest_that_was_just_due_memory_is_left_alone() -> None:
+    scene = Scene(vm(actual=1500))
+    scene.round(used_mib=1400, wanted_mib=2596, after_s=5.0)
+    assert scene.actual_mib() == 1860
+    for _ in range(3):
+        scene.round(used_mib=1000, wanted_mib=2596, after_s=3.0)
+        assert scene.actual_mib() == 1860
+    for _ in range(8):
+        scene.round(used_mib=1000, wanted_mib=2596, after_s=3.0)
+    assert scene.actual_mib() == pytest.approx(1500, abs=16)
+
+
+def test_however_often_guests_report_memory_is_taken_at_its_own_pace() -> None:
+    scene = Scene(vm())
+    for _ in range(9):
+        scene.round(used_mib=1000, wanted_mib=2000, after_s=0.2)
+    assert scene.actual_mib() == pytest.approx(4096 - 204, abs=2)
+    scene.round(used_mib=1000, wanted_mib=2000, after_s=0.4)
+    assert scene.actual_mib() == pytest.approx(4096 - 2 * 204, abs=2)
+
+
 def test_while_a_balloon_is_asked_to_move_it_is_looked_at_often() -> None:
     scene = Scene(vm())
     assert scene.held.look_again_s == LOOK_S

@@ -1,10 +1,44 @@
 """`results/surplus.json`: what lending a guest's spare memory costs that guest. Several measurements fill it in."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ramshare.bench.results import ResultsError, save
+
+TARGET_SLOWDOWN = 0.02
+"""The project's promise to a guest whose memory is lent."""
+
+
+class SurplusRound(BaseModel):
+    """One guest's memory lent and taken back. Times of the demand count from its first byte."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    freed_to_offer_s: float
+    """From the guest's memory being free until so much was offered as the borrower asks for."""
+    host_gained_bytes: int
+    """By how much the guest's process on the host shrank meanwhile."""
+    demand_to_memory_s: float
+    offer_falls_s: float
+    lease_back_s: float
+    """Until the lender had the lease's memory back; until then the host's reserve stood in for it."""
+    fill_s: float
+    """How long the demanding process took to fill its memory..."""
+    fill_alone_s: float
+    """...and how long without lending."""
+    swapped_pages: int
+    lent_rates: tuple[float, ...]
+    """Accesses a second of the guest's own work while its memory was lent..."""
+    alone_rates: tuple[float, ...]
+    """...and right before, without lending."""
+
+
+def slowdown(rounds: Sequence[SurplusRound]) -> float:
+    """Return the guest's slowdown by lending: the median over the rounds, each round's own medians compared."""
+    return median(median(each.alone_rates) / median(each.lent_rates) for each in rounds) - 1.0
 
 
 class SurplusResults(BaseModel):
@@ -13,13 +47,20 @@ class SurplusResults(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     demand_to_memory_s: float | None = None
-    """From a guest's sudden demand until its balloon has given it the memory."""
+    """From a guest's sudden demand until its balloon has given it the memory; of the slowest round."""
     guest_swapped_pages: int | None = None
-    """Pages that the guest swapped out meanwhile."""
+    """Pages that the guest swapped out meanwhile; of the worst round."""
     guest_slowdown: float | None = None
-    """Its own work's time with lending, over its time without, minus 1."""
+    """Its own work's time with its memory lent, over its time without, minus 1: the median of the rounds."""
     accel: str | None = None
     """How the guest was run: absolute times under emulation (`tcg`) mean little."""
+    guest_memory_bytes: int | None = None
+    demand_bytes: int | None = None
+    lent_bytes: int | None = None
+    """The lease that the borrower had of it."""
+    bad_pages: int | None = None
+    """Of the borrower's pages, after all rounds."""
+    rounds: tuple["SurplusRound", ...] | None = None
 
     monitor_rss_bytes: int | None = None
     monitor_cpu_share: float | None = None

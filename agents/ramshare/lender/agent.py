@@ -233,6 +233,7 @@ class Lender(Agent):
                 memory.used_bytes - self._lent_bytes() - self._vms.resident_bytes - sum(g.used_bytes for g in by_hand)
             )
         capacity = (self.settings.capacity_bytes or memory.total_bytes) - given
+        whole = self.settings.capacity_bytes is None  # else the pressure is that of others on this machine, too
         return HostSample(
             host=self.host,
             at_s=time.time(),
@@ -240,9 +241,9 @@ class Lender(Agent):
             used_bytes=max(0.0, used),
             guests=guests,
             expected_guests=frozenset(self.settings.guests) | {vm.name for vm in self._vms.known},
-            swap_in_bytes_s=memory.swap_in_bytes_s,
-            psi_some=memory.psi_some_avg10,
-            refault_pages_s=memory.refaults_s,
+            swap_in_bytes_s=memory.swap_in_bytes_s if whole else 0.0,
+            psi_some=memory.psi_some_avg10 if whole else None,
+            refault_pages_s=memory.refaults_s if whole else None,
         )
 
     def _lent_bytes(self, mode: Mode | None = None) -> int:

@@ -70,6 +70,8 @@ class BalloonTarget:
     target_bytes: int
     gives_back: bool
     reason: str
+    is_due: bool = False
+    """A guest needs it now; all else may wait for its turn."""
 
 
 def wanted_bytes(lendable_bytes: int, own_bytes: int, reserve_bytes: int, lent_bytes: int) -> int:
@@ -110,7 +112,7 @@ def _due(guest: BalloonGuest, of_this_name: int) -> BalloonTarget:
         why = f"it uses {guest.used_bytes // MIB} MiB and has {guest.actual_bytes // MIB} MiB"
     # As much again as is missing: who has begun to grow goes on, and the next look is seconds away.
     missing = guest.needs_bytes - guest.actual_bytes
-    return BalloonTarget(guest.uuid, guest.name, min(guest.max_bytes, guest.needs_bytes + missing), True, why)
+    return BalloonTarget(guest.uuid, guest.name, min(guest.max_bytes, guest.needs_bytes + missing), True, why, True)
 
 
 def _ease(guests: Sequence[BalloonGuest], surplus: int) -> tuple[BalloonTarget, ...]:

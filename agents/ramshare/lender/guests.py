@@ -12,6 +12,7 @@ export that is being made. Stated behaviour:
 """
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ LOOK_S, LOOK_MOVING_S = 2.0, 0.25
 LONG_AGO_S = 0.0
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 """What can be part of a client's name; a guest called otherwise counts as full."""
+CALM_S = 10.0
+"""From a guest that was just due memory nothing is taken for so long."""
 LEFT_ALONE_S = 300.0
 """A guest that did not give what was asked is not asked again for so long."""
 
@@ -62,6 +65,8 @@ class HostGuests:
         self._alone_until_s: dict[str, float] = {}
         self._seen_s: dict[str, float] = {}
         """Since when each guest is known here."""
+        self._next_step_s = -math.inf
+        """Memory is taken, and eased, by one step each `LOOK_S`, however often guests report."""
         self._busy = False
         self.known: tuple[Guest, ...] = ()
         self.answers = True
@@ -109,7 +114,13 @@ class HostGuests:
         reports = {sample.guest: sample for sample in samples}
         plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in self.known], wanted)
         for target in sorted(plan, key=lambda t: not t.gives_back):
+            if target.is_due:
+                self._alone_until_s[target.uuid] = max(now_s + CALM_S, self._alone_until_s.get(target.uuid, now_s))
+            elif now_s < self._next_step_s:
+                continue
             self._ask(target, now_s)
+        if plan and now_s >= self._next_step_s:
+            self._next_step_s = now_s + LOOK_S
         return failed
 
     @property
