@@ -1,6 +1,7 @@
 """`results/surplus.json`: what lending a guest's spare memory costs that guest. Several measurements fill it in."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -37,8 +38,19 @@ class SurplusRound(BaseModel):
 
 
 def slowdown(rounds: Sequence[SurplusRound]) -> float:
-    """Return the guest's slowdown by lending: the median over the rounds, each round's own medians compared."""
-    return median(median(each.alone_rates) / median(each.lent_rates) for each in rounds) - 1.0
+    """Return the guest's slowdown by lending: the median over the rounds.
+
+    Each round's work is compared with the mean of the work without lending right before and, by the next round, after.
+    """
+    alone = [median(each.alone_rates) for each in rounds]
+    around = [(before + after) / 2 for before, after in pairwise([*alone, alone[-1]])]
+    return median(rate / median(each.lent_rates) for rate, each in zip(around, rounds, strict=True)) - 1.0
+
+
+def noise(rounds: Sequence[SurplusRound]) -> float | None:
+    """Return by how much the same work without lending differs between two rounds, the median; None for one round."""
+    alone = [median(each.alone_rates) for each in rounds]
+    return median(abs(after / before - 1.0) for before, after in pairwise(alone)) if len(alone) > 1 else None
 
 
 class SurplusResults(BaseModel):
@@ -52,6 +64,8 @@ class SurplusResults(BaseModel):
     """Pages that the guest swapped out meanwhile; of the worst round."""
     guest_slowdown: float | None = None
     """Its own work's time with its memory lent, over its time without, minus 1: the median of the rounds."""
+    guest_slowdown_noise: float | None = None
+    """By how much the same work without lending differs between two rounds: a smaller slowdown means nothing."""
     accel: str | None = None
     """How the guest was run: absolute times under emulation (`tcg`) mean little."""
     guest_memory_bytes: int | None = None
@@ -82,6 +96,6 @@ def load_surplus(path: Path) -> SurplusResults:
 
 def add(path: Path, part: SurplusResults) -> SurplusResults:
     """Put what `part` measured into the file and return all of it."""
-    merged = load_surplus(path).model_copy(update=part.model_dump(exclude_none=True))
+    merged = SurplusResults.model_validate({**load_surplus(path).model_dump(), **part.model_dump(exclude_none=True)})
     save(merged, path)
     return merged

@@ -65,4 +65,6 @@ def surplus_table(measured: SurplusResults) -> Table:
     slower = measured.guest_slowdown or 0.0
     verdict = "met" if slower <= TARGET_SLOWDOWN else "MISSED"
     table.add_row(f"its work is slower by, % (target {TARGET_SLOWDOWN * 100:g}: {verdict})", f"{slower * 100:.1f}", "")
+    if measured.guest_slowdown_noise is not None:
+        table.add_row("... and differs by itself by, %", f"{measured.guest_slowdown_noise * 100:.1f}", "")
     return table

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ramshare.bench.surplus import SurplusResults, SurplusRound, slowdown
+from ramshare.bench.surplus import SurplusResults, SurplusRound, noise, slowdown
 from ramshare.bench.thrash import Pattern, Thrash, command
 from ramshare.errors import RamshareError
 from ramshare.lab.balloon_trace import BalloonTrace
@@ -49,7 +49,8 @@ class SurplusPlan:
 
     rounds: int = 6
     work_s: float = 1.0
-    work_samples: int = 9
+    work_samples: int = 15
+    policy_pace: float = POLICY_PACE
 
     def lab(self, name: str, accel: str = "") -> LabSpec:
         """Return the lab for it."""
@@ -67,7 +68,7 @@ class SurplusPlan:
             accel=accel,
             env={
                 "RAMSHARE_LENDER_RESERVE_BYTES": str(RESERVE_BYTES),
-                "RAMSHARE_LENDER_POLICY_PACE": str(POLICY_PACE),
+                "RAMSHARE_LENDER_POLICY_PACE": str(self.policy_pace),
             },
         )
 
@@ -102,6 +103,7 @@ class SurplusRun:
             demand_to_memory_s=max(each.demand_to_memory_s for each in self.rounds),
             guest_swapped_pages=max(each.swapped_pages for each in self.rounds),
             guest_slowdown=slowdown(self.rounds),
+            guest_slowdown_noise=noise(self.rounds),
             accel=self.lab.accel,
             guest_memory_bytes=GUEST_BYTES,
             demand_bytes=DEMAND_BYTES,
