@@ -185,7 +185,7 @@ class Lender(Agent):
         """Bring balloons in line with what is to be lent; without a hypervisor there are none.
 
         What is lent must be there until it is back, so balloons hold it, whatever the policy says now. Only a guest in
-        need gets its memory before: it would swap, while the host still has its reserve.
+        need gets its memory before, as far as the host's reserve goes: it would swap.
         """
         if not self._ready or not self._decided:
             return
@@ -196,7 +196,8 @@ class Lender(Agent):
             decided = 0
         decided = max(decided, self._lent_bytes())
         wanted = wanted_bytes(decided, self._own_bytes, self.settings.reserve_bytes, self._lent_bytes())
-        for sentence in self._vms.balance(tuple(self._guests), wanted, self.clock(), time.time()):
+        spare = self._physical_bytes()
+        for sentence in self._vms.balance(tuple(self._guests), wanted, self.clock(), time.time(), spare):
             self.say(EventKind.FAILED, sentence)
 
     def _physical_bytes(self) -> int:
@@ -219,8 +220,8 @@ class Lender(Agent):
         # At one moment: what a balloon gave since, the host's figures do not show yet.
         self._decided = True
         self._own_bytes = self._physical_bytes() - self._vms.ballooned_bytes
-        self._offer()
         self._balance()
+        self._offer()
 
     def _host_sample(self, memory: Memory) -> HostSample:
         """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
@@ -257,7 +258,7 @@ class Lender(Agent):
             Limits(
                 decided_bytes=self._decided_bytes,
                 decided_reason=self._decided_reason,
-                available_bytes=self._physical_bytes(),
+                available_bytes=self._physical_bytes() - self._vms.owed_bytes,
                 reserve_bytes=self.settings.reserve_bytes,
                 lent_bytes=self._lent_bytes(),
                 lent_committed_bytes=self._lent_bytes(Mode.MOVE),

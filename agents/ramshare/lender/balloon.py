@@ -4,11 +4,12 @@ Invariants, each a test:
 1. No guest is asked to go below its floor: what its owner and hypervisor guarantee it, and what it uses now plus slack.
 2. While any guest is due memory back, nothing is taken from any other.
 3. A guest whose need is not known (no believable report, or two guests of one name) gets all its memory back.
+4. Guests are never given more than the host has: what is lent is in use, and a host that runs out ends its guests.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 MIB = 1 << 20
 
@@ -93,6 +94,27 @@ def plan_balloons(guests: Sequence[BalloonGuest], wanted: int) -> tuple[BalloonT
     if held > wanted + STEP_BYTES:
         return _ease(known, held - wanted)
     return _take(known, wanted - held) if wanted >= held + STEP_BYTES else ()
+
+
+def afford(
+    plan: Sequence[BalloonTarget], actual_bytes: Mapping[str, int], spare_bytes: int
+) -> tuple[tuple[BalloonTarget, ...], int]:
+    """Cut what is given back down to what the host has, all by the same share; also return what is still owed.
+
+    `actual_bytes` is what each guest has, by UUID; `spare_bytes` what the host could hand out now, its reserve included.
+    """
+    more = {target.uuid: target.target_bytes - actual_bytes[target.uuid] for target in plan if target.gives_back}
+    total, spare = sum(more.values()), max(0, spare_bytes)
+    if total <= spare:
+        return tuple(plan), 0
+    cut = []
+    for target in plan:
+        if not target.gives_back:
+            cut.append(target)
+        elif (given := more[target.uuid] * spare // total) > 0:
+            cut.append(replace(target, target_bytes=actual_bytes[target.uuid] + given))
+    due = sum(more[target.uuid] for target in plan if target.is_due)
+    return tuple(cut), due * (total - spare) // total
 
 
 def _unknown(guest: BalloonGuest) -> BalloonGuest:

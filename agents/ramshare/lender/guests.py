@@ -5,6 +5,8 @@ export that is being made. Stated behaviour:
 
 - The hypervisor is gone: the last known guests are taken to be there, nothing is taken from any, and it is asked again
   at every look. Their reports still count, so the offer goes on shrinking when they need more.
+- A guest needs more than the host has besides what is lent: it gets what there is at once, and the rest as leases come
+  back; swapping for a moment is better for it than a host that runs out of memory.
 - A guest that has not reported yet, because it or the lender has just come, is left as it is for as long as a report
   would be believed; then it gets everything back.
 - A balloon that does not reach its target in time: what was to be *taken* is given up (the guest keeps what it has, and
@@ -14,12 +16,13 @@ export that is being made. Stated behaviour:
 import logging
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, plan_balloons
+from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
 from ramshare.lender.guest_use import GuestUse
 from ramshare.lender.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
 from ramshare.lender.policy.model import GuestSample
@@ -69,6 +72,8 @@ class HostGuests:
         """Memory is taken, and eased, by one step each `LOOK_S`, however often guests report."""
         self._busy = False
         self.known: tuple[Guest, ...] = ()
+        self.owed_bytes = 0
+        """What guests are due and the host does not have: leases must come back for it."""
         self.answers = True
         self.seen = not hypervisor.present
         """Whether it is known what runs here; before, nothing may be offered."""
@@ -106,13 +111,19 @@ class HostGuests:
             lambda f: self._post(lambda: self._seen(f, done))
         )
 
-    def balance(self, samples: Sequence[GuestSample], wanted: int, now_s: float, wall_s: float) -> list[str]:
-        """Ask for what the plan says; return sentences about balloons that failed. Times: loop's clock, wall clock."""
+    def balance(
+        self, samples: Sequence[GuestSample], wanted: int, now_s: float, wall_s: float, spare_bytes: int = sys.maxsize
+    ) -> list[str]:
+        """Ask for what the plan says; return sentences about balloons that failed. Times: loop's clock, wall clock.
+
+        `spare_bytes` is what the host could hand out now; what guests are due beyond it is noted as `owed_bytes`.
+        """
         failed = self._judge(now_s)
         if not self.answers:
             return failed
         reports = {sample.guest: sample for sample in samples}
         plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in self.known], wanted)
+        plan, self.owed_bytes = afford(plan, {guest.uuid: guest.actual_bytes for guest in self.known}, spare_bytes)
         for target in sorted(plan, key=lambda t: not t.gives_back):
             if target.is_due:
                 self._alone_until_s[target.uuid] = max(now_s + CALM_S, self._alone_until_s.get(target.uuid, now_s))
