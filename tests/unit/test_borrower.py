@@ -9,8 +9,9 @@ import pytest
 
 from borrowing_host import LOCAL, Host
 from hands import VOLUME, ModelHost
-from ramshare.borrower.agent import RELEASE_TRIES, Borrower
+from ramshare.borrower.agent import Borrower
 from ramshare.borrower.host import BorrowerHost
+from ramshare.borrower.releases import RELEASE_TRIES
 from ramshare.bus.memory import MemoryBus
 from ramshare.errors import RamshareError
 from ramshare.manager.agent import LOGIN_WITHIN_S, Manager

@@ -68,16 +68,15 @@ class Scene(World):
         fields: dict[str, Any] = {"address": "10.0.0.1", "reserve_bytes": 512 * MIB, **changes}
 
         def make(bus: MemoryBus) -> Lender:
-            lender = Lender(
+            return Lender(
                 bus,
                 HostSettings(host="a"),
                 LenderSettings(**fields),
                 cast("Any", None),
                 cast("Any", self.exports),
                 cast("Any", self.sampler),
+                policy=self.policy,
             )
-            lender._policy = self.policy
-            return lender
 
         lender = cast("Lender", self.start(make, "lender.a"))
         self.advance(1)
@@ -544,7 +543,7 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     hypervisor = OneGuest()
     lender = scene.lender()
     guest = scene.bus("guest.web1")
-    lender._vms = Turns(hypervisor, lender.post)
+    lender.neighbours.vms = Turns(hypervisor, lender.post)
     scene.sampler.available_bytes = 1 * GIB
     scene.policy.lendable_bytes = 2000 * MIB
 
@@ -559,7 +558,7 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     for _ in range(30):
         report(1000)
         scene.sampler.available_bytes = GIB + 4096 * MIB - hypervisor.actual_mib * MIB
-    assert lender._heard == {"web1"}
+    assert lender.neighbours.heard == {"web1"}
     assert 2000 <= scene.offer().capacity_bytes // MIB + 16 < 2033
     assert hypervisor.actual_mib == pytest.approx(4096 - 1488, abs=17)
     scene.policy.lendable_bytes = 500 * MIB  # it suddenly needs its memory
@@ -568,5 +567,5 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     assert scene.offer().capacity_bytes <= 500 * MIB
     hypervisor.guest = None  # migrated away: it is nobody's business here any more
     scene.advance(3)
-    assert lender._heard == frozenset()
-    assert not list(lender._guests)
+    assert lender.neighbours.heard == frozenset()
+    assert not list(lender.neighbours.reports)

@@ -70,16 +70,15 @@ class Cluster(World):
             return Borrower(
                 bus, HostSettings(host="b"), BorrowerSettings(directory=self.directory), cast("Any", None), hands
             )
-        lender = Lender(
+        return Lender(
             bus,
             HostSettings(host=host),
             LenderSettings(address="10.0.0.1", committed_bytes=512 * MIB),
             cast("Any", None),
             cast("Any", self.exports[host]),
             cast("Any", FakeSampler()),
+            policy=self.policies[host],
         )
-        lender._policy = self.policies[host]
-        return lender
 
     def session(self, lease: str, is_open: bool) -> None:
         for exports in self.exports.values():

@@ -1,4 +1,4 @@
-"""The steps that a plan is made of. Each is idempotent, is applied by `host.py`, and reads as a sentence."""
+"""The steps that a plan is made of. Each is idempotent, is applied by `apply.py`, and reads as a sentence."""
 
 from dataclasses import dataclass, field
 

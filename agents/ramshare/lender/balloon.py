@@ -101,7 +101,7 @@ def afford(
 ) -> tuple[tuple[BalloonTarget, ...], int]:
     """Cut what is given back down to what the host has, all by the same share; also return what is still owed.
 
-    `actual_bytes` is what each guest has, by UUID; `spare_bytes` what the host could hand out now, its reserve included.
+    `actual_bytes` is what each guest has, by UUID; `spare_bytes` what the host could hand out, its reserve included.
     """
     more = {target.uuid: target.target_bytes - actual_bytes[target.uuid] for target in plan if target.gives_back}
     total, spare = sum(more.values()), max(0, spare_bytes)

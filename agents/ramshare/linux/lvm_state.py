@@ -6,6 +6,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ramshare.errors import RamshareError
+
 UNKNOWN_PV = "[unknown]"
 """The name that LVM prints for a physical volume whose device is gone."""
 
@@ -162,3 +164,10 @@ class LvmState:
     def lv(self, full_name: str) -> LogicalVolume | None:
         """Return the logical volume `VG/LV`."""
         return next((lv for lv in self.lvs if lv.full_name == full_name), None)
+
+    def existing(self, full_name: str) -> LogicalVolume:
+        """Return the logical volume `VG/LV`. Raises `RamshareError` if it is gone."""
+        found = self.lv(full_name)
+        if found is None:
+            raise RamshareError(f"logical volume {full_name} is gone", "`lvs` lists what there is")
+        return found

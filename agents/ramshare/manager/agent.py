@@ -1,7 +1,8 @@
 """The manager: a matchmaker. It keeps the cluster's database and answers borrow requests by having lenders export.
 
 It owns nothing: killed at any moment, it costs new loans only. A fresh one asks everybody to announce, and serves when
-all who should be there have spoken, or after `LISTEN_S`.
+all who should be there have spoken, or after `LISTEN_S`. Here are its listening and the course of a loan; who may be
+asked is in `candidates.py`, how much of whom in `placement.py`, grants that nobody uses in `taking_back.py`.
 """
 
 import logging
@@ -10,15 +11,17 @@ from uuid import uuid4
 
 from ramshare.bus.api import RequestArrived, StateArrived
 from ramshare.daemon import Agent
+from ramshare.manager.candidates import candidates, lending_hosts
 from ramshare.manager.database import bounded, records, same
 from ramshare.manager.loans import Loan
-from ramshare.manager.placement import Candidate, Share, place
-from ramshare.manager.state import AgentView, Cluster
+from ramshare.manager.placement import Share, place
+from ramshare.manager.state import Cluster
+from ramshare.manager.taking_back import TakingBack
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Reply
-from ramshare.messages.requests import Announce, BorrowMemory, ExportLease, ReleaseLease
-from ramshare.messages.state import Export, Mode
+from ramshare.messages.requests import Announce, BorrowMemory, ExportLease
+from ramshare.messages.state import Mode
 from ramshare.topics import EVERYBODY, name
 
 log = logging.getLogger(__name__)
@@ -30,8 +33,6 @@ SETTLE_S = 0.5
 EXPORT_TIMEOUT_S = 15.0
 """Zeroing 4 GiB takes a lender about 4 s; more than three times that is a lender in trouble."""
 LOGIN_WITHIN_S = 60.0
-TAKE_BACK_AGAIN_S = 60.0
-"""A lender that did not give an unused grant up (its agent is busy or away) is asked again."""
 TICK_S = 1.0
 LISTENING_TICK_S = 0.1
 
@@ -51,8 +52,7 @@ class Manager(Agent):
         """Marks this run, so that a successor's request for the same lease is a new request."""
         self._published: dict[str, Message] = {}
         self._loans: list[Loan] = []
-        self._take_back_at_s: dict[str, float] = {}
-        self._asked_back: set[str] = set()
+        self._taking_back = TakingBack(self, self.cluster, EXPORT_TIMEOUT_S)
         self.handlers = {BorrowMemory: self._borrow}
         for path in WATCHED:
             self.bus.watch_state(path=path)
@@ -81,7 +81,7 @@ class Manager(Agent):
         if not self.ready:
             self._listen(now_s - self._listening_since_s)
         if self.ready:
-            self._take_back(now_s)
+            self._taking_back.take_back({lease for loan in self._loans for lease in loan.held()}, now_s)
         self._publish(now_s)
         return TICK_S if self.ready else LISTENING_TICK_S
 
@@ -109,7 +109,7 @@ class Manager(Agent):
             return
         if not loan.begun:
             loan.begun = True
-            if name(loan.borrower) in self._lending_hosts():
+            if name(loan.borrower) in lending_hosts(self.cluster, self._loans):
                 self._refuse(loan, ErrorCode.CONFLICT, "this host lends memory itself; drain it before it borrows")
                 return
             self._take_up(loan)
@@ -118,7 +118,7 @@ class Manager(Agent):
             if not loan.waiting:
                 self._grant(loan)
             return
-        placement = place(missing, [Candidate(v.client, self._free_bytes(v, loan.need.mode)) for v in self._able(loan)])
+        placement = place(missing, candidates(self.cluster, loan, self._loans, self.clock()))
         if placement.shares:
             loan.reason = placement.reason
             for share in placement.shares:
@@ -133,39 +133,6 @@ class Manager(Agent):
         for view, export in self.cluster.exports():
             if export.borrower == loan.borrower and loan.recognise(export.lease):
                 self._export(loan, export.lease, Share(view.client, export.size_bytes))
-
-    def _able(self, loan: Loan) -> list[AgentView]:
-        """Return the lenders that may be asked. A host whose own swap is or is about to be remote must not lend."""
-        now_s, shunned = self.clock(), loan.shunned()
-        borrowing = self.cluster.borrowing_hosts() | {name(other.borrower) for other in self._loans}
-        return [
-            view
-            for view in self.cluster.lenders()
-            if self.cluster.usable(view, now_s)
-            and view.client not in shunned
-            and name(view.client) not in borrowing
-            and view.offer is not None
-            and view.offer.exportable
-        ]
-
-    def _lending_hosts(self) -> set[str]:
-        return self.cluster.lending_hosts() | {name(lender) for loan in self._loans for lender in loan.lenders()}
-
-    def _free_bytes(self, view: AgentView, mode: Mode) -> int:
-        """What a lender has left in this mode: its last word, less what was lent or asked for since."""
-        offer = view.offer
-        if offer is None:
-            return 0
-        exports = {export.lease: export for export in view.of_kind(Export)}
-        taken = [(export.size_bytes, export.mode) for export in exports.values()]
-        for loan in self._loans:
-            held = [share for lease, share in loan.held().items() if lease not in exports]
-            taken += [(share.size_bytes, loan.need.mode) for share in held if share.lender == view.client]
-        free = min(offer.free_bytes, offer.capacity_bytes - sum(size for size, _ in taken))
-        if mode is Mode.MOVE:
-            moved_bytes = sum(size for size, of_mode in taken if of_mode is Mode.MOVE)
-            free = min(free, offer.committed_free_bytes, offer.committed_bytes - moved_bytes)
-        return max(0, free)
 
     def _export(self, loan: Loan, lease: str, share: Share) -> None:
         loan.waiting[lease] = share
@@ -189,7 +156,7 @@ class Manager(Agent):
             log.warning("%s did not export %s: %s", share.lender, lease, said)
             loan.refused[share.lender] = said
             if not isinstance(reply, Reply) or reply.ok:
-                self._release(share.lender, lease)
+                self._taking_back.release(share.lender, lease)
         self._advance(loan)
 
     def _grant(self, loan: Loan) -> None:
@@ -208,41 +175,10 @@ class Manager(Agent):
     def _refuse(self, loan: Loan, code: ErrorCode, reason: str) -> None:
         self._loans.remove(loan)
         for grant in loan.grants.values():
-            self._release(grant.lender, grant.lease)
+            self._taking_back.release(grant.lender, grant.lease)
         reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason[:1000])
         self.desk.settle(loan.arrived, reply)
         self.say(EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)
-
-    # ---- grants that nobody uses
-
-    def _take_back(self, now_s: float) -> None:
-        held = {lease for loan in self._loans for lease in loan.held()}
-        unused = {
-            export.lease: (view, export)
-            for view, export in self.cluster.exports()
-            if export.lease not in held and self.cluster.abandoned(export, now_s)
-        }
-        self._take_back_at_s = {lease: at_s for lease, at_s in self._take_back_at_s.items() if lease in unused}
-        self._asked_back &= unused.keys()
-        for lease, (view, export) in unused.items():
-            within_s = max(0.0, (export.login_by - export.created_at).total_seconds())
-            if now_s <= self._take_back_at_s.setdefault(lease, now_s + within_s) or not view.online:
-                continue
-            if lease not in self._asked_back:
-                sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
-                size_bytes = export.size_bytes
-                self.say(EventKind.TAKEN_BACK, sentence, lease=lease, peer=view.client, size_bytes=size_bytes)
-            self._asked_back.add(lease)
-            self._take_back_at_s[lease] = now_s + TAKE_BACK_AGAIN_S
-            self._release(view.client, lease)
-
-    def _release(self, lender: str, lease: str) -> None:
-        self.ask(
-            lender,
-            ReleaseLease(lease=lease),
-            EXPORT_TIMEOUT_S,
-            lambda reply: log.info("%s, asked to release %s: %s", lender, lease, getattr(reply, "sentence", reply)),
-        )
 
     # ---- the database
 

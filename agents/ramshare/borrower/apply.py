@@ -1,0 +1,103 @@
+"""Applies one step of a plan to this machine's volumes. Each may be applied again after a crash.
+
+Sessions are opened and ended by `logins.py`, what lenders that died leave behind is cleaned up by `lost.py`. Runs on
+the borrower's worker thread.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ramshare.borrower import steps as s
+from ramshare.borrower.logins import Logins
+from ramshare.borrower.lost import LostLeases
+from ramshare.borrower.rescue import BEFORE_MOVE, HOME, Rescue
+from ramshare.borrower.tags import HOME_SUFFIX, ours, pv_tag
+from ramshare.borrower.view import VolumeView
+from ramshare.linux.iscsi_sessions import delete_disk, tune_disk
+from ramshare.linux.lvm import Lvm
+from ramshare.linux.lvm_state import LvmState
+
+REGION_BYTES = 64 << 20
+"""raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk. A smaller
+volume gets the largest power of two that fits: the kernel refuses a region larger than the volume."""
+WRITE_BEHIND = 64
+"""32 outstanding writes to the local leg. Each holds a copy of its pages while memory is short, and all must reach the
+slow disk before LVM can change the volume: 512 held a return up for 94 s and wedged a host of 320 MB."""
+LOCAL_QUEUE = {"wbt_lat_usec": "0"}
+"""md's one thread serves both legs; throttled at the local disk it could not answer for the remote one.
+
+Not for a move: there the throttle keeps the disk's queue short, so that neighbouring pages are written as one.
+"""
+LOCAL_QUEUE_DEFAULT = {"wbt_lat_usec": "-1"}
+
+
+def region_bytes(volume_bytes: int) -> int:
+    """Return the size of a raid1's write-intent regions for a volume of this size: a power of two."""
+    return min(REGION_BYTES, 1 << (volume_bytes.bit_length() - 1))
+
+
+class Applier:
+    """See the module."""
+
+    def __init__(self, lvm: Lvm, logins: Logins, rescue: Rescue, lost: LostLeases) -> None:
+        self._lvm = lvm
+        self._logins = logins
+        self._rescue = rescue
+        self._lost = lost
+
+    def apply(self, view: VolumeView, state: LvmState, step: s.Step) -> None:
+        """Apply `step`, planned from `view`, itself made from `state`; a step for the bus or nobody does nothing."""
+        lvm, volume = self._lvm, view.volume
+        match step:
+            case s.Login(lease):
+                self._logins.login(lease, view.mode)
+            case s.Join(lease, device):
+                if not any(x.in_vg for x in view.leases):
+                    self._rescue.keep(volume, state, HOME)
+                lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
+            case s.StartMove(source, destinations):
+                self._rescue.keep(volume, state, BEFORE_MOVE)
+                lvm.start_move(volume, source, destinations)
+            case s.AbortMove():
+                lvm.abort_move(state.existing(volume).move_pv)
+            case s.StartMirror(devices):
+                _tune_local(view, LOCAL_QUEUE)
+                lvm.mirror(volume, devices, region_bytes(view.size_bytes))
+            case s.PreferRemote(devices):
+                for device in devices:
+                    lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)
+            case s.SplitLeg(devices, leaving):
+                lvm.split_leg(volume, devices)
+                self._take_out(view.vg, leaving)
+            case s.LetGo(leaving):
+                for goes in leaving:
+                    delete_disk(goes.device)
+                    self._logins.end(goes.lease)
+            case s.DropLostLeg(leases):
+                self._lost.drop_leg(view, state, leases)
+            case s.RescueMove(leases):
+                self._lost.undo_move(volume, state, leases)
+            case s.WriteOff(leases):
+                self._lost.write_off(volume, state, leases)
+            case s.ReserveHome(devices, size_bytes):
+                lvm.reserve(volume + HOME_SUFFIX, size_bytes, devices)
+            case s.FreeHome():
+                lvm.unreserve(volume + HOME_SUFFIX)
+            case s.Leave(_, device):
+                lvm.reduce_vg(view.vg, device)
+            case s.Logout(lease):
+                self._logins.logout(lease)
+            case s.Forget():
+                _tune_local(view, LOCAL_QUEUE_DEFAULT)
+                lvm.change_lv_tags(volume, remove=ours(state.existing(volume).tags))
+
+    def _take_out(self, vg: str, leaving: Sequence[s.Leaving]) -> None:
+        """Take empty leases out of the group and log out; their labels vanish with their memory."""
+        if leaving:
+            self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))
+        for lease in leaving:
+            self._logins.end(lease.lease)
+
+
+def _tune_local(view: VolumeView, settings: Mapping[str, str]) -> None:
+    for disk in view.local_devices:
+        tune_disk(disk, settings)

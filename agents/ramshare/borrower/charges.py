@@ -1,0 +1,109 @@
+"""The volumes in the borrower's care: what is known of each, and when each is looked at next.
+
+Every part of the borrower's agent works on these records, on the agent's loop; who writes a field is said below.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ramshare.borrower.steps import Step
+from ramshare.borrower.view import VolumeView
+from ramshare.daemon import Agent
+
+RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
+"""Waits after a step that failed double from the first to the most."""
+
+
+@dataclass
+class Charge:
+    """One volume in this agent's care."""
+
+    volume: str
+    due_s: float = 0.0
+    failures: int = 0
+    error: str = ""
+
+    # Written by the cycle.
+    view: VolumeView | None = None
+    step: Step | None = None
+
+    # Written by `telling.py`.
+    told_error: str = ""
+    told_lost: set[str] = field(default_factory=set)
+
+    # Written by `asking.py`.
+    asking: bool = False
+    """The manager has been asked for memory and has not answered yet."""
+    ask_id: str = ""
+    """Id of a question to the manager that was never answered; asked again under it, no lease is made twice."""
+    nothing_to_borrow: bool = False
+    """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
+
+    # Written by `releases.py`.
+    release_tries: dict[str, int] = field(default_factory=dict)
+    releasing: set[str] = field(default_factory=set)
+    let_go: set[str] = field(default_factory=set)
+    """Leases that were given back while LVM still had them in the group."""
+    given_back: set[str] = field(default_factory=set)
+    """Of those, the ones that their lender has taken back."""
+
+    def vacated(self, wanted_back: Collection[str]) -> bool:
+        """Whether a lender wants one of this volume's leases back."""
+        return self.view is not None and any(lease.lease in wanted_back for lease in self.view.leases)
+
+
+class Charges:
+    """All of them, and what lenders want back of them."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._by_volume: dict[str, Charge] = {}
+        self._started_up = False
+        self.wanted_back: set[str] = set()
+        """Leases that their lenders have called back."""
+
+    def __iter__(self) -> Iterator[Charge]:
+        return iter(self._by_volume.values())
+
+    @property
+    def volumes(self) -> Collection[str]:
+        """Their names."""
+        return self._by_volume.keys()
+
+    @property
+    def all_seen(self) -> bool:
+        """Whether every volume with our tags is known and was looked at."""
+        return self._started_up and all(charge.view is not None for charge in self)
+
+    def start_with(self, volumes: Iterable[str]) -> None:
+        """Go on with the volumes that carry our tags."""
+        self._started_up = True
+        for volume in volumes:
+            self.care(volume)
+
+    def care(self, volume: str) -> None:
+        """Look after this volume from now on, and at once."""
+        self.pause(self._by_volume.setdefault(volume, Charge(volume)), 0.0)
+        self._agent.soon()
+
+    def care_for_all(self) -> None:
+        """Look at every volume at once."""
+        for charge in self:
+            self.care(charge.volume)
+
+    def forget(self, charge: Charge) -> None:
+        """Look after this volume no more."""
+        self._by_volume.pop(charge.volume, None)
+
+    def due(self) -> Charge | None:
+        """Return the volume that has waited longest of those whose time has come."""
+        now_s = self._agent.clock()
+        return min((c for c in self if c.due_s <= now_s), key=lambda c: c.due_s, default=None)
+
+    def pause(self, charge: Charge, pause_s: float) -> None:
+        """Look at this volume again after so long."""
+        charge.due_s = self._agent.clock() + pause_s
+
+    def pause_after_failure(self, charge: Charge) -> None:
+        """Look at it again the later the more often it failed in a row."""
+        self.pause(charge, min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(charge.failures, 10)))

@@ -1,0 +1,55 @@
+"""Grants that nobody uses: their lenders are asked to take them back. Used by the manager."""
+
+import logging
+from collections.abc import Collection
+
+from ramshare.daemon import Agent
+from ramshare.manager.state import Cluster
+from ramshare.messages.events import EventKind
+from ramshare.messages.requests import ReleaseLease
+
+log = logging.getLogger(__name__)
+
+TAKE_BACK_AGAIN_S = 60.0
+"""A lender that did not give an unused grant up (its agent is busy or away) is asked again."""
+
+
+class TakingBack:
+    """Knows since when grants are unused, and who was asked."""
+
+    def __init__(self, agent: Agent, cluster: Cluster, timeout_s: float) -> None:
+        self._agent = agent
+        self._cluster = cluster
+        self._timeout_s = timeout_s
+        self._at_s: dict[str, float] = {}
+        self._asked: set[str] = set()
+
+    def take_back(self, held: Collection[str], now_s: float) -> None:
+        """Have every grant released that is abandoned for too long; not those `held` for a loan that is being made."""
+        unused = {
+            export.lease: (view, export)
+            for view, export in self._cluster.exports()
+            if export.lease not in held and self._cluster.abandoned(export, now_s)
+        }
+        self._at_s = {lease: at_s for lease, at_s in self._at_s.items() if lease in unused}
+        self._asked &= unused.keys()
+        for lease, (view, export) in unused.items():
+            within_s = max(0.0, (export.login_by - export.created_at).total_seconds())
+            if now_s <= self._at_s.setdefault(lease, now_s + within_s) or not view.online:
+                continue
+            if lease not in self._asked:
+                sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
+                size_bytes = export.size_bytes
+                self._agent.say(EventKind.TAKEN_BACK, sentence, lease=lease, peer=view.client, size_bytes=size_bytes)
+            self._asked.add(lease)
+            self._at_s[lease] = now_s + TAKE_BACK_AGAIN_S
+            self.release(view.client, lease)
+
+    def release(self, lender: str, lease: str) -> None:
+        """Ask a lender to release a lease; what it answers is only logged."""
+        self._agent.ask(
+            lender,
+            ReleaseLease(lease=lease),
+            self._timeout_s,
+            lambda reply: log.info("%s, asked to release %s: %s", lender, lease, getattr(reply, "sentence", reply)),
+        )
