@@ -80,8 +80,10 @@ class Deciding:
             decided = 0
         own_bytes = self._own_bytes - lent_bytes
         wanted = wanted_bytes(max(decided, lent_bytes), own_bytes, settings.reserve_bytes, lent_bytes)
-        samples, spare_bytes = tuple(self._neighbours.reports), self.physical_bytes()
-        for sentence in self._neighbours.vms.balance(samples, wanted, self._agent.clock(), time.time(), spare_bytes):
+        vms, samples = self._neighbours.vms, tuple(self._neighbours.reports)
+        # What balloons hold and nobody has borrowed can always go back, even on a host that promised more than it has.
+        spare_bytes = max(self.physical_bytes(), vms.ballooned_bytes - lent_bytes)
+        for sentence in vms.balance(samples, wanted, self._agent.clock(), time.time(), spare_bytes):
             self._agent.say(EventKind.FAILED, sentence)
 
     def _host_sample(self, memory: Memory) -> HostSample:
