@@ -34,8 +34,12 @@ def test_a_slowdown_is_time_with_lending_over_time_without() -> None:
 def test_a_machine_that_gets_slower_by_itself_is_no_slowdown_by_lending() -> None:
     rounds = [told(100 - 10 * n, 95 - 10 * n) for n in range(6)]
     assert slowdown(rounds) == pytest.approx(0.0, abs=0.01)
-    assert noise(rounds) == pytest.approx(0.125, abs=0.02)
-    assert noise(rounds[:1]) is None
+
+
+def test_a_slowdown_comes_with_its_standard_error() -> None:
+    assert noise([told(100, 100), told(100, 100)]) == 0.0
+    assert noise([told(120, 100), told(120, 120), told(120, 100), told(120, 120)]) == pytest.approx(0.0577, abs=1e-3)
+    assert noise([told()]) is None
 
 
 def test_each_measurement_fills_in_its_part_and_leaves_the_others(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -42,15 +42,18 @@ def slowdown(rounds: Sequence[SurplusRound]) -> float:
 
     Each round's work is compared with the mean of the work without lending right before and, by the next round, after.
     """
-    alone = [median(each.alone_rates) for each in rounds]
-    around = [(before + after) / 2 for before, after in pairwise([*alone, alone[-1]])]
-    return median(rate / median(each.lent_rates) for rate, each in zip(around, rounds, strict=True)) - 1.0
+    return median(_slowdowns(rounds))
 
 
 def noise(rounds: Sequence[SurplusRound]) -> float | None:
-    """Return by how much the same work without lending differs between two rounds, the median; None for one round."""
+    """Return the standard error of the slowdown, by how much the rounds differ; None for one round."""
+    return stdev(_slowdowns(rounds)) / len(rounds) ** 0.5 if len(rounds) > 1 else None
+
+
+def _slowdowns(rounds: Sequence[SurplusRound]) -> list[float]:
     alone = [median(each.alone_rates) for each in rounds]
-    return median(abs(after / before - 1.0) for before, after in pairwise(alone)) if len(alone) > 1 else None
+    around = [(before + after) / 2 for before, after in pairwise([*alone, alone[-1]])]
+    return [rate / median(each.lent_rates) - 1.0 for rate, each in zip(around, rounds, strict=True)]
 
 
 class SurplusResults(BaseModel):
@@ -65,7 +68,7 @@ class SurplusResults(BaseModel):
     guest_slowdown: float | None = None
     """Its own work's time with its memory lent, over its time without, minus 1: the median of the rounds."""
     guest_slowdown_noise: float | None = None
-    """By how much the same work without lending differs between two rounds: a smaller slowdown means nothing."""
+    """Its standard error: a smaller slowdown means nothing."""
     accel: str | None = None
     """How the guest was run: absolute times under emulation (`tcg`) mean little."""
     guest_memory_bytes: int | None = None

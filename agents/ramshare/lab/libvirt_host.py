@@ -111,9 +111,15 @@ class LibvirtHost:
         """Run one command of libvirt's own client and return what it prints. Raises `CommandError`."""
         return self._runner.run(["virsh", "-q", "-c", self.uri, *words], timeout_s=VIRSH_TIMEOUT_S).stdout
 
+    def pid_of(self, guest: str) -> int | None:
+        """Return the process id of a guest's QEMU on this machine, None if it does not run."""
+        return next((p.pid for p in self._below() if any(w.startswith(f"guest={guest},") for w in p.cmdline())), None)
+
     def _daemons(self) -> list[int]:
-        below = self._holder.children(recursive=True) if self._holder is not None else []
-        return [process.pid for process in below if process.name() == "libvirtd"]
+        return [process.pid for process in self._below() if process.name() == "libvirtd"]
+
+    def _below(self) -> list[psutil.Process]:
+        return self._holder.children(recursive=True) if self._holder is not None else []
 
 
 class LibvirtVm(Vm):
@@ -126,8 +132,8 @@ class LibvirtVm(Vm):
 
     @property
     def pid(self) -> int | None:
-        """See `Vm.pid`: libvirt's own business."""
-        return None
+        """See `Vm.pid`."""
+        return self._host.pid_of(self.spec.name)
 
     def start(self) -> None:
         """See `Vm.start`. Raises `VmError` with libvirt's words."""
