@@ -161,7 +161,7 @@ class SurplusRun:
         """
         rates: list[float] = []
         calm: list[float] = []
-        while len(calm) < self.plan.work_samples and len(rates) < 3 * self.plan.work_samples:
+        while len(calm) < self.plan.work_samples and len(rates) < 2 * self.plan.work_samples:
             before_s = self._busy_elsewhere_s()
             done = self.work.run(Pattern.RANDOM_READ, block_bytes=_BLOCK_BYTES, seconds=self.plan.work_s)
             rates.append(done.operations / done.seconds)
@@ -169,7 +169,7 @@ class SurplusRun:
                 calm.append(rates[-1])
         if len(calm) < self.plan.work_samples:
             self.say(f"something else keeps this machine busy: {len(rates) - len(calm)} of {len(rates)} samples")
-        kept = calm if len(calm) >= self.plan.work_samples // 3 else rates
+        kept = calm if len(calm) > self.plan.work_samples // 3 else rates
         self.say(f"{GUEST} works {how}: {median(kept):.0f} accesses a second")
         return tuple(kept)
 
