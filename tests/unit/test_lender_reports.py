@@ -74,7 +74,7 @@ def test_what_was_learnt_outlasts_the_lender(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"policy": "rhythm", "version": 1, "hosts": {"a": 7}}', "\x00" * 9])
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"policy": "rhythm", "version": 2, "hosts": {"a": 7}}', "\x00" * 9])
 def test_a_damaged_file_costs_the_knowledge_and_nothing_else(tmp_path: Path, damage: str) -> None:
     (tmp_path / FILE_NAME).write_text(damage)
     policy = make_policy()

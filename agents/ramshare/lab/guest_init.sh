@@ -5,6 +5,12 @@
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 # By its path: without /proc, busybox would run "itself" by /proc/self/exe, which on hostfs is the host's.
 /bin/mount -t proc proc /proc
+/bin/mount -t sysfs sysfs /sys
+
+# A short queue: with the default one nearly all of so small a guest's memory can be on its way out at once, and the
+# kernel, seeing nothing left to reclaim, ends the microbenchmark.
+echo 8 > /sys/block/ubdb/queue/nr_requests
+echo 32 > /sys/block/ubdb/queue/max_sectors_kb
 
 word() {
     for item in $(cat /proc/cmdline); do

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from ramshare.lender.policy.intake import HostIntake, View
 from ramshare.lender.policy.model import Decision, HostSample
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 SHOWN_NOTES = 3
 """Remarks about guests that one sentence carries; the rest is counted."""
 

@@ -1,6 +1,6 @@
 """The policy that lenders run: each host keeps the margin that its own past surges ask for, at this hour of the day.
 
-What must stay with a host is what it uses, or used of late, and a margin on top. Three things make it lend more than a
+What must stay with a host is what it uses, or used of late, and a margin on top. Four things make it lend more than a
 fixed window with a fixed reserve, at less harm (figures from two months of 127 virtual machines, 12 hosts):
 
 - *The margin is learnt* (`surges`): a host that never surges needs 2 % of its memory, another 30 %.
@@ -10,23 +10,29 @@ fixed window with a fixed reserve, at less harm (figures from two months of 127 
 - *Loans change in coarse steps.* The loan shrinks at once, but only when most of the margin is used up, and then far
   enough to restore it; it grows only to what would have been safe in the recent past, and by a good part of the margin.
   In the hour after it grew, a mere rise does not make it shrink: that memory was only just lent.
+- *Harm widens the margin* (`amends`) of a host that is harmed more often than it may be: at the same lending, a tenth
+  less harm, and a third less on hosts of a single guest.
+
+What was free of late is remembered, not what was used: the memory of a new guest, which has yet to show what it needs
+of it, counts only once it has been free for a while.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from ramshare.lender.policy.amends import Amends
 from ramshare.lender.policy.base import StreamPolicy, Target
 from ramshare.lender.policy.intake import View
 from ramshare.lender.policy.peaks import BUCKET_S, Peaks
 from ramshare.lender.policy.surges import Surges
 
-MARGIN_FACTOR = 13.5
+MARGIN_FACTOR = 13.2
 MARGIN_POWER = 0.9
 """margin / capacity = factor x (surge size / capacity) ** power. The factor trades lending against harm; the power is a
 little below 1 because to cover the rarest surges of a wild host costs more than it saves."""
 
 RECENT_S = 1.5 * 3600.0
-"""The highest use of this long is expected again."""
+"""The highest use of this long is expected again, and memory must have been free for this long to be lent."""
 HALF_DAY_S = 12 * 3600.0
 HALF_DAY_WEIGHT = 0.25
 """A loan grows as if this part of the way to the half day's highest use were in use."""
@@ -43,13 +49,19 @@ GROW_STEP = 0.3
 SETTLE_S = 3600.0
 """How long after growing a rise alone does not shrink the loan: the horizon over which a loan should last."""
 
+WIDER = ", more than usual since a loan was in the way"
+
 
 class RhythmState:
-    """One host: its recent highs, its surges, and the five minutes under way."""
+    """One host: its recent highs, its surges, what they taught, and the five minutes under way."""
 
     def __init__(self, pace: float) -> None:
+        self.amends = Amends()
+        self.capacity_bytes = 0.0
+        """Of the last sample: less the loan, what was left to the host since."""
         self.recent = Peaks(RECENT_S * pace, BUCKET_S * pace)
         self.half_day = Peaks(HALF_DAY_S * pace, BUCKET_S * pace)
+        """Both hold use less capacity, what was free with a minus sign: the highest is what was least free."""
         self.surges: Surges | None = None
         self.bucket = -1
         self.opened_s = 0.0
@@ -67,6 +79,8 @@ class RhythmState:
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-able data."""
         return {
+            "amends": self.amends.snapshot(),
+            "capacity_bytes": self.capacity_bytes,
             "recent": self.recent.snapshot(),
             "half_day": self.half_day.snapshot(),
             "surges": self.surges.snapshot() if self.surges else None,
@@ -80,6 +94,7 @@ class RhythmState:
     def restored(cls, data: Mapping[str, Any], pace: float) -> "RhythmState":
         """Build from a snapshot. Raises `TypeError`, `KeyError` or `ValueError` for one that does not fit."""
         state = cls(pace)
+        state.amends, state.capacity_bytes = Amends.restored(data["amends"]), float(data["capacity_bytes"])
         state.recent = Peaks(RECENT_S * pace, BUCKET_S * pace, data["recent"])
         state.half_day = Peaks(HALF_DAY_S * pace, BUCKET_S * pace, data["half_day"])
         state.surges = None if data["surges"] is None else Surges.restored(data["surges"])
@@ -127,31 +142,36 @@ class Rhythm(StreamPolicy[RhythmState]):
     def _target(self, state: RhythmState, view: View, lent_bytes: float) -> Target:
         state.learn(view, BUCKET_S * self._pace)
         demand_bytes = view.demand_bytes
+        harmed = lent_bytes > 0 and demand_bytes > state.capacity_bytes - lent_bytes
+        widening = state.amends.update(view.clock_s, harmed, self._pace)
+        state.capacity_bytes = view.capacity_bytes
         rise_bytes = max(0.0, demand_bytes - state.before_bytes)
-        recent_bytes = state.recent.push(view.clock_s, demand_bytes)
-        half_day_bytes = state.half_day.push(view.clock_s, demand_bytes)
+        recent_bytes = view.capacity_bytes + state.recent.push(view.clock_s, demand_bytes - view.capacity_bytes)
+        half_day_bytes = view.capacity_bytes + state.half_day.push(view.clock_s, demand_bytes - view.capacity_bytes)
         state.next_expected_bytes = max(recent_bytes, demand_bytes + RISE_EXPECTED * rise_bytes)
-        margin_bytes = self._margin_bytes(state, view)
+        margin_bytes = (1 + widening) * self._margin_bytes(state, view)
         settling = view.clock_s - state.grew_s <= SETTLE_S * self._pace
         rising_bytes = demand_bytes + (0.0 if settling else RISE_FACTOR * rise_bytes)
         past_bytes = recent_bytes + HALF_DAY_WEIGHT * (half_day_bytes - recent_bytes)
         lendable_bytes = view.capacity_bytes - view.held_bytes
         figures = {
             "margin_bytes": margin_bytes,
+            "margin_widened_ratio": widening,
             "recent_peak_bytes": recent_bytes,
             "half_day_peak_bytes": half_day_bytes,
             "rise_bytes": rise_bytes,
         }
+        kept = f"{_gib(margin_bytes)} are kept for surges" + (WIDER if widening > 0 else "")
         if lendable_bytes - lent_bytes - rising_bytes < SHRINK_BELOW * margin_bytes:
             lend_bytes = max(0.0, min(lent_bytes, lendable_bytes - rising_bytes - margin_bytes))
             if lend_bytes < lent_bytes or not state.why:
                 grew = " and still rises" if rising_bytes > demand_bytes else ""
-                state.why = f"use came to {_gib(demand_bytes)}{grew}, and {_gib(margin_bytes)} are kept for surges"
+                state.why = f"use came to {_gib(demand_bytes)}{grew}, and {kept}"
             return Target(lend_bytes, state.why, figures)
         grown_bytes = lendable_bytes - max(past_bytes, rising_bytes) - margin_bytes
         if view.calm and grown_bytes >= lent_bytes + GROW_STEP * margin_bytes:
             state.grew_s = view.clock_s
-            state.why = f"use was at most {_gib(recent_bytes)} of late, and {_gib(margin_bytes)} are kept for surges"
+            state.why = f"use was at most {_gib(recent_bytes)} of late, and {kept}"
             return Target(grown_bytes, state.why, figures)
         return Target(lent_bytes, state.why or "too little is free to lend with a margin for surges", figures)
 
