@@ -3,13 +3,15 @@
 import os
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ramshare.bus.memory import MemoryBroker, MemoryBus
-from ramshare.linux.pressure_watch import FALL_BYTES, FALL_SHARE, Falls, PressureWatch
+from ramshare.linux.memory import read_memory
+from ramshare.linux.pressure_watch import FALL_BYTES, FALL_SHARE, Available, Falls, PressureWatch
 from ramshare.monitor.agent import Monitor
 from ramshare.settings import HostSettings
 
@@ -97,6 +99,19 @@ def test_only_a_fall_that_matters_is_told_and_each_but_once() -> None:
     falls = Falls()
     looks = [400, 396, 360, 349, 349, 340, 300, 1000, 990, 880, 870, 0]
     assert [mib for mib in looks if falls.fell(mib * MIB)] == [349, 300, 870, 0]
+
+
+def test_the_available_memory_is_read_anew_each_time_and_where_it_is_missing_that_is_said(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  900 kB\nMemFree:   100 kB\nMemAvailable:   500 kB\nBuffers:  1 kB\n")
+    look = Available(tmp_path)
+    assert look() == 500 * 1024
+    meminfo.write_text("MemTotal:  900 kB\nMemFree:   100 kB\nMemAvailable:   400 kB\nBuffers:  1 kB\n")
+    assert look() == 400 * 1024
+    meminfo.write_text("MemTotal:  900 kB\nMemFree:   100 kB\nBuffers:  1 kB\n")
+    with pytest.raises(ValueError, match="not found"):
+        look()
+    assert abs(Available()() - read_memory().available_bytes) < 1 << 30
 
 
 @given(st.lists(st.integers(0, 1 << 40), min_size=1))

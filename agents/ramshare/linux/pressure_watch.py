@@ -11,17 +11,22 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
-from ramshare.linux.memory import PressureTrigger, read_memory
+from ramshare.linux.memory import PROC, PressureTrigger
 
 log = logging.getLogger(__name__)
 
 LOOK_MS = 250
-"""Between two looks at MemAvailable. One takes some 40 us of CPU time, so all of them 0.02 % of a core."""
+"""Between two looks at MemAvailable. All of them, with what it takes to wake up, cost 0.1 % of a core (measured while others used the rest)."""
 FALL_SHARE = 1 / 8
 FALL_BYTES = 16 << 20
 """A fall by the larger of both since the last call, or since the last rise, is told."""
+
+
+HEAD_BYTES = 256
+"""MemAvailable is the third line of `/proc/meminfo`."""
 
 
 class Falls:
@@ -74,17 +79,33 @@ class NoWatch:
         """See `Watch.stop`."""
 
 
+class Available:
+    """Reads MemAvailable and nothing else, from a file that stays open: four times a second, every bit counts."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._path = proc / "meminfo"
+        self._fd = -1
+
+    def __call__(self) -> int:
+        """Return it in bytes. Raises `OSError` or `ValueError` where the kernel does not say."""
+        if self._fd < 0:
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        text = os.pread(self._fd, HEAD_BYTES, 0)
+        begin = text.index(b"MemAvailable:") + len("MemAvailable:")
+        return int(text[begin : text.index(b"kB", begin)]) * 1024
+
+
 class PressureWatch:
     """A thread that waits for a trigger and looks at MemAvailable. The trigger fires at most once in 1 to 2 s."""
 
     def __init__(
         self,
         trigger: Callable[[], Trigger] = PressureTrigger,
-        available_bytes: Callable[[], int] = lambda: read_memory().available_bytes,
+        available_bytes: Callable[[], int] | None = None,
         look_ms: int = LOOK_MS,
     ) -> None:
         self._make = trigger
-        self._available_bytes = available_bytes
+        self._available_bytes = available_bytes or Available()
         self._look_ms = look_ms
         self._thread: threading.Thread | None = None
         self._wake_fd = -1
