@@ -19,7 +19,7 @@ from ramshare.linux.memory import PROC, PressureTrigger
 log = logging.getLogger(__name__)
 
 LOOK_MS = 250
-"""Between two looks at MemAvailable. All of them, with what it takes to wake up, cost 0.1 % of a core (measured while others used the rest)."""
+"""Between two looks at MemAvailable. With what it takes to wake up they cost 0.1 % of a core (measured)."""
 FALL_SHARE = 1 / 8
 FALL_BYTES = 16 << 20
 """A fall by the larger of both since the last call, or since the last rise, is told."""
