@@ -16,7 +16,7 @@ from ramshare.lab.cluster import DISKS_DIR, Lab, LabRunsError
 from ramshare.lab.reaper import LABS_DIR, sweep
 from ramshare.lab.spec import LabSpec, address_of
 from ramshare.lab.vm import MIB
-from ramshare.linux.run import CommandError, SystemRunner
+from ramshare.linux.run import CommandError, SystemRunner, find_tool
 
 pytestmark = [
     pytest.mark.lab,
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
 ]
 
+with_libvirt = pytest.mark.skipif(find_tool("libvirtd") is None, reason="apt-get install libvirt-daemon")
 SWAP_BYTES = 448 * MIB
 ARRAY_BYTES = 280 * MIB
 """More than a borrower's host has free. The swap holds all of it and more: while a `pvmove` delays writes, pages on
@@ -33,7 +34,8 @@ SCRIPT = """
 import sys
 from ramshare.lab.cluster import Lab
 from ramshare.lab.spec import LabSpec
-spec = LabSpec(sys.argv[1], lenders=1, guests=0, agents=False, swap_bytes=64 << 20)
+libvirt = "libvirt" in sys.argv[2:]
+spec = LabSpec(sys.argv[1], lenders=1, guests=int(libvirt), libvirt=libvirt, agents=False, swap_bytes=64 << 20)
 with Lab(spec, lambda line: print(line, flush=True)):
     print("entered", flush=True)
     sys.stdin.read()
@@ -166,13 +168,19 @@ def test_a_second_lab_of_the_same_name_is_refused_and_disturbs_nothing(lab: Lab)
     assert lab.borrower.shell.alive()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
-def test_nothing_is_left_when_the_orchestrator_dies_of_a_signal(number: signal.Signals) -> None:
-    name = f"tsig{number.value}"
+@pytest.mark.parametrize(
+    ("number", "more"),
+    [
+        pytest.param(signal.SIGINT, [], id="ctrl-c"),
+        pytest.param(signal.SIGKILL, [], id="kill-9"),
+        pytest.param(signal.SIGKILL, ["libvirt"], id="kill-9-libvirt", marks=with_libvirt),
+    ],
+)
+def test_nothing_is_left_when_the_orchestrator_dies_of_a_signal(number: signal.Signals, more: list[str]) -> None:
+    name = f"tsig{number.value}{''.join(more)[:3]}"
     env = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
-    ) as process:
+    argv = [sys.executable, "-c", SCRIPT, name, *more]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
         while not process.stdout.readline().startswith("booting"):
             assert process.poll() is None, "the lab did not start"

@@ -1,10 +1,12 @@
 """Balloon targets: nobody below its floor, giving back before anything else."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramshare.lender.balloon import MIB, STEP_BYTES, BalloonGuest, plan_balloons, wanted_bytes
+from ramshare.lender.balloon import MIB, STEP_BYTES, BalloonGuest, afford, plan_balloons, wanted_bytes
 
 pytestmark = pytest.mark.unit
 sizes = st.integers(0, 1 << 40)
@@ -34,6 +36,7 @@ def any_guest(draw: st.DrawFn) -> BalloonGuest:
         floor_bytes=draw(sizes),
         used_bytes=draw(st.none() | st.integers(0, top)),
         pressed=draw(st.booleans()),
+        rise_bytes=draw(st.just(0) | sizes),
     )
 
 
@@ -69,6 +72,31 @@ def test_no_more_is_taken_than_is_wanted(guests: list[BalloonGuest], wanted: int
     assert not plan or held + taken <= wanted + len(guests)
 
 
+@given(st.lists(any_guest(), max_size=6, unique_by=lambda g: g.uuid), sizes, st.integers(-(1 << 40), 1 << 41))
+def test_guests_are_never_given_more_than_the_host_has(guests: list[BalloonGuest], wanted: int, spare: int) -> None:
+    actual = {each.uuid: each.actual_bytes for each in guests}
+    plan = plan_balloons(guests, wanted)
+    affordable, owed = afford(plan, actual, spare)
+    given = sum(t.target_bytes - actual[t.uuid] for t in affordable if t.gives_back)
+    due = sum(t.target_bytes - actual[t.uuid] for t in plan if t.is_due)
+    assert 0 <= given <= max(0, spare) or not affordable
+    assert 0 <= owed <= due
+    assert given + owed >= due - len(plan) or not due
+    assert [t for t in affordable if not t.gives_back] == [t for t in plan if not t.gives_back]
+
+
+def test_what_the_host_lacks_is_shared_by_those_that_are_due() -> None:
+    guests = [guest("web1", has=1500, used=2000), guest("web2", has=2000, used=2500)]
+    plan = plan_balloons(guests, 1 << 40)
+    more = {t.name: t.target_bytes - g.actual_bytes for t, g in zip(plan, guests, strict=True)}
+    affordable, owed = afford(plan, {g.uuid: g.actual_bytes for g in guests}, sum(more.values()) // 2)
+    assert owed == sum(more.values()) // 2
+    assert {t.name: t.target_bytes - g.actual_bytes for t, g in zip(affordable, guests, strict=True)} == {
+        name: size // 2 for name, size in more.items()
+    }
+    assert afford(plan, {g.uuid: g.actual_bytes for g in guests}, 0)[0] == ()
+
+
 def test_it_takes_little_by_little_and_in_the_end_all_that_is_wanted() -> None:
     guests, rounds = [guest("web1"), guest("web2", used=3000)], 0
     while plan := plan_balloons(guests, 2000 * MIB):
@@ -100,6 +128,13 @@ def test_what_is_not_to_be_lent_any_more_goes_back_little_by_little() -> None:
 def test_a_guest_that_grows_gets_as_much_again_as_it_misses() -> None:
     (target,) = plan_balloons([guest(has=1500, used=2000)], 1 << 40)
     assert target.target_bytes == (2400 + 900) * MIB
+
+
+def test_a_guest_whose_use_has_just_risen_gets_twice_the_rise_as_slack() -> None:
+    calm, rising = guest(has=1500, used=1000), replace(guest(has=1500, used=1000), rise_bytes=400 * MIB)
+    assert plan_balloons([calm], 2596 * MIB) == ()
+    (target,) = plan_balloons([rising], 2596 * MIB)
+    assert (target.target_bytes, target.gives_back) == ((1800 + 300) * MIB, True)
 
 
 def test_guests_lend_only_what_the_host_itself_lacks() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ramshare.lender.guests import LEFT_ALONE_S, LONG_AGO_S, REACHED_WITHIN_S, HostGuests
+from ramshare.lender.guests import LEFT_ALONE_S, LONG_AGO_S, LOOK_MOVING_S, LOOK_S, REACHED_WITHIN_S, HostGuests
 from ramshare.lender.policy.intake import STALE_AFTER_S, HostIntake
 from ramshare.lender.policy.model import GuestSample, HostSample
 from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
@@ -179,6 +179,56 @@ def test_while_a_balloon_moves_its_guest_does_not_seem_to_use_more() -> None:
         assert sample.used_bytes == 600 * MIB
     (sample,) = scene.held.believed((GuestSample("web1", 1005.0, 3000 * MIB, 500 * MIB),))
     assert sample.used_bytes == 600 * MIB
+
+
+def test_a_report_that_is_ahead_of_the_hypervisors_word_does_not_make_the_guest_look_smaller() -> None:
+    scene = Scene(vm(actual=2100))
+    scene.look()
+    scene.held.balance((GuestSample("web1", 1000.0, 2000 * MIB, 1500 * MIB),), 4000 * MIB, 1000.0, 1000.0)
+    scene.now_s = 1010.0  # it was given more, and says so before the hypervisor was asked again
+    (sample,) = scene.held.believed((GuestSample("web1", 1010.0, 3000 * MIB, 1500 * MIB),))
+    assert sample.used_bytes == 1600 * MIB
+
+
+def test_a_demand_that_has_begun_is_met_ahead_and_the_slack_ends_with_it() -> None:
+    scene = Scene(vm(actual=2000))
+    scene.round(used_mib=1000, wanted_mib=2096, after_s=5.0)
+    assert scene.actual_mib() == 2000
+    scene.round(used_mib=1400, wanted_mib=2096, after_s=0.5)
+    assert scene.actual_mib() > 1400 + 2 * 400
+    for _ in range(20):
+        scene.round(used_mib=1400, wanted_mib=2096, after_s=5.0)
+    assert scene.actual_mib() == pytest.approx(2000, abs=16)
+
+
+def test_a_guest_that_was_just_due_memory_is_left_alone() -> None:
+    scene = Scene(vm(actual=1500))
+    scene.round(used_mib=1400, wanted_mib=2596, after_s=5.0)
+    assert scene.actual_mib() == 1860
+    for _ in range(3):
+        scene.round(used_mib=1000, wanted_mib=2596, after_s=3.0)
+        assert scene.actual_mib() == 1860
+    for _ in range(8):
+        scene.round(used_mib=1000, wanted_mib=2596, after_s=3.0)
+    assert scene.actual_mib() == pytest.approx(1500, abs=16)
+
+
+def test_however_often_guests_report_memory_is_taken_at_its_own_pace() -> None:
+    scene = Scene(vm())
+    for _ in range(9):
+        scene.round(used_mib=1000, wanted_mib=2000, after_s=0.2)
+    assert scene.actual_mib() == pytest.approx(4096 - 204, abs=2)
+    scene.round(used_mib=1000, wanted_mib=2000, after_s=0.4)
+    assert scene.actual_mib() == pytest.approx(4096 - 2 * 204, abs=2)
+
+
+def test_while_a_balloon_is_asked_to_move_it_is_looked_at_often() -> None:
+    scene = Scene(vm())
+    assert scene.held.look_again_s == LOOK_S
+    scene.round(used_mib=1000, wanted_mib=100)
+    assert scene.held.look_again_s == LOOK_MOVING_S
+    scene.round(used_mib=1000, wanted_mib=100)
+    assert scene.held.look_again_s == LOOK_S
 
 
 def test_a_guest_that_appears_twice_is_full_twice() -> None:

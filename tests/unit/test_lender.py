@@ -539,6 +539,98 @@ class Turns(HostGuests):
         pass
 
 
+class Ballooning:
+    """A lender with one guest that uses 1000 of its 4096 MiB, on a host that has 1 GiB besides."""
+
+    def __init__(self, scene: Scene, lendable_mib: int) -> None:
+        self.scene, self.hypervisor = scene, OneGuest()
+        self.lender = scene.lender()
+        self.guest = scene.bus("guest.web1")
+        self.lender.neighbours.vms = Turns(self.hypervisor, self.lender.post)
+        self.exported_mib = 0
+        scene.policy.lendable_bytes = lendable_mib * MIB
+        for _ in range(30):
+            self.measure()
+            self.report(1000)
+
+    def report(self, used_mib: int) -> None:
+        has = self.hypervisor.actual_mib
+        used_mib = min(used_mib, has - 10)  # the rest is in its swap
+        sizes = {"total_bytes": has * MIB, "available_bytes": (has - used_mib) * MIB, "used_bytes": used_mib * MIB}
+        self.guest.set_state("memory", Memory(**sizes, interval_s=5.0))
+        self.scene.advance(2)
+
+    def export(self, mib: int) -> None:
+        assert self.scene.export(mib).ok
+        self.exported_mib += mib
+
+    def measure(self) -> None:
+        free_mib = 1024 + 4096 - self.hypervisor.actual_mib - self.exported_mib
+        self.scene.sampler.available_bytes = free_mib * MIB
+
+
+def test_a_loan_does_not_make_the_balloons_give_back_what_it_was_made_of(scene: Scene) -> None:
+    host = Ballooning(scene, lendable_mib=2000)
+    held = host.hypervisor.actual_mib
+    assert held == pytest.approx(4096 - 1488, abs=17)
+    host.export(1500)
+    for _ in range(10):
+        scene.advance(1)
+        assert host.hypervisor.actual_mib == held
+        host.measure()
+
+
+def test_what_was_just_lent_is_not_offered_again_before_the_host_shows_it(scene: Scene) -> None:
+    host = Ballooning(scene, lendable_mib=8000)
+    free = scene.offer().free_bytes
+    host.export(300)
+    assert scene.offer().free_bytes <= free - 300 * MIB
+
+
+def test_a_guest_gets_no_more_than_the_host_has_and_the_rest_as_soon_as_a_lease_is_back(scene: Scene) -> None:
+    borrower = scene.borrower()
+    host = Ballooning(scene, lendable_mib=3000)
+    scene.exports.sessions.add("l0")
+    host.export(2200)
+    for _ in range(5):
+        host.measure()
+        host.report(1000)
+    host.measure()
+    spare_mib = 1024 + 4096 - host.hypervisor.actual_mib - 2200
+    before = host.hypervisor.actual_mib
+    borrower.obeys = False
+    host.report(2500)
+    assert before < host.hypervisor.actual_mib <= before + spare_mib
+    assert borrower.asked, "the lease is asked back, although the policy would lend as much as before"
+    host.exported_mib = 0
+    scene.exports.sessions.discard("l0")
+    assert scene.ask("borrower.b", ReleaseLease(lease="l0")).result().ok
+    for _ in range(5):
+        host.measure()
+        host.report(2500)
+    assert host.hypervisor.actual_mib >= 2500 * 1.2
+
+
+def test_what_nobody_has_borrowed_goes_back_to_its_guest_even_on_a_host_that_has_nothing_left(scene: Scene) -> None:
+    host = Ballooning(scene, lendable_mib=2000)
+    assert host.hypervisor.actual_mib < 2700
+    scene.policy.lendable_bytes = 0
+    scene.sampler.available_bytes = 0
+    for _ in range(8):
+        host.report(3500)
+    assert host.hypervisor.actual_mib == 4096
+
+
+@pytest.mark.parametrize(("share", "told"), [({}, 9.0), ({"capacity_bytes": 8 * GIB}, None)])
+def test_pressure_of_a_machine_that_several_hosts_share_is_nobodys(
+    scene: Scene, share: dict[str, int], told: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = scene.sampler.sample()
+    monkeypatch.setattr(scene.sampler, "sample", lambda: calm.model_copy(update={"psi_some_avg10": 9.0}))
+    scene.lender(**share)
+    assert scene.policy.samples[-1].psi_some == told
+
+
 def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene: Scene) -> None:
     hypervisor = OneGuest()
     lender = scene.lender()

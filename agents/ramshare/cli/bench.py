@@ -11,6 +11,7 @@ from ramshare.cli import options as opts
 from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import err, out, parse_size, print_json, size
 from ramshare.cli.reclaim import reclaim
+from ramshare.cli.surplus import surplus
 
 MEMORY_EXAMPLE = "Example: ramshare bench memory --size 1G --block 1K --seconds 5 --json"
 MAX_BLOCK_BYTES = 1 << 30
@@ -85,6 +86,7 @@ def bus(
 
 
 app.command(epilog="Example: ramshare bench reclaim --rounds 10 --mode mirror")(reclaim)
+app.command(epilog="Example: ramshare bench surplus --rounds 6")(surplus)
 
 
 @app.command("monitor", epilog=MONITOR_EXAMPLE)

@@ -169,19 +169,21 @@ def common_env(client: str, host: str, broker: tuple[str, int], password_file: s
 def lender_env(
     address: str,
     control_port: int,
+    capacity_bytes: int,
     limit_bytes: int,
     committed_bytes: int,
-    guest_bytes: int,
     directory: Path,
     guests: tuple[str, ...],
+    hypervisor: str = "",
 ) -> dict[str, str]:
-    """Return a lender's own settings; as a host it has what it may lend and its guests' memory, no more."""
+    """Return a lender's own settings. It learns of `guests` from `hypervisor`, where there is one."""
     return {
-        "RAMSHARE_LENDER_CAPACITY_BYTES": str(limit_bytes + guest_bytes * len(guests)),
+        "RAMSHARE_LENDER_CAPACITY_BYTES": str(capacity_bytes),
         "RAMSHARE_LENDER_ADDRESS": address,
         "RAMSHARE_LENDER_CONTROL_PORT": str(control_port),
         "RAMSHARE_LENDER_LIMIT_BYTES": str(limit_bytes),
         "RAMSHARE_LENDER_COMMITTED_BYTES": str(committed_bytes),
         "RAMSHARE_LENDER_DIRECTORY": str(directory),
-        "RAMSHARE_LENDER_GUESTS": json.dumps(guests),
+        "RAMSHARE_LENDER_GUESTS": json.dumps(() if hypervisor else guests),
+        "RAMSHARE_LENDER_HYPERVISOR": hypervisor if guests else "",
     }

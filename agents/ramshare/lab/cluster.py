@@ -30,7 +30,9 @@ from ramshare.lab.agents import (
 )
 from ramshare.lab.initramfs import ensure_initramfs
 from ramshare.lab.journal import FILE_NAME, MARKER, Journal, boot_id, start_time
-from ramshare.lab.kernel import cache_dir, ensure_kernel
+from ramshare.lab.kernel import Kernel, cache_dir, ensure_kernel
+from ramshare.lab.libvirt_host import LibvirtHost, LibvirtVm, require_libvirt
+from ramshare.lab.libvirt_xml import domain_xml
 from ramshare.lab.netns import MTU, PREFIX_LENGTH, SWITCH_ADDRESS, Network
 from ramshare.lab.reaper import LABS_DIR, LeftoverError, Watcher, owner, sweep
 from ramshare.lab.spec import LabSpec, address_of, mac_of
@@ -73,6 +75,8 @@ class Lab:
         self._network: Network | None = None
         self._broker: RunningBroker | None = None
         self._disks: Path | None = None
+        self.libvirt: LibvirtHost | None = None
+        """The guests' libvirtd, if the lab has one."""
         self.accel = spec.accel
         """`kvm` or `tcg`, known once the lab has started."""
         self.boot_s: dict[str, float] = {}
@@ -112,6 +116,8 @@ class Lab:
         """Bring everything up. Raises what is missing as `MissingPartError`, before anything is started."""
         require_root("the lab")
         require_tools([*TOOLS, *HOST_TOOLS])
+        if self.spec.libvirt:
+            require_libvirt()
         kernel = ensure_kernel(self.runner, cache_dir(), self._say)
         initramfs = ensure_initramfs(self.runner, kernel, cache_dir())
         self.accel = self.spec.accel or pick_accel(self.runner, kernel, cache_dir(), self._say)
@@ -121,18 +127,27 @@ class Lab:
         self._say("network and broker")
         self._start_network()
         self._start_broker()
+        if self.spec.libvirt:
+            self._say("libvirt")
+            self.libvirt = LibvirtHost(self.state_dir / "libvirt", self.runner, self.journal)
+            self.libvirt.start()
         for spec in self._vm_specs():
             spec.state_dir.mkdir(parents=True)
-            vm = Vm(spec, qemu_argv(spec, kernel, initramfs, self.accel), self.runner)
+            self.vms[spec.name] = vm = self._machine(spec, kernel, initramfs)
             vm.start()
-            self.journal.record_process(vm.pid or 0, spec.name)
-            self.vms[spec.name] = vm
+            if vm.pid is not None:
+                self.journal.record_process(vm.pid, spec.name)
         self._prepare_agents()
         if self.spec.agents:
             for agent in self.agents.values():
                 if isinstance(agent, NativeAgent):
                     agent.start()
         self._await_vms()
+
+    def _machine(self, spec: VmSpec, kernel: Kernel, initramfs: Path) -> Vm:
+        if self.libvirt is not None and spec.name in self.spec.guest_names:
+            return LibvirtVm(spec, domain_xml(spec, kernel, initramfs, self.accel), self.libvirt, self.runner)
+        return Vm(spec, qemu_argv(spec, kernel, initramfs, self.accel), self.runner)
 
     def _await_vms(self) -> None:
         if self.vms:
@@ -221,7 +236,14 @@ class Lab:
             self._vm_spec(name, "borrower", spec.memory_bytes, DiskSpec(self._disks / f"{name}.raw", spec.disk_bytes))
             for name in spec.borrower_names
         ]
-        return borrowers + [self._vm_spec(name, "guest", spec.guest_memory_bytes, None) for name in spec.guest_names]
+        return borrowers + [
+            self._vm_spec(name, "guest", spec.guest_memory_bytes, self._guest_disk(name)) for name in spec.guest_names
+        ]
+
+    def _guest_disk(self, name: str) -> DiskSpec | None:
+        assert self._disks is not None
+        size_bytes = self.spec.guest_swap_bytes
+        return DiskSpec(self._disks / f"{name}.raw", size_bytes) if size_bytes else None
 
     def _vm_spec(self, name: str, role: str, memory_bytes: int, disk: DiskSpec | None) -> VmSpec:
         spec = self.spec
@@ -238,10 +260,10 @@ class Lab:
             tap=self.network.add_tap(name, address_of(name)),
             mtu=MTU,
             memory_bytes=memory_bytes,
-            vcpus=spec.vcpus if disk is not None else 1,
+            vcpus=spec.vcpus if role == "borrower" else 1,
             disk=disk,
-            swap_bytes=spec.swap_bytes if disk is not None else 0,
-            ceiling_bytes=spec.ceiling_bytes if disk is not None else 0,
+            swap_bytes=spec.swap_bytes if role == "borrower" else spec.guest_swap_bytes,
+            ceiling_bytes=spec.ceiling_bytes if role == "borrower" else 0,
             rotational=spec.rotational,
         )
 
@@ -252,11 +274,12 @@ class Lab:
             extra = lender_env(
                 address_of(name),
                 control_port(self.spec.name, number),
+                self.spec.host_capacity_bytes(name),
                 self.spec.lender_bytes,
                 self.spec.lender_bytes if self.spec.committed_bytes is None else self.spec.committed_bytes,
-                self.spec.guest_memory_bytes,
                 self.state_dir / "lender" / name,
                 guests,
+                self.libvirt.uri if self.libvirt is not None else "",
             )
             self._add_native(f"lender.{name}", "lender", name, self.hosts[name], extra)
         for name in self.spec.borrower_names:

@@ -48,6 +48,12 @@ class LabSpec:
     disk_bytes_per_s: int = DISK_BYTES_PER_S
     rotational: bool = True
     guest_memory_bytes: int = GUEST_MEMORY_BYTES
+    guest_swap_bytes: int = 0
+    """Swap of each guest, on a local disk like a borrower's; 0 for none."""
+    libvirt: bool = False
+    """Guests run under a libvirtd of the lab, and the first lender uses their balloons."""
+    host_bytes: int | None = None
+    """What the first lender's host has besides its guests' memory; None for what it may lend."""
     agents: bool = True
     """False: only broker, network and VMs; agents are started one by one."""
     accel: str = ""
@@ -100,6 +106,13 @@ class LabSpec:
     def disk_bytes(self) -> int:
         """Size of a borrower's local disk: the volume, and room for a mirror's metadata extents."""
         return self.swap_bytes + 64 * MIB
+
+    def host_capacity_bytes(self, lender: str) -> int:
+        """Return what a lender's host has: what may be lent, and its guests' memory, no more."""
+        if lender != LENDER_NAMES[0]:
+            return self.lender_bytes
+        own_bytes = self.lender_bytes if self.host_bytes is None else self.host_bytes
+        return own_bytes + self.guest_memory_bytes * self.guests
 
 
 def address_of(name: str) -> str:

@@ -168,11 +168,12 @@ class Vm:
 
     def start(self) -> None:
         """Make the disk if there is none and start QEMU; returns at once."""
-        self.spec.persist_dir.mkdir(parents=True, exist_ok=True)
-        if self.spec.disk is not None and not self.spec.disk.path.exists():
-            with self.spec.disk.path.open("wb") as disk:
-                disk.truncate(self.spec.disk.size_bytes)
+        self._make_room()
         self._process = self._runner.spawn(self._argv, log_path=self.spec.state_dir / "qemu.log")
+
+    def running(self) -> bool:
+        """Return whether the machine is on, whatever its kernel does."""
+        return self._process is not None and self._process.poll() is None
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> float:
         """Wait until the VM takes commands and return the seconds that took.
@@ -181,7 +182,7 @@ class Vm:
         """
         started = time.monotonic()
         while time.monotonic() - started < timeout_s:
-            if self._process is None or self._process.poll() is not None:
+            if not self.running():
                 raise VmError(f"QEMU for {self.spec.name} has ended: {self._tail()}", f"see {self.spec.state_dir}")
             if self.shell.alive(timeout_s=1.0):
                 return time.monotonic() - started
@@ -211,6 +212,12 @@ class Vm:
             self._process.kill()
             self._process.wait(timeout_s)
         self._process = None
+
+    def _make_room(self) -> None:
+        self.spec.persist_dir.mkdir(parents=True, exist_ok=True)
+        if self.spec.disk is not None and not self.spec.disk.path.exists():
+            with self.spec.disk.path.open("wb") as disk:
+                disk.truncate(self.spec.disk.size_bytes)
 
     def _tail(self) -> str:
         lines: list[str] = []

@@ -65,7 +65,15 @@ LVM
     if [ -b /dev/ram0 ]; then blkdiscard --zeroout --step 16M /dev/ram0; fi
 }
 
-case $(word role) in borrower) borrower ;; esac
+guest() {
+    # A swap disk of its own, so that one can see whether it had to use it.
+    if [ "$(word swap_kib)" -gt 0 ]; then
+        echo "$(word rotational)" > /sys/block/vda/queue/rotational
+        mkswap /dev/vda && swapon /dev/vda
+    fi
+}
+
+case $(word role) in borrower) borrower ;; guest) guest ;; esac
 
 echo "ramshare: $name is up after $(cut -d ' ' -f 1 /proc/uptime) s"
 while :; do

@@ -124,8 +124,8 @@ class Lender(Agent):
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + self._interval_s
             self._deciding.sample()
-            self._offering.offer()
             self._deciding.balance()
+            self._offering.offer()
         if now_s >= self._next_guests_s:
             self._look_at_guests()
         if not self._books.ready and now_s >= self._start_again_s:
@@ -136,7 +136,7 @@ class Lender(Agent):
                 self.work(self._exports.look, self._looked)
             self._taking_back.reclaim()
             self._learnt.save_if_due(self._policy, now_s)
-        return 1.0
+        return min(1.0, self.neighbours.vms.look_again_s)
 
     def _decide_soon(self) -> None:
         """Something changed, or this host's memory gets short: decide now, not at the next interval."""
@@ -144,7 +144,7 @@ class Lender(Agent):
         self.soon()
 
     def _look_at_guests(self) -> None:
-        self._next_guests_s = self.clock() + LOOK_S
+        self._next_guests_s = self.clock() + self.neighbours.vms.look_again_s
         self.neighbours.vms.look(self._guests_seen)
 
     def _guests_seen(self) -> None:

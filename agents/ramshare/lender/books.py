@@ -48,6 +48,11 @@ class Books:
         making = [(p.size_bytes, p.mode) for p in self.pending.values()]
         return sum(size for size, of_mode in made + making if mode is None or of_mode is mode)
 
+    @property
+    def made_bytes(self) -> int:
+        """What exports hold that have been made."""
+        return sum(record.size_bytes for record in self.records.values())
+
     def strike(self, record: ExportRecord) -> bool:
         """Take out an export that is no more; False if it was out already."""
         if self.records.pop(record.lease, None) is None:

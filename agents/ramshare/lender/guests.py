@@ -5,6 +5,8 @@ export that is being made. Stated behaviour:
 
 - The hypervisor is gone: the last known guests are taken to be there, nothing is taken from any, and it is asked again
   at every look. Their reports still count, so the offer goes on shrinking when they need more.
+- A guest needs more than the host has besides what is lent: it gets what there is at once, and the rest as leases come
+  back; swapping for a moment is better for it than a host that runs out of memory.
 - A guest that has not reported yet, because it or the lender has just come, is left as it is for as long as a report
   would be believed; then it gets everything back.
 - A balloon that does not reach its target in time: what was to be *taken* is given up (the guest keeps what it has, and
@@ -14,12 +16,14 @@ export that is being made. Stated behaviour:
 import logging
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, plan_balloons
+from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
+from ramshare.lender.guest_use import GuestUse
 from ramshare.lender.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
 from ramshare.lender.policy.model import GuestSample
 from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
@@ -30,11 +34,13 @@ REACHED_WITHIN_S = 20.0
 """Measured: 512 to 300 MiB and back within 4 s under emulation."""
 REACHED_BYTES = 2 << 20
 """Balloons move in pages and hypervisors count in KiB: so near is there."""
-SETTLE_S = 2.0
-"""A report that arrives so long after a balloon moved is about the guest as it is now."""
+LOOK_S, LOOK_MOVING_S = 2.0, 0.25
+"""Between two looks at the guests: usually, and while a balloon is asked to move."""
 LONG_AGO_S = 0.0
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
 """What can be part of a client's name; a guest called otherwise counts as full."""
+CALM_S = 10.0
+"""From a guest that was just due memory nothing is taken for so long."""
 LEFT_ALONE_S = 300.0
 """A guest that did not give what was asked is not asked again for so long."""
 
@@ -55,19 +61,19 @@ class HostGuests:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._hypervisor = hypervisor
-        self._wall = wall
-        self._moved_s: dict[str, float] = {}
-        """When each balloon was last seen to move."""
-        self._kept_bytes: dict[str, float] = {}
-        """What each guest's kernel keeps for itself, learnt while its balloon rests."""
+        self._use = GuestUse(wall)
         self._post = post
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hypervisor")
         self._asked: dict[str, _Asked] = {}
         self._alone_until_s: dict[str, float] = {}
         self._seen_s: dict[str, float] = {}
         """Since when each guest is known here."""
+        self._next_step_s = -math.inf
+        """Memory is taken, and eased, by one step each `LOOK_S`, however often guests report."""
         self._busy = False
         self.known: tuple[Guest, ...] = ()
+        self.owed_bytes = 0
+        """What guests are due and the host does not have: leases must come back for it."""
         self.answers = True
         self.seen = not hypervisor.present
         """Whether it is known what runs here; before, nothing may be offered."""
@@ -81,6 +87,11 @@ class HostGuests:
     def untouched_bytes(self) -> int:
         """What looks free on the host, but is promised to guests."""
         return sum(guest.untouched_bytes for guest in self.known)
+
+    @property
+    def look_again_s(self) -> float:
+        """After how many seconds to look again."""
+        return LOOK_MOVING_S if self._asked else LOOK_S
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Have `on_change` run on the loop when a guest comes or goes."""
@@ -100,15 +111,27 @@ class HostGuests:
             lambda f: self._post(lambda: self._seen(f, done))
         )
 
-    def balance(self, samples: Sequence[GuestSample], wanted: int, now_s: float, wall_s: float) -> list[str]:
-        """Ask for what the plan says; return sentences about balloons that failed. Times: loop's clock, wall clock."""
+    def balance(
+        self, samples: Sequence[GuestSample], wanted: int, now_s: float, wall_s: float, spare_bytes: int = sys.maxsize
+    ) -> list[str]:
+        """Ask for what the plan says; return sentences about balloons that failed. Times: loop's clock, wall clock.
+
+        `spare_bytes` is what the host could hand out now; what guests are due beyond it is noted as `owed_bytes`.
+        """
         failed = self._judge(now_s)
         if not self.answers:
             return failed
         reports = {sample.guest: sample for sample in samples}
         plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in self.known], wanted)
+        plan, self.owed_bytes = afford(plan, {guest.uuid: guest.actual_bytes for guest in self.known}, spare_bytes)
         for target in sorted(plan, key=lambda t: not t.gives_back):
+            if target.is_due:
+                self._alone_until_s[target.uuid] = max(now_s + CALM_S, self._alone_until_s.get(target.uuid, now_s))
+            elif now_s < self._next_step_s:
+                continue
             self._ask(target, now_s)
+        if plan and now_s >= self._next_step_s:
+            self._next_step_s = now_s + LOOK_S
         return failed
 
     @property
@@ -133,7 +156,7 @@ class HostGuests:
         found = {sample.guest: sample for sample in samples}
         for name, guests in sizes.items():
             if len(guests) == 1 and name in found:
-                found[name] = self._sized(found[name], guests[0])
+                found[name] = self._use.sized(found[name], guests[0])
             else:
                 size_bytes = sum(guest.max_bytes for guest in guests)
                 found[name] = GuestSample(name, LONG_AGO_S, size_bytes, size_bytes)
@@ -156,11 +179,10 @@ class HostGuests:
         self.answers = self.seen = True
         for guest in self.known:
             if before.get(guest.uuid, guest.actual_bytes) != guest.actual_bytes:
-                self._moved_s[guest.uuid] = self._wall()
+                self._use.seen_to_move(guest.uuid)
         here = {guest.uuid for guest in self.known}
         self._asked = {uuid: asked for uuid, asked in self._asked.items() if uuid in here}
-        self._kept_bytes = {uuid: kept for uuid, kept in self._kept_bytes.items() if uuid in here}
-        self._moved_s = {uuid: moved for uuid, moved in self._moved_s.items() if uuid in here}
+        self._use.forget_others(here)
         self._seen_s = {uuid: since for uuid, since in self._seen_s.items() if uuid in here}
         self._alone_until_s = {uuid: until for uuid, until in self._alone_until_s.items() if uuid in here}
         done()
@@ -168,10 +190,12 @@ class HostGuests:
     def _need(self, guest: Guest, reports: dict[str, GuestSample], now_s: float, wall_s: float) -> BalloonGuest:
         report = reports.get(guest.name)
         believed = report is not None and -STALE_AFTER_S <= wall_s - report.at_s <= STALE_AFTER_S
-        sized = self._sized(report, guest) if believed and report is not None else None
-        used = None if sized is None or not 0 <= sized.used_bytes <= guest.max_bytes else int(sized.used_bytes)
+        sized = self._use.sized(report, guest) if believed and report is not None else None
+        used, rise = None, 0
+        if sized is not None and 0 <= sized.used_bytes <= guest.max_bytes:
+            used, rise = int(sized.used_bytes), self._use.rise_bytes(guest.uuid, sized)
         need = BalloonGuest(
-            guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, used, _pressed(sized)
+            guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, used, _pressed(sized), rise
         )
         if report is None and now_s - self._seen_s.setdefault(guest.uuid, now_s) < STALE_AFTER_S:
             return replace(need, floor_bytes=max(need.floor_bytes, guest.actual_bytes), used_bytes=0)
@@ -179,22 +203,12 @@ class HostGuests:
             return replace(need, floor_bytes=max(need.floor_bytes, guest.actual_bytes))
         return need
 
-    def _sized(self, sample: GuestSample, guest: Guest) -> GuestSample:
-        """Return the sample with what the guest's kernel keeps for itself counted as used.
-
-        That is what `actual` is more than the guest's MemTotal, unless the balloon moved since the report: then the two
-        are of different moments.
-        """
-        if sample.at_s > self._moved_s.get(guest.uuid, -math.inf) + SETTLE_S:
-            self._kept_bytes[guest.uuid] = max(0.0, guest.actual_bytes - sample.capacity_bytes)
-        kept_bytes = self._kept_bytes.get(guest.uuid, 0.0)
-        return replace(sample, capacity_bytes=guest.max_bytes, used_bytes=sample.used_bytes + kept_bytes)
-
     def _ask(self, target: BalloonTarget, now_s: float) -> None:
         before = self._asked.get(target.uuid)
         if before is not None and abs(before.target.target_bytes - target.target_bytes) < STEP_BYTES:
             return  # under way
         self._asked[target.uuid] = _Asked(target, now_s + REACHED_WITHIN_S)
+        self._use.moving(target.uuid)
         verb = "give back to" if target.gives_back else "take from"
         log.info("%s %s, to %d MiB: %s", verb, target.name, target.target_bytes >> 20, target.reason)
         self._set(target.uuid, target.target_bytes)
@@ -215,8 +229,10 @@ class HostGuests:
             missing = target.target_bytes - has if target.gives_back else has - target.target_bytes
             if missing <= REACHED_BYTES:
                 del self._asked[uuid]
+                self._use.moved(uuid)
             elif now_s >= asked.by_s:
                 del self._asked[uuid]  # what is to be given back is thereby asked for again
+                self._use.moved(uuid)
                 if not target.gives_back:
                     self._alone_until_s[uuid] = now_s + LEFT_ALONE_S
                     self._set(uuid, has)

@@ -68,7 +68,7 @@ class Offering:
             Limits(
                 decided_bytes=self._deciding.decision.lendable_bytes,
                 decided_reason=self._deciding.decision.reason,
-                available_bytes=self._deciding.physical_bytes(),
+                available_bytes=self._deciding.physical_bytes() - self._neighbours.vms.owed_bytes,
                 reserve_bytes=self._settings.reserve_bytes,
                 lent_bytes=lent_bytes,
                 lent_committed_bytes=self._books.lent_bytes(Mode.MOVE),

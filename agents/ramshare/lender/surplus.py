@@ -19,7 +19,7 @@ class Limits:
     """The policy's word, loans included."""
     decided_reason: str
     available_bytes: int
-    """MemAvailable of the host: what a new RAM file can take without making it swap."""
+    """What a new RAM file can take without making the host swap; below 0, what it owes its guests besides."""
     reserve_bytes: int
     lent_bytes: int
     lent_committed_bytes: int

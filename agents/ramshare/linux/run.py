@@ -37,6 +37,7 @@ PACKAGE_OF_TOOL = {
     "iscsiadm": "open-iscsi",
     "iscsid": "open-iscsi",
     "ldd": "libc-bin",
+    "libvirtd": "libvirt-daemon",
     "linux.uml": "user-mode-linux",
     "lvchange": "lvm2",
     "lvconvert": "lvm2",
@@ -61,11 +62,13 @@ PACKAGE_OF_TOOL = {
     "tgtadm": "tgt",
     "tgtd": "tgt",
     "umount": "mount",
+    "unshare": "util-linux",
     "vgcfgbackup": "lvm2",
     "vgcfgrestore": "lvm2",
     "vgextend": "lvm2",
     "vgreduce": "lvm2",
     "vgs": "lvm2",
+    "virsh": "libvirt-clients",
 }
 """Debian package that brings each tool, for the error that a missing one gets."""
 
