@@ -11,8 +11,8 @@ from ramshare.messages.state import Mode
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
-SHORT = ("borrower-sync", "reclaim-mirror")
-"""A dead agent goes on where it was; memory comes back in seconds. `make faults` plays the lenders' deaths too."""
+SHORT = ("borrower-sync", "reclaim-mirror", "mirror-lender-last")
+"""A dead agent goes on where it was, memory comes back in seconds, a dead lender costs nothing. `make faults` plays all."""
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from ramshare.borrower.tags import parse
 from ramshare.borrower.view import VolumeView
 from ramshare.errors import RamshareError
 from ramshare.linux.dm import Dmsetup, dm_name
+from ramshare.linux.iscsi_sessions import delete_disk
 from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
 from ramshare.linux.lvm_state import LvmState
 
@@ -29,6 +30,8 @@ class LostLeases:
         lv = state.existing(view.volume)
         if any(pv.missing for pv in state.pvs if pv.vg == view.vg):
             _spare_others(view, state)
+            if lv.is_mirror:
+                self._let_rest_of_leg_go(view)
             self._lvm.drop_missing(view.vg)
             if lv.is_mirror:
                 self._lvm.forget_leg(view.volume)
@@ -40,6 +43,17 @@ class LostLeases:
             pv = state.pv(lease.device) if lease.lease in leases and lease.device is not None else None
             if pv is not None and pv.vg == view.vg and not pv.missing:
                 self._lvm.reduce_vg(view.vg, pv.name)
+
+    def _let_rest_of_leg_go(self, view: VolumeView) -> None:
+        """Cut the leg's other leases off as well; they are logged in to again and used for the next leg.
+
+        LVM puts error targets where the leg's disks are missing. If the leg's metadata still can be read, dm-raid then
+        takes it for a new device and refuses the table ("New device injected into existing raid set", Linux 6.1).
+        """
+        for lease in view.leases:
+            if lease.used_bytes and lease.device is not None and not lease.lost:
+                delete_disk(lease.device)
+                self._logins.end(lease.lease)
 
     def undo_move(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:
         """Give up a move to these leases: the volume is where it came from."""

@@ -9,9 +9,9 @@ from ramshare.messages.state import Mode, VolumePhase
 REPAIRED_S = 150.0
 
 
-def kill_lender(stage: Stage) -> str:
-    """Kill the target of the volume's first lender and cut its host off, as a host that lost power; return its name."""
-    lender = stage.lenders_in_use()[0]
+def kill_lender(stage: Stage, which: int = 0) -> str:
+    """Kill the target of one of the volume's lenders and cut its host off, as one without power; return its name."""
+    lender = stage.lenders_in_use()[which]
     with stage.fault():
         stage.lab.network.cut(lender.partition(".")[2])
         stage.kill_target(lender)
@@ -41,6 +41,14 @@ def lender_dies_idle(stage: Stage) -> str:
     """Attached, nothing going on."""
     stage.attach(Mode.MIRROR)
     dead = kill_lender(stage)
+    await_repair(stage, dead)
+    return leg_lost(stage)
+
+
+def last_lender_dies(stage: Stage) -> str:
+    """The leg's metadata, on the first lease, lives on: LVM and dm-raid tell this case from the other."""
+    stage.attach(Mode.MIRROR)
+    dead = kill_lender(stage, -1)
     await_repair(stage, dead)
     return leg_lost(stage)
 
@@ -85,6 +93,12 @@ CASES = (
         "lender's target killed and host cut off, attached and idle",
         Mode.MIRROR,
         lender_dies_idle,
+    ),
+    Case(
+        "mirror-lender-last",
+        "another lender's target killed and host cut off, attached and idle",
+        Mode.MIRROR,
+        last_lender_dies,
     ),
     Case(
         "mirror-lender-storm",
