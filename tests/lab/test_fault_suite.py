@@ -12,7 +12,7 @@ from ramshare.messages.state import Mode
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 SHORT = ("borrower-sync", "reclaim-mirror", "mirror-lender-last")
-"""A dead agent goes on where it was, memory comes back in seconds, a dead lender costs nothing. `make faults` plays all."""
+"""A dead agent goes on where it was, memory comes back in seconds, a dead lender costs nothing."""
 
 
 @pytest.fixture(scope="module")
