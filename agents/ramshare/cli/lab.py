@@ -17,6 +17,7 @@ from ramshare.cli.stages import Accel, Name, Results, interruptible, showing
 from ramshare.errors import ExitCode
 from ramshare.lab.cluster import BROKER_PORT, Lab
 from ramshare.lab.demo import DemoPlan, run_demo
+from ramshare.lab.faults.case import FaultReport
 from ramshare.lab.netns import SWITCH_ADDRESS
 from ramshare.lab.reaper import sweep
 from ramshare.lab.remote import RemoteShell
@@ -75,15 +76,12 @@ def faults(
 
     cases = select(only or [])
     with interruptible(), showing() as show:
-        report = run_suite(
-            cases,
-            name=name,
-            accel=accel,
-            logs=results / "faults",
-            say=show.stage,
-            on_row=lambda row: show.note(fault_line(row)),
-        )
-    save(report, results / "faults.json")
+
+        def told(so_far: FaultReport) -> None:
+            show.note(fault_line(so_far.rows[-1]))
+            save(so_far, results / "faults.json")
+
+        report = run_suite(cases, name=name, accel=accel, logs=results / "faults", say=show.stage, on_row=told)
     if as_json:
         typer.echo(to_json(report), nl=False)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.cluster import Lab
 from ramshare.lab.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
-from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
+from ramshare.lab.faults.case import Case, FaultReport, play
 from ramshare.lab.faults.stage import Stage, usual_spec
 
 CASES: tuple[Case, ...] = (
@@ -45,14 +45,18 @@ def run_suite(
     accel: str = "",
     logs: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-    on_row: Callable[[FaultRow], None] = lambda _: None,
+    on_row: Callable[[FaultReport], None] = lambda _: None,
 ) -> FaultReport:
-    """Play the cases in their order and return the report; `on_row` hears of each row as it is known.
+    """Play the cases in their order and return the report; `on_row` gets it as it is after each row.
 
     What agents and kernels logged during a case that failed is kept below `logs`.
     """
     started = time.monotonic()
     rows: list[FaultRow] = []
+
+    def report() -> FaultReport:
+        return FaultReport(accel=accel, seconds=round(time.monotonic() - started, 1), rows=tuple(rows))
+
     with ExitStack() as stack:
         stage: Stage | None = None
         shape = ""
@@ -64,14 +68,14 @@ def run_suite(
             say(f"case {case.name}: {case.fault}")
             row = play(case, stage)
             rows.append(row)
-            on_row(row)
             accel = lab.accel
+            on_row(report())
             if not row.survived:
                 if logs is not None:
                     _keep_logs(lab, logs / case.name)
                 stack.close()
                 stage = None
-    return FaultReport(accel=accel, seconds=round(time.monotonic() - started, 1), rows=tuple(rows))
+    return report()
 
 
 def _keep_logs(lab: Lab, directory: Path) -> None:
