@@ -10,7 +10,7 @@ from pathlib import Path
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.cluster import Lab
 from ramshare.lab.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
-from ramshare.lab.faults.case import Case, FaultReport, play
+from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
 from ramshare.lab.faults.stage import Stage, usual_spec
 
 CASES: tuple[Case, ...] = (
