@@ -1,4 +1,4 @@
-"""A change that holds a volume still waits until the slow local disk has caught up, but not for ever."""
+"""Cleaning up after a dead lender waits until the slow local disk has caught up, but not for ever."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ramshare.linux.dm import writes
 
 pytestmark = pytest.mark.unit
 
-CHANGE = SplitLeg(("/dev/sda",))
+CHANGE = DropLostLeg(("l1",))
 PACE = 120
 """Writes a second of a 7200 rpm disk."""
 
@@ -49,6 +49,7 @@ def test_a_storm_that_never_ends_puts_a_change_off_for_a_minute_only() -> None:
 
 def test_memory_that_its_lender_needs_now_is_not_waited_for() -> None:
     assert ask(Quiet(), 0.0, 10_000, LetGo(())) == LetGo(())
+    assert ask(Quiet(), 0.0, 10_000, SplitLeg(("/dev/sda",))) == SplitLeg(("/dev/sda",))
     assert ask(Quiet(), 0.0, 10_000, Done("x")) == Done("x")
 
 

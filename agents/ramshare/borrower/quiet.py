@@ -1,9 +1,9 @@
-"""When a volume may be changed: LVM holds it still until all its I/O is done, and so do the processes that swap to it.
+"""When a volume may be cleaned up: LVM holds it still until all its I/O is done, and with it who swaps to it.
 
 Since Linux 5.17 md queues writes without a limit, and kernels of all ages do so for a volume that is held still. With a
-slow local disk that is a minute of work (seen: 87 MB waiting for a disk of 120 IOPS, a stall of 109 s). Left alone
-meanwhile, the volume answers reads between the writes; so a change waits, within reason, until little is left.
-Used by the borrower's host.
+slow local disk that is a minute of work (seen: 87 MB waiting for a disk of 120 IOPS, a stall of 109 s). After a lender's
+death the volume works without it, at the local disk's pace, so the queue gets shorter by itself: cleaning up waits for
+that, within reason. While the leases answer, the storm goes on and no wait helps. Used by the borrower's host.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,9 @@ from ramshare.borrower import steps as s
 FEW_WRITES = 64
 """Not worth a wait on any disk: half a second of a 7200 rpm disk."""
 STILL_S = 2.0
-"""So long a change may hold the volume still for the writes under way."""
+"""So long cleaning up may hold the volume still for the writes under way."""
 PATIENCE_S = 60.0
-"""Then it is done anyway: a storm that never ends must not put a change off for ever."""
-HOLD_STILL = (s.StartMove, s.StartMirror, s.PreferRemote, s.SplitLeg, s.DropLostLeg)
-"""Steps for which LVM suspends the volume; those for an emergency are not among them."""
+"""Then it is done anyway: a storm that never ends must not put it off for ever."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def drain_s(before: Writes, now: Writes) -> float:
 
 
 class Quiet:
-    """Remembers what was counted, and since when each volume's change waits."""
+    """Remembers what was counted, and since when each volume waits."""
 
     def __init__(self) -> None:
         self._counted: dict[str, Writes] = {}
@@ -48,7 +46,7 @@ class Quiet:
         """Return the step itself, or a wait while it would hold `volume` still for too long. Call once a second."""
         before = self._counted.get(volume, now)
         self._counted[volume] = now
-        if not isinstance(step, HOLD_STILL):
+        if not isinstance(step, s.DropLostLeg):
             self._since_s.pop(volume, None)
             return step
         left_s = drain_s(before, now)
