@@ -1,9 +1,9 @@
 """When a volume may be cleaned up: LVM holds it still until all its I/O is done, and with it who swaps to it.
 
 Since Linux 5.17 md queues writes without a limit, and kernels of all ages do so for a volume that is held still. With a
-slow local disk that is a minute of work (seen: 87 MB waiting for a disk of 120 IOPS, a stall of 109 s). After a lender's
-death the volume works without it, at the local disk's pace, so the queue gets shorter by itself: cleaning up waits for
-that, within reason. While the leases answer, the storm goes on and no wait helps. Used by the borrower's host.
+slow local disk that is a minute of work (seen: 87 MB waiting for a disk of 120 IOPS, a stall of 109 s). Once a lender
+is dead the volume works without it, at the local disk's pace, so the queue gets shorter by itself: cleaning up waits
+for that, within reason. While the leases answer, the storm goes on and no wait helps. Used by the borrower's host.
 """
 
 from dataclasses import dataclass
