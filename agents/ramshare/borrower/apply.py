@@ -12,7 +12,7 @@ from ramshare.borrower.lost import LostLeases
 from ramshare.borrower.rescue import BEFORE_MOVE, HOME, Rescue
 from ramshare.borrower.tags import HOME_SUFFIX, ours, pv_tag
 from ramshare.borrower.view import VolumeView
-from ramshare.linux.iscsi_sessions import delete_disk, tune_disk
+from ramshare.linux.iscsi_sessions import tune_disk
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
 
@@ -70,8 +70,7 @@ class Applier:
                 self._take_out(view.vg, leaving)
             case s.LetGo(leaving):
                 for goes in leaving:
-                    delete_disk(goes.device)
-                    self._logins.end(goes.lease)
+                    self._logins.cut_out(goes.lease, goes.device)
             case s.DropLostLeg(leases):
                 self._lost.drop_leg(view, state, leases)
             case s.RescueMove(leases):

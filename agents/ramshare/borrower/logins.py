@@ -74,6 +74,11 @@ class Logins:
                     delete_disk(session.device)
                 self._iscsi.logout(session.address, session.iqn)
 
+    def cut_out(self, lease: str, device: str) -> None:
+        """End the session of a lease that answers, though its disk is in use: that I/O fails at once."""
+        delete_disk(device)
+        self.end(lease)
+
     def logout(self, lease: str) -> None:
         """End the session of a lease and forget how to open another."""
         self.end(lease)

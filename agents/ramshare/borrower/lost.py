@@ -11,7 +11,6 @@ from ramshare.borrower.tags import parse
 from ramshare.borrower.view import VolumeView
 from ramshare.errors import RamshareError
 from ramshare.linux.dm import Dmsetup, dm_name
-from ramshare.linux.iscsi_sessions import delete_disk
 from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
 from ramshare.linux.lvm_state import LvmState
 
@@ -52,8 +51,7 @@ class LostLeases:
         """
         for lease in view.leases:
             if lease.used_bytes and lease.device is not None and not lease.lost:
-                delete_disk(lease.device)
-                self._logins.end(lease.lease)
+                self._logins.cut_out(lease.lease, lease.device)
 
     def undo_move(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:
         """Give up a move to these leases: the volume is where it came from."""
