@@ -75,7 +75,6 @@ class LibvirtHost:
 
     def start(self) -> None:
         """Start the daemon and wait until it serves. Raises `LibvirtError` with its last line if it does not."""
-        require_libvirt()
         configuration = self.directory / "etc" / "libvirt"
         configuration.mkdir(parents=True)
         (self.directory / "sockets").mkdir()
