@@ -4,12 +4,23 @@ import mmap
 import os
 import select
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fakes import FakeRunner
 from ramshare.linux.memory import PressureTrigger, read_counters, read_memory, read_pressure
 from ramshare.linux.protect import protect_from_oom
-from ramshare.linux.swap import active_swap, is_formatted, is_swap, page_cluster, read_swaps, set_page_cluster
+from ramshare.linux.swap import (
+    Swap,
+    active_swap,
+    is_formatted,
+    is_swap,
+    page_cluster,
+    read_swaps,
+    set_page_cluster,
+    turn_off,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -114,6 +125,35 @@ def test_active_swaps_are_listed_with_their_names_decoded(tmp_path: Path) -> Non
 
 def test_no_swap_in_the_kernel_is_no_swap(tmp_path: Path) -> None:
     assert read_swaps(tmp_path) == []
+
+
+def test_a_loop_device_over_a_volume_is_that_volumes_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, volume, other = (tmp_path / name for name in ("loop3", "vg0-swap", "vg0-other"))
+    volume.write_bytes(bytes(2 * mmap.PAGESIZE))
+    other.write_bytes(bytes(2 * mmap.PAGESIZE))
+    real_stat = Path.stat
+
+    def stat(path: Path) -> object:
+        return SimpleNamespace(st_rdev=os.makedev(7, 3)) if path == loop else real_stat(path)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr("ramshare.linux.swap.SYS", tmp_path)
+    backing = tmp_path / "dev/block/7:3/loop/backing_file"
+    backing.parent.mkdir(parents=True)
+    backing.write_text(f"{volume}\n")
+    (tmp_path / "swaps").write_text(SWAPS.format(device=loop))
+    found = active_swap(str(volume), tmp_path)
+    assert found is not None
+    assert found.path == str(loop)
+    assert active_swap(str(other), tmp_path) is None
+
+
+def test_turning_a_volumes_swap_off_ends_its_loop_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = FakeRunner().on(...)
+    monkeypatch.setattr("ramshare.linux.swap.active_swap", lambda _: Swap("/dev/loop3", "partition", 100, 10, 5))
+    monkeypatch.setattr("ramshare.linux.swap._loop_number", lambda _: 3)
+    turn_off(runner, "/dev/vg0/swap")
+    assert runner.calls == [("swapoff", "/dev/loop3"), ("losetup", "--detach", "/dev/loop3")]
 
 
 def test_a_swap_is_recognised_under_its_other_name(tmp_path: Path) -> None:

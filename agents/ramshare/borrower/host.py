@@ -24,6 +24,7 @@ from ramshare.borrower.view import Goal, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
+from ramshare.linux.ballast import Ballast
 from ramshare.linux.dm import Dmsetup, dm_name, suspended_names, writes
 from ramshare.linux.iscsi_sessions import Session, sessions
 from ramshare.linux.iscsiadm import read_initiator_name
@@ -34,6 +35,8 @@ from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.state import Mode
 
+BALLAST_BYTES = 24 << 20
+"""Let go while LVM works. Without it a host of 320 MB that swaps by a loop device wedged in 3 of 3 lender deaths."""
 PV_HEADER_BYTES = 1 << 20
 """LVM aligns a PV's first extent to 1 MiB."""
 SUSPENDED_MOST_S = 15.0
@@ -61,7 +64,8 @@ class BorrowerHost:
         """Keep rescue data in `directory`; wait `patience_s` for a lost lender that has the only copy of pages."""
         self._runner = runner
         self._pinned = PinnedFiles()
-        self._lvm = Lvm(runner)
+        self._ballast = Ballast(BALLAST_BYTES)
+        self._lvm = Lvm(runner, ballast=self._ballast)
         self._dm = Dmsetup(runner)
         self._logins = Logins(runner, patience_s, sleep)
         rescue = Rescue(runner, self._lvm, directory)
@@ -81,6 +85,7 @@ class BorrowerHost:
         require_tools(TOOLS)
         read_initiator_name()
         hold_still(self._runner, self._pinned, HELD_TOOLS)
+        self._ballast.fill()
         self._state = self._lvm.report()
         ours_now = [lv for lv in self._state.lvs if parse(lv.tags).present]
         if any(lv.moves for lv in ours_now):
@@ -132,6 +137,12 @@ class BorrowerHost:
         view = self.look(volume)
         if not swap.is_swap(f"/dev/{volume}"):
             raise RefusedError(ErrorCode.NOT_SWAP, f"{volume} is not swap (no swap signature); mkswap makes it so")
+        if mode is Mode.MOVE and swap.has_queue(f"/dev/{volume}"):
+            raise RefusedError(
+                ErrorCode.CONFLICT,
+                f"this host swaps to {volume} through a loop device, behind which a move may wedge it: "
+                f"borrow by mirror, or swap to /dev/{volume} directly",
+            )
         if view.goal is Goal.ATTACHED and view.mode is not mode:
             raise RefusedError(ErrorCode.CONFLICT, f"{volume} is attached by {view.mode}; return it first")
         if view.goal is Goal.HOME and view.leases:

@@ -40,7 +40,7 @@ from ramshare.lab.vm import DiskSpec, Vm, VmSpec, qemu_argv
 from ramshare.linux.run import SystemRunner, require_root, require_tools
 
 TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "mosquitto_passwd")
-HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "modprobe", "swapon")
+HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "modprobe", "swapon", "losetup")
 """Used inside: by the lenders and by the VMs, which see this machine's own programs."""
 
 BROKER_PORT = 1883
@@ -265,6 +265,7 @@ class Lab:
             swap_bytes=spec.swap_bytes if role == "borrower" else spec.guest_swap_bytes,
             ceiling_bytes=spec.ceiling_bytes if role == "borrower" else 0,
             rotational=spec.rotational,
+            swap_queue=spec.swap_queue,
         )
 
     def _prepare_agents(self) -> None:

@@ -17,9 +17,10 @@ from ramshare.linux.run import Runner, find_tool, require_tools
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_balloon", "9p", "9pnet_virtio", "overlay")
 """What the first root loads for everyone."""
 
-BORROWER_MODULES = ("crc32c_generic", "dm_mod", "dm_mirror", "dm_raid", "raid1", "sd_mod", "iscsi_tcp")
-"""What it loads for a borrower: LVM's move and mirror, iSCSI and its disks. From here it takes a third of the time that
-`modprobe` over 9p takes. No udev runs, so nothing is loaded on demand; dm-raid asks for `crc32c_generic`."""
+BORROWER_MODULES = ("crc32c_generic", "dm_mod", "dm_mirror", "dm_raid", "raid1", "sd_mod", "iscsi_tcp", "loop")
+"""What it loads for a borrower: LVM's move and mirror, iSCSI and its disks, swap's queue. From here it takes a third of
+the time that `modprobe` over 9p takes. No udev runs, so nothing is loaded on demand; dm-raid asks for
+`crc32c_generic`."""
 
 RAM_DISK_MODULE = "brd"
 """The RAM disk of the ceiling, loaded with the size that `ramshare.ceiling_kib` names."""

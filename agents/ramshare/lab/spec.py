@@ -47,6 +47,8 @@ class LabSpec:
     disk_iops: int = DISK_IOPS
     disk_bytes_per_s: int = DISK_BYTES_PER_S
     rotational: bool = True
+    swap_queue: bool = False
+    """Borrowers swap through a loop device, as a host whose swap is mirrored should (`ramshare-swap@.service`)."""
     guest_memory_bytes: int = GUEST_MEMORY_BYTES
     guest_swap_bytes: int = 0
     """Swap of each guest, on a local disk like a borrower's; 0 for none."""

@@ -79,6 +79,8 @@ class VmSpec:
     """Size of the RAM disk `/dev/ram0`; comes on top of `memory_bytes`."""
     rotational: bool = True
     """Whether the local disk and the swap volume call themselves rotating; frozen by the kernel at `swapon`."""
+    swap_queue: bool = False
+    """Swap through a loop device instead of directly to the volume."""
     tuning: tuple[str, ...] = ()
     """More QEMU arguments, for measurements."""
     net_options: str = ""
@@ -116,6 +118,7 @@ def kernel_command_line(spec: VmSpec, kernel: Kernel, python: str) -> str:
         "swap_kib": spec.swap_bytes // 1024,
         "ceiling_kib": spec.ceiling_bytes // 1024,
         "rotational": int(spec.rotational),
+        "swap_queue": int(spec.swap_queue),
     }
     return " ".join([KERNEL_WORDS, *(f"ramshare.{key}={value}" for key, value in words.items()), *spec.append.split()])
 

@@ -24,6 +24,9 @@ borrower() {
     # What LVM and iscsiadm read must never be swapped out: the overlay is a tmpfs, a ramfs stays in memory.
     mount -t ramfs lvm /etc/lvm
     mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    # The host's own processes, this one first, are never swapped out: they would die with a lender in move mode.
+    echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+    mkdir /sys/fs/cgroup/system && echo 0 > /sys/fs/cgroup/system/memory.swap.max && echo $$ > /sys/fs/cgroup/system/cgroup.procs
     mkdir -p /etc/lvm/backup /etc/lvm/archive /etc/iscsi
     mount --bind /var/lib/ramshare/lvm/backup /etc/lvm/backup
     mount --bind /var/lib/ramshare/lvm/archive /etc/lvm/archive
@@ -59,7 +62,14 @@ LVM
     fi
     rotational=$(word rotational)
     for disk in /sys/block/vda /sys/block/dm-*; do echo "${rotational:-1}" > "$disk/queue/rotational"; done
-    [ -b "/dev/$vg/swap" ] && swapon "/dev/$vg/swap"
+    swap="/dev/$vg/swap"
+    if [ -b "$swap" ]; then
+        if [ "$(word swap_queue)" = 1 ]; then
+            swap=$(losetup --find --show --direct-io=on "$swap")
+            echo "${rotational:-1}" > "/sys/block/${swap#/dev/}/queue/rotational"
+        fi
+        swapon "$swap"
+    fi
 
     # The RAM disk of the ceiling measurement is full from the start, so the memory left is the same in every phase.
     if [ -b /dev/ram0 ]; then blkdiscard --zeroout --step 16M /dev/ram0; fi
@@ -77,6 +87,8 @@ case $(word role) in borrower) borrower ;; guest) guest ;; esac
 
 echo "ramshare: $name is up after $(cut -d ' ' -f 1 /proc/uptime) s"
 while :; do
-    "$(word python)" -I -S "$(word agent)"
+    # What the command server starts may be swapped out.
+    sh -c '[ ! -d /sys/fs/cgroup/system ] || echo $$ > /sys/fs/cgroup/cgroup.procs; exec "$@"' sh \
+        "$(word python)" -I -S "$(word agent)"
     sleep 1
 done

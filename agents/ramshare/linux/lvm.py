@@ -8,6 +8,7 @@ and the lab.
 from collections.abc import Sequence
 from pathlib import Path
 
+from ramshare.linux.ballast import Ballast
 from ramshare.linux.lvm_names import LvmUsageError, reject, split_volume, tag_options
 from ramshare.linux.lvm_report import parse_report, report_argv
 from ramshare.linux.lvm_state import (
@@ -54,9 +55,15 @@ _LVMPOLLD_SOCKET = Path("/run/lvm/lvmpolld.socket")
 class Lvm:
     """LVM on this machine, or wherever the runner runs its commands."""
 
-    def __init__(self, runner: Commands, *, udev: bool | None = None, config: str = "") -> None:
-        """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`."""
+    def __init__(
+        self, runner: Commands, *, udev: bool | None = None, config: str = "", ballast: Ballast | None = None
+    ) -> None:
+        """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`.
+
+        `ballast` is dropped during every change.
+        """
         self._runner = runner
+        self._ballast = ballast or Ballast()
         udev = _UDEV_CONTROL.exists() if udev is None else udev
         # Without udevd LVM must create the device nodes itself, or pvmove hangs after its last poll.
         parts = [] if udev else ["activation{udev_sync=0 udev_rules=0}"]
@@ -226,7 +233,8 @@ class Lvm:
         return [*argv[:at], *(["--config", text] if text else []), *argv[at:]]
 
     def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S) -> Completed:
-        return self._runner.run(self._with_config(argv), timeout_s=timeout_s)
+        with self._ballast.dropped():
+            return self._runner.run(self._with_config(argv), timeout_s=timeout_s)
 
     def _change_unless(self, argv: Sequence[str], *harmless: str, timeout_s: float = CHANGE_TIMEOUT_S) -> None:
         try:

@@ -39,6 +39,7 @@ PACKAGE_OF_TOOL = {
     "ldd": "libc-bin",
     "libvirtd": "libvirt-daemon",
     "linux.uml": "user-mode-linux",
+    "losetup": "mount",
     "lvchange": "lvm2",
     "lvconvert": "lvm2",
     "lvm": "lvm2",

@@ -2,8 +2,16 @@
 
 A swap signature or an active swap is the only proof that a volume is one that ramshare may move. Used by the borrower
 and, for its size, by the lender.
+
+A host whose swap is mirrored swaps to its volume through a loop device. Logical volumes have no request queue, so
+nothing bounds what the kernel writes to one that is slow or held still: pages of 100 MB waited, and reads with them
+(stalls of two minutes when a lender died). A loop device has a queue of 128 requests whose writeback throttle lets
+reads pass. A guest's disk needs none: its virtual disk is such a queue. A volume that is moved must not have one:
+pvmove's own process holds it still while it needs memory, which nobody can free behind a full queue (seen: a host of
+320 MB wedged).
 """
 
+import contextlib
 import mmap
 import os
 from dataclasses import dataclass
@@ -12,8 +20,11 @@ from pathlib import Path
 from ramshare.linux.run import Commands
 
 PROC = Path("/proc")
+SYS = Path("/sys")
 _SIGNATURES = (b"SWAPSPACE2", b"SWAP-SPACE")
 _PAGE_CLUSTER = Path("sys/vm/page-cluster")
+_LOOP_MAJOR = 7
+"""Of loop devices (Linux' list of allocated devices)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ def read_swaps(proc: Path = PROC) -> list[Swap]:
 
 
 def active_swap(device: str, proc: Path = PROC) -> Swap | None:
-    """Return the active swap area on `device`, by any of its names (`/dev/VG/LV`, `/dev/mapper/…`, `/dev/dm-N`)."""
+    """Return the active swap area on `device`, direct or by loop, by any name (`/dev/VG/LV`, `/dev/mapper/…`)."""
     wanted = _identity(device)
     return next((swap for swap in read_swaps(proc) if _identity(swap.path) == wanted), None)
 
@@ -55,14 +66,23 @@ def is_swap(device: str, proc: Path = PROC) -> bool:
     return active_swap(device, proc) is not None or is_formatted(device)
 
 
+def has_queue(device: str) -> bool:
+    """Whether the kernel swaps to `device` through a loop device."""
+    active = active_swap(device)
+    return active is not None and _loop_number(active.path) is not None
+
+
 def turn_off(runner: Commands, device: str) -> None:
-    """Bring every page back into memory and stop swapping to `device`; not active is success.
+    """Bring every page back into memory, stop swapping to `device` and end its loop device; not active is success.
 
     Needs as much free memory as is swapped out: the OOM killer takes `swapoff` itself first. Pages that cannot be read
     are lost, and only whoever touches one is killed (kernel 5.19 and later).
     """
-    if active_swap(device) is not None:
-        runner.run(["swapoff", device], timeout_s=3600.0)
+    active = active_swap(device)
+    if active is not None:
+        runner.run(["swapoff", active.path], timeout_s=3600.0)
+        if _loop_number(active.path) is not None:
+            runner.run(["losetup", "--detach", active.path])
 
 
 def format_and_turn_on(runner: Commands, device: str, priority: int | None = None) -> None:
@@ -89,9 +109,25 @@ def _swap(line: str) -> Swap:
 
 
 def _identity(path: str) -> tuple[int, int] | str:
-    """What tells two names of one device apart from two devices: the device number, else the resolved path."""
+    """What tells two names of one device apart from two devices: the device number, else the resolved path.
+
+    A loop device stands for what it is over.
+    """
     try:
         status = Path(path).stat()
     except OSError:
         return os.path.realpath(path)
+    loop = _loop_number(path)
+    if loop is not None:
+        with contextlib.suppress(OSError):
+            return _identity((SYS / f"dev/block/{_LOOP_MAJOR}:{loop}/loop/backing_file").read_text().strip())
     return (0, status.st_rdev) if status.st_rdev else (status.st_dev, status.st_ino)
+
+
+def _loop_number(path: str) -> int | None:
+    """Return the number of a loop device, None for anything else."""
+    try:
+        number = Path(path).stat().st_rdev
+    except OSError:
+        return None
+    return os.minor(number) if os.major(number) == _LOOP_MAJOR else None

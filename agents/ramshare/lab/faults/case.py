@@ -58,8 +58,13 @@ class Case:
     play: Play
     may_lose: bool = False
     """The one loss that is allowed: a lender's death under a move. The machine survives and the loss is told."""
-    shape: str = "usual"
-    """Which lab it needs, see `suite.py`."""
+    shape: str = ""
+    """Which lab it needs, see `suite.py`; empty for its mode's."""
+
+    @property
+    def lab(self) -> str:
+        """Name of the lab's shape."""
+        return self.shape or self.mode.value
 
 
 def play(case: Case, stage: Stage) -> FaultRow:

@@ -1,7 +1,7 @@
 """Reclaim, races and repeated requests: what is lent once is not lent twice, and comes back when it is wanted."""
 
 from ramshare.lab.faults.case import Case, Play
-from ramshare.lab.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage, usual_spec
+from ramshare.lab.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage, mirror_spec
 from ramshare.lab.operator import ASK_S
 from ramshare.lab.spec import VOLUME, LabSpec
 from ramshare.linux.run import SystemRunner
@@ -105,12 +105,12 @@ def ram_full(stage: Stage) -> str:
 
 def racing_spec(name: str, **changes: object) -> LabSpec:
     """Two borrowers, and lenders with room for one."""
-    return usual_spec(name, lenders=2, borrowers=2, **changes)
+    return mirror_spec(name, lenders=2, borrowers=2, **changes)
 
 
 def twice_spec(name: str, **changes: object) -> LabSpec:
     """Agents whose every request travels twice."""
-    return usual_spec(name, agent_module="ramshare.lab.faults.twice", **changes)
+    return mirror_spec(name, agent_module="ramshare.lab.faults.twice", **changes)
 
 
 CASES = (

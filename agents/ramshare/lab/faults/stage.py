@@ -55,6 +55,11 @@ def usual_spec(name: str, **changes: object) -> LabSpec:
     return LabSpec(**{**shape, **changes})  # type: ignore[arg-type]
 
 
+def mirror_spec(name: str, **changes: object) -> LabSpec:
+    """Return the lab of a host whose swap is mirrored: it has a queue, which a swap that is moved must not have."""
+    return usual_spec(name, swap_queue=True, **changes)
+
+
 class _Auditor(Operator):
     """An operator that goes through the lenders' books with every message."""
 

@@ -11,7 +11,8 @@ from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.cluster import Lab
 from ramshare.lab.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
 from ramshare.lab.faults.case import Case, FaultReport, FaultRow, play
-from ramshare.lab.faults.stage import Stage, usual_spec
+from ramshare.lab.faults.stage import Stage, mirror_spec, usual_spec
+from ramshare.messages.state import Mode
 
 CASES: tuple[Case, ...] = (
     *cases_mirror.CASES,
@@ -20,8 +21,13 @@ CASES: tuple[Case, ...] = (
     *cases_move.CASES,
     *cases_lending.CASES,
 )
-SHAPES = {"usual": usual_spec, "race": cases_lending.racing_spec, "twice": cases_lending.twice_spec}
-"""The labs that cases need."""
+SHAPES = {
+    Mode.MIRROR.value: mirror_spec,
+    Mode.MOVE.value: usual_spec,
+    "race": cases_lending.racing_spec,
+    "twice": cases_lending.twice_spec,
+}
+"""The labs that cases need, in the order in which they are played: to boot one takes a while."""
 
 
 class UnknownCaseError(RamshareError):
@@ -35,7 +41,8 @@ def select(names: Sequence[str]) -> tuple[Case, ...]:
     for name in names:
         if not any(case.name.startswith(name) for case in CASES):
             raise UnknownCaseError(f"no fault case is called {name}", ", ".join(case.name for case in CASES))
-    return tuple(case for case in CASES if not names or any(case.name.startswith(name) for name in names))
+    chosen = [case for case in CASES if not names or any(case.name.startswith(name) for name in names)]
+    return tuple(sorted(chosen, key=lambda case: list(SHAPES).index(case.lab)))
 
 
 def run_suite(
@@ -61,10 +68,10 @@ def run_suite(
         stage: Stage | None = None
         shape = ""
         for case in cases:
-            if stage is None or shape != case.shape:
+            if stage is None or shape != case.lab:
                 stack.close()
-                lab = stack.enter_context(Lab(SHAPES[case.shape](name, accel=accel), say))
-                stage, shape = stack.enter_context(Stage(lab, say)), case.shape
+                lab = stack.enter_context(Lab(SHAPES[case.lab](name, accel=accel), say))
+                stage, shape = stack.enter_context(Stage(lab, say)), case.lab
             say(f"case {case.name}: {case.fault}")
             row = play(case, stage)
             rows.append(row)
