@@ -1,5 +1,6 @@
 """How `ramshare lab faults` shows its rows."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from ramshare.lab.faults.case import FaultReport, FaultRow
@@ -20,5 +21,5 @@ def faults_table(report: FaultReport) -> Table:
     table.add_column("note")
     for row in report.rows:
         figures = (str(row.bad_pages), f"{row.stall_s:.1f}", f"{row.recovered_s:.1f}")
-        table.add_row(row.fault, row.mode, "yes" if row.survived else "NO", *figures, row.note)
+        table.add_row(row.fault, row.mode, "yes" if row.survived else "NO", *figures, escape(row.note))
     return table

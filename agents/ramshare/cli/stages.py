@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ramshare.cli.output import err
@@ -39,7 +40,8 @@ class LiveShow:
     def note(self, text: str) -> None:
         """Say one line that stays."""
         elapsed = time.monotonic() - self._started
-        self._progress.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", soft_wrap=True, highlight=False)
+        # What is told may hold brackets: LVM calls a missing disk [unknown].
+        self._progress.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(text)}", soft_wrap=True, highlight=False)
 
 
 @contextmanager
