@@ -13,6 +13,7 @@ from ramshare.lab.faults.case import FaultReport, FaultRow
 from ramshare.lab.faults.ledger import Ledger
 from ramshare.lab.faults.storm import Storm
 from ramshare.lab.faults.suite import CASES, SHAPES, UnknownCaseError, select
+from ramshare.lab.reclaim import ReclaimPlan
 from ramshare.messages.state import Export, LeasePhase, Mode
 
 pytestmark = pytest.mark.unit
@@ -129,3 +130,14 @@ def test_reclaim_is_judged_by_its_worst_round() -> None:
     assert (found.p50_s, found.worst_s, found.met) == (0.7, 1.1, False)
     assert found.parts_s == {"drop": 0.7, "lender frees": 0.1}
     assert series("move", "idle", [30.0], [{}]).met is None
+
+
+def test_only_labs_for_mirrors_swap_through_a_queue() -> None:
+    assert {shape: spec("x").swap_queue for shape, spec in SHAPES.items()} == {
+        "mirror": True,
+        "move": False,
+        "race": True,
+        "twice": True,
+    }
+    assert ReclaimPlan().lab(Mode.MIRROR, "x").swap_queue
+    assert not ReclaimPlan().lab(Mode.MOVE, "x").swap_queue

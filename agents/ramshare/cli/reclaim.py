@@ -11,7 +11,6 @@ from ramshare.bench.results import save, to_json
 from ramshare.cli.output import note, out
 from ramshare.cli.stages import Accel, Name, Results, interruptible, showing
 from ramshare.errors import ExitCode
-from ramshare.lab.cluster import Lab
 from ramshare.lab.reclaim import ReclaimPlan, run_reclaim
 from ramshare.messages.state import Mode
 
@@ -26,8 +25,8 @@ def reclaim(
 ) -> None:
     """Measure in a lab how long a lender waits for 256 MB that it wants back (about 20 minutes; needs root)."""
     plan = ReclaimPlan(rounds=rounds, modes=tuple(modes) if modes else ReclaimPlan.modes)
-    with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
-        measured = run_reclaim(lab, plan, show.note)
+    with interruptible(), showing() as show:
+        measured = run_reclaim(plan, name, accel, show.stage, show.note)
     save(measured, results / "reclaim.json")
     if as_json:
         typer.echo(to_json(measured), nl=False)

@@ -37,33 +37,32 @@ class ReclaimPlan:
     modes: tuple[Mode, ...] = (Mode.MIRROR, Mode.MOVE)
     loads: tuple[Load, ...] = LOADS
 
-    def lab(self, name: str, accel: str = "") -> LabSpec:
-        """Return the lab for it: either lender can hold the volume alone."""
+    def lab(self, mode: Mode, name: str, accel: str = "") -> LabSpec:
+        """Return the lab for a mode: either lender can hold the volume alone."""
         return LabSpec(
             name=name,
             lenders=2,
             guests=0,
             swap_bytes=LENT_BYTES - OVERHEAD_BYTES,
             lender_bytes=LENT_BYTES + 16 * MIB,
+            swap_queue=mode is Mode.MIRROR,
             accel=accel,
         )
 
 
-def run_reclaim(lab: Lab, plan: ReclaimPlan, say: Callable[[str], None]) -> Reclaim:
-    """Measure in a lab that has been started. Raises `RamshareError` where it cannot go on."""
+def run_reclaim(
+    plan: ReclaimPlan, name: str, accel: str, on_stage: Callable[[str], None], say: Callable[[str], None]
+) -> Reclaim:
+    """Measure, in a lab for each mode. Raises `RamshareError` where it cannot go on."""
     done: list[Series] = []
-    with Stage(lab) as stage:
-        for mode in plan.modes:
+    bad_pages = disk_iops = 0
+    for mode in plan.modes:
+        with Lab(plan.lab(mode, name, accel), on_stage) as lab, Stage(lab) as stage:
             for load in plan.loads:
                 done.append(_measure(stage, mode, load, plan.rounds, say))
-        bad_pages = stage.check_pages()
-    return Reclaim(
-        accel=lab.accel,
-        lent_bytes=LENT_BYTES,
-        disk_iops=lab.spec.disk_iops,
-        bad_pages=bad_pages,
-        series=tuple(done),
-    )
+            bad_pages += stage.check_pages()
+            accel, disk_iops = lab.accel, lab.spec.disk_iops
+    return Reclaim(accel=accel, lent_bytes=LENT_BYTES, disk_iops=disk_iops, bad_pages=bad_pages, series=tuple(done))
 
 
 def _measure(stage: Stage, mode: Mode, load: Load, rounds: int, say: Callable[[str], None]) -> Series:
