@@ -53,9 +53,17 @@ class ModelHost:
         self.model.vacate, self.model.nothing_to_borrow = set(vacate), nothing_to_borrow
         return self.model.view()
 
-    def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
+    def cycle(
+        self,
+        volume: str,
+        vacate: Collection[str] = (),
+        nothing_to_borrow: bool = False,
+        told_lost: Collection[str] = (),
+    ) -> Looked:
         view = self.look(volume, vacate, nothing_to_borrow)
         step = next_step(view)
+        if isinstance(step, s.WriteOff) and not set(step.leases) <= set(told_lost):
+            return Looked(view, step)
         if self.fails is not None:
             return Looked(view, step, str(self.fails))
         if not isinstance(step, s.AskForMemory | s.Release):

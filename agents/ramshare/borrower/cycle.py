@@ -71,7 +71,8 @@ class Cycle:
         if due is not None:
             self._busy = True
             wanted_back = frozenset(self._charges.wanted_back)
-            job = partial(self._host.cycle, due.volume, wanted_back, due.nothing_to_borrow)
+            told_lost = frozenset(due.told_lost)
+            job = partial(self._host.cycle, due.volume, wanted_back, due.nothing_to_borrow, told_lost)
             self._agent.work(job, partial(self._looked, due))
 
     def _looked(self, charge: Charge, looked: Looked | Exception) -> None:

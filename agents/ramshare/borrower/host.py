@@ -109,11 +109,23 @@ class BorrowerHost:
             raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
         return view
 
-    def cycle(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> Looked:
-        """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
+    def cycle(
+        self,
+        volume: str,
+        vacate: Collection[str] = (),
+        nothing_to_borrow: bool = False,
+        told_lost: Collection[str] = (),
+    ) -> Looked:
+        """Look, plan one step, apply it, unless that would hold the volume still for too long now.
+
+        Pages are written off only once their loss was told (`told_lost`: of which leases): emptying swap takes minutes
+        at a slow disk's pace, and who reads of the loss may end the processes that make it take so long.
+        """
         view = self.look(volume, vacate, nothing_to_borrow)
         now = Writes(time.monotonic(), *writes(dm_name(*split_volume(volume))))
         step = self._quiet.instead_of(next_step(view), volume, now)
+        if isinstance(step, s.WriteOff) and not set(step.leases) <= set(told_lost):
+            return Looked(view, step)
         try:
             self._applier.apply(view, self._state, step)
         except (RamshareError, OSError) as error:
