@@ -76,6 +76,7 @@ def broker_on_old_state(stage: Stage) -> str:
     ghosts = {lease.lease for lease in stage.operator.leases()}
     stage.operator.send_home(VOLUME)
     stage.operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
+    stage.ledger.returned |= ghosts
     stage.attach(Mode.MIRROR)
     stage.storm.start()
     with stage.fault():

@@ -13,10 +13,13 @@ class Ledger:
 
     limit_bytes: int
     wrong: dict[str, str] = field(default_factory=dict)
+    returned: set[str] = field(default_factory=set)
+    """Leases that their lenders had back before a broker showed its old state again: those topics lend nothing."""
 
     def take(self, state: Iterable[tuple[tuple[str, str], Message]]) -> None:
         """Look at every retained topic that is known now."""
-        exports = [(client, message) for (client, _), message in state if isinstance(message, Export)]
+        known = [(client, message) for (client, _), message in state if isinstance(message, Export)]
+        exports = [(client, export) for client, export in known if export.lease not in self.returned]
         for lender in {client for client, _ in exports}:
             lent = sum(export.size_bytes for client, export in exports if client == lender)
             if lent > self.limit_bytes:

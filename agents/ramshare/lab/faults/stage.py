@@ -155,6 +155,7 @@ class Stage:
         self.injected_s = self.recovered_s = self._idle_stall_s = self._known_stall_s = 0.0
         self.known_bad = 0
         self.ledger.wrong.clear()
+        self.ledger.returned.clear()
 
     @contextlib.contextmanager
     def fault(self) -> Iterator[None]:
