@@ -41,8 +41,17 @@ def test_no_ballast_holds_nothing() -> None:
     assert ballast.held_bytes == 0
 
 
+def test_what_was_not_held_before_is_not_held_after() -> None:
+    ballast = Ballast(MIB)
+    with ballast.dropped():
+        pass
+    ballast.drop()
+    assert ballast.held_bytes == 0
+
+
 def test_an_error_inside_does_not_keep_it_from_being_held_again() -> None:
     ballast = Ballast(MIB)
+    ballast.fill()
     with pytest.raises(OSError, match="tool"), ballast.dropped():
         raise OSError("tool")
     assert filled(ballast, MIB)

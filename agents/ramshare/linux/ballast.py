@@ -44,12 +44,14 @@ class Ballast:
 
     @contextlib.contextmanager
     def dropped(self) -> Iterator[None]:
-        """Hold nothing in the block."""
+        """Hold nothing in the block; afterwards again what was to be held before."""
+        wanted = self._held is not None
         self.drop()
         try:
             yield
         finally:
-            self.fill()
+            if wanted:
+                self.fill()
 
     def _take(self, held: list[mmap.mmap]) -> None:
         """Fill `held` page by page until it is no longer the one that is wanted."""

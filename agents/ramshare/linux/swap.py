@@ -72,6 +72,11 @@ def has_queue(device: str) -> bool:
     return active is not None and _loop_number(active.path) is not None
 
 
+def any_queue(proc: Path = PROC) -> bool:
+    """Whether the kernel swaps through any loop device."""
+    return any(_loop_number(active.path) is not None for active in read_swaps(proc))
+
+
 def turn_off(runner: Commands, device: str) -> None:
     """Bring every page back into memory, stop swapping to `device` and end its loop device; not active is success.
 
