@@ -62,7 +62,7 @@ class ModelHost:
     ) -> Looked:
         view = self.look(volume, vacate, nothing_to_borrow)
         step = next_step(view)
-        if isinstance(step, s.WriteOff) and not set(step.leases) <= set(told_lost):
+        if isinstance(step, s.WriteOff) and not step.was_told(told_lost):
             return Looked(view, step)
         if self.fails is not None:
             return Looked(view, step, str(self.fails))

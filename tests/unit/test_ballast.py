@@ -41,8 +41,9 @@ def test_no_ballast_holds_nothing() -> None:
     assert ballast.held_bytes == 0
 
 
-def test_what_was_not_held_before_is_not_held_after() -> None:
+def test_what_was_not_held_before_is_not_held_after(monkeypatch: pytest.MonkeyPatch) -> None:
     ballast = Ballast(MIB)
+    monkeypatch.setattr(ballast, "fill", lambda: pytest.fail("it is held again"))
     with ballast.dropped():
         pass
     ballast.drop()

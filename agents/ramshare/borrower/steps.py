@@ -1,5 +1,6 @@
 """The steps that a plan is made of. Each is idempotent, is applied by `apply.py`, and reads as a sentence."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 
@@ -77,6 +78,10 @@ class WriteOff:
     """
 
     leases: tuple[str, ...]
+
+    def was_told(self, told_lost: Collection[str]) -> bool:
+        """Whether the loss of each of these leases is among those that were told."""
+        return set(self.leases) <= set(told_lost)
 
     def __str__(self) -> str:
         return f"write off the pages on {', '.join(self.leases)}: their lender is gone"

@@ -38,6 +38,11 @@ class Swap:
     used_bytes: int
     priority: int
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether it is a loop device."""
+        return _loop_number(self.path) is not None
+
 
 def read_swaps(proc: Path = PROC) -> list[Swap]:
     """Return the active swap areas; none if the kernel has no swap."""
@@ -69,12 +74,12 @@ def is_swap(device: str, proc: Path = PROC) -> bool:
 def has_queue(device: str) -> bool:
     """Whether the kernel swaps to `device` through a loop device."""
     active = active_swap(device)
-    return active is not None and _loop_number(active.path) is not None
+    return active is not None and active.has_queue
 
 
 def any_queue(proc: Path = PROC) -> bool:
     """Whether the kernel swaps through any loop device."""
-    return any(_loop_number(active.path) is not None for active in read_swaps(proc))
+    return any(active.has_queue for active in read_swaps(proc))
 
 
 def turn_off(runner: Commands, device: str) -> None:
@@ -86,7 +91,7 @@ def turn_off(runner: Commands, device: str) -> None:
     active = active_swap(device)
     if active is not None:
         runner.run(["swapoff", active.path], timeout_s=3600.0)
-        if _loop_number(active.path) is not None:
+        if active.has_queue:
             runner.run(["losetup", "--detach", active.path])
 
 
