@@ -93,7 +93,7 @@ def test_measurements_can_add_qemu_arguments_and_kernel_words() -> None:
     argv = argv_of(spec)
     assert argv[-2:] == ["-d", "int"]
     assert after(argv, "-append")[0].endswith(" idle=poll")
-    assert any(word.startswith("virtio-net-pci") and word.endswith("packed=on") for word in argv)
+    assert any(word.startswith("e1000e") and word.endswith("packed=on") for word in argv)
 
 
 def test_no_two_machines_of_a_lab_share_an_address() -> None:

@@ -46,9 +46,8 @@ def demo(
     plan = DemoPlan(seconds=seconds, modes=tuple(modes) if modes else DemoPlan.modes)
     if Mode.MOVE not in plan.modes:
         raise typer.BadParameter("the demo's figures are of the move; add --mode move")
-    with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
-        show.note(f"follow it: {listen_command(lab)}")
-        measured = run_demo(lab, plan, show)
+    with interruptible(), showing() as show:
+        measured = run_demo(plan, name, accel, show)
     save(measured, results / "demo.json")
     chart = demo_chart(measured, results / "demo.png")
     if as_json:
@@ -56,11 +55,6 @@ def demo(
         return
     out().print(results_table.table(measured))
     note(f"written: {results / 'demo.json'}, {chart}")
-
-
-def listen_command(lab: Lab) -> str:
-    """Return the line with which a person follows the lab's topics from another terminal."""
-    return f"ramshare lab listen --name {lab.spec.name}"
 
 
 @app.command(epilog="Example: ramshare lab faults --only mirror-lender")

@@ -2,7 +2,8 @@
 
 One process keeps an array of checked pages that does not fit into its host's memory. It is measured with its swap on
 the local disk, on a RAM disk inside the host (the ceiling: no network), and on the memory of two other hosts, first
-moved there, then mirrored; in between it keeps thrashing while its swap volume is moved under it.
+moved there, then mirrored; in between it keeps thrashing while its swap volume is moved under it. The mirror has a lab
+of its own, for there the host swaps through a queue.
 """
 
 import time
@@ -19,8 +20,8 @@ from ramshare.bench.thrash import Thrash, command
 from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
 from ramshare.lab.operator import Operator
-from ramshare.lab.spec import VOLUME, LabSpec
-from ramshare.lab.vm import MIB
+from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
+from ramshare.lab.vm import DISK_BYTES_PER_S, DISK_IOPS, MIB
 from ramshare.linux.lvm import Lvm
 from ramshare.messages.state import Mode, Volume, VolumePhase
 
@@ -59,15 +60,16 @@ class DemoPlan:
     modes: tuple[Mode, ...] = (Mode.MOVE, Mode.MIRROR)
     lenders: int = 2
 
-    def lab(self, name: str, accel: str = "") -> LabSpec:
-        """Return the lab for it: each lender has too little for the volume alone."""
+    def lab(self, mode: Mode, name: str, accel: str = "") -> LabSpec:
+        """Return the lab for a mode: each lender has too little for the volume alone."""
         return LabSpec(
             name=name,
             lenders=self.lenders,
             swap_bytes=self.swap_bytes,
             lender_bytes=self.swap_bytes * 3 // 4,
             committed_bytes=self.swap_bytes // 2 + 16 * MIB,
-            ceiling_bytes=self.swap_bytes + 32 * MIB,
+            ceiling_bytes=self.swap_bytes + 32 * MIB if mode is Mode.MOVE else 0,
+            swap_queue=needs_queue(mode),
             accel=accel,
         )
 
@@ -76,6 +78,7 @@ class DemoPlan:
 class _Measured:
     """What has been measured so far."""
 
+    accel: str = ""
     at: dict[str, Four] = field(default_factory=dict)
     times: dict[ModeName, ModeTimes] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
@@ -83,22 +86,34 @@ class _Measured:
     bad_pages: int = 0
 
 
-def run_demo(lab: Lab, plan: DemoPlan, show: Show) -> Demo:
-    """Run the demo in a lab that has been started. Raises `RamshareError` where it cannot go on."""
+def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
+    """Run the demo, in a lab for each mode. Raises `RamshareError` where it cannot go on."""
+    measured = _Measured(accel)
+    for mode in plan.modes:
+        with Lab(plan.lab(mode, name, measured.accel), show.stage) as lab:
+            measured.accel = lab.accel
+            show.note(f"follow it: ramshare lab listen --name {name}")
+            _run_mode(lab, plan, measured, mode, show)
+    return _results(plan, measured)
+
+
+def _run_mode(lab: Lab, plan: DemoPlan, measured: _Measured, mode: Mode, show: Show) -> None:
     bus = MqttBus(lab.broker.settings("cli.lab"), "cli.lab")
-    measured = _Measured()
     borrower = f"borrower.{lab.spec.borrower_names[0]}"
     with Operator(bus, borrower, on_event=lambda event, who: show.note(f"{who}: {event.sentence}")) as operator:
         with lab_stage(show, "waiting for manager, lenders and borrower"):
             operator.wait_ready(plan.swap_bytes)
         with Thrash(lab.borrower.shell.open(command(plan.data_bytes))) as thrash:
-            _measure_local(thrash, plan, measured, show)
-            for mode in plan.modes:
-                _measure_mode(lab, operator, thrash, plan, measured, mode, show)
-            _measure_ceiling(lab, thrash, plan, measured, show)
+            with lab_stage(show, f"filling {plan.data_bytes // MIB} MiB with checked pages"):
+                thrash.init(on_progress=lambda p: show.progress(p.bytes / plan.data_bytes, "initialise"))
+            if mode is Mode.MOVE:
+                measured.at["local"] = _four(thrash, plan, show, "the local disk")
+                _settle(thrash, show, "the local disk")
+            _borrow_and_return(lab, operator, thrash, plan, measured, mode, show)
+            if mode is Mode.MOVE:
+                _measure_ceiling(lab, thrash, plan, measured, show)
             with lab_stage(show, "checking every page"):
-                measured.bad_pages = thrash.check().bad_pages_total
-    return _results(lab, plan, measured)
+                measured.bad_pages += thrash.check().bad_pages_total
 
 
 @contextmanager
@@ -108,13 +123,6 @@ def lab_stage(show: Show, title: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     show.note(f"{title}: {time.monotonic() - started:.1f} s")
-
-
-def _measure_local(thrash: Thrash, plan: DemoPlan, measured: _Measured, show: Show) -> None:
-    with lab_stage(show, f"filling {plan.data_bytes // MIB} MiB with checked pages"):
-        thrash.init(on_progress=lambda p: show.progress(p.bytes / plan.data_bytes, "initialise"))
-    measured.at["local"] = _four(thrash, plan, show, "the local disk")
-    _settle(thrash, show, "the local disk")
 
 
 def _settle(thrash: Thrash, show: Show, where: str) -> None:
@@ -150,7 +158,7 @@ def _measure_ceiling(lab: Lab, thrash: Thrash, plan: DemoPlan, measured: _Measur
     measured.at["ceiling"] = _four(thrash, plan, show, "a local RAM disk (ceiling)")
 
 
-def _measure_mode(
+def _borrow_and_return(
     lab: Lab, operator: Operator, thrash: Thrash, plan: DemoPlan, measured: _Measured, mode: Mode, show: Show
 ) -> None:
     """Borrow while the process thrashes, measure, return while it thrashes again."""
@@ -204,11 +212,11 @@ def _follower(show: Show) -> Callable[[Volume], None]:
     return lambda volume: show.progress(volume.progress_percent / 100.0, volume.step)
 
 
-def _results(lab: Lab, plan: DemoPlan, measured: _Measured) -> Demo:
+def _results(plan: DemoPlan, measured: _Measured) -> Demo:
     assert measured.raw is not None
     return demo(
-        accel=lab.accel,
-        disk_model=DiskModel(iops=lab.spec.disk_iops, bytes_per_s=lab.spec.disk_bytes_per_s),
+        accel=measured.accel,
+        disk_model=DiskModel(iops=DISK_IOPS, bytes_per_s=DISK_BYTES_PER_S),
         data_size_bytes=plan.data_bytes,
         block_size_bytes=plan.block_bytes,
         throughput=Throughput(

@@ -16,7 +16,7 @@ from ramshare.lab.cluster import Lab
 from ramshare.lab.demo import Show, lab_stage
 from ramshare.lab.operator import Operator
 from ramshare.lab.remote import RemoteShell
-from ramshare.lab.spec import VOLUME, LabSpec
+from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
 from ramshare.lab.vm import MIB
 from ramshare.messages.state import Mode, Volume, VolumePhase
 
@@ -40,7 +40,12 @@ class PaperPlan:
     def lab(self, name: str, accel: str = "") -> LabSpec:
         """Return the lab for it: two lenders, each with too little for the volume alone."""
         return LabSpec(
-            name=name, guests=0, swap_bytes=self.swap_bytes, lender_bytes=self.swap_bytes * 3 // 4, accel=accel
+            name=name,
+            guests=0,
+            swap_bytes=self.swap_bytes,
+            lender_bytes=self.swap_bytes * 3 // 4,
+            swap_queue=needs_queue(self.mode),
+            accel=accel,
         )
 
     def sweep(self, usable_ram_bytes: int) -> sweeps.Plan:

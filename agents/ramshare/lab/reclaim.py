@@ -11,7 +11,7 @@ from ramshare.bench.reclaim import LOADS, Load, Reclaim, Series, series
 from ramshare.errors import RamshareError
 from ramshare.lab.cluster import Lab
 from ramshare.lab.faults.stage import ATTACH_S, HOME_S, Stage
-from ramshare.lab.spec import VOLUME, LabSpec
+from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
 from ramshare.lab.vm import MIB
 from ramshare.messages.events import Event, EventKind
 from ramshare.messages.requests import Drain, Undrain
@@ -45,7 +45,7 @@ class ReclaimPlan:
             guests=0,
             swap_bytes=LENT_BYTES - OVERHEAD_BYTES,
             lender_bytes=LENT_BYTES + 16 * MIB,
-            swap_queue=mode is Mode.MIRROR,
+            swap_queue=needs_queue(mode),
             accel=accel,
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.vm import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GUEST_MEMORY_BYTES, MIB
+from ramshare.messages.state import Mode
 
 LENDER_NAMES = ("hosta", "hostb", "hostc", "hostd", "hoste", "hostf")
 BORROWER_NAMES = ("hostx", "hosty", "hostz")
@@ -24,6 +25,11 @@ class LabSpecError(RamshareError):
     """A lab of this shape cannot be built."""
 
     exit_code = ExitCode.USAGE
+
+
+def needs_queue(mode: Mode) -> bool:
+    """Whether a host's swap should go through a loop device: if it is mirrored; if it is moved, it must not."""
+    return mode is Mode.MIRROR
 
 
 @dataclass(frozen=True)

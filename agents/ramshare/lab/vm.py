@@ -14,7 +14,7 @@ from pathlib import Path
 from ramshare.errors import RamshareError
 from ramshare.lab import qmp
 from ramshare.lab.accel import accel_arguments
-from ramshare.lab.initramfs import P9_TAG
+from ramshare.lab.initramfs import NIC, P9_TAG
 from ramshare.lab.kernel import Kernel
 from ramshare.lab.remote import RemoteShell
 from ramshare.linux.run import Runner
@@ -137,7 +137,7 @@ def qemu_argv(spec: VmSpec, kernel: Kernel, initramfs: Path, accel: str, python:
     argv += ["-fsdev", f"local,id=state,path={spec.persist_dir},security_model=none"]
     argv += ["-device", f"virtio-9p-pci,fsdev=state,mount_tag={STATE_TAG}"]
     argv += ["-netdev", f"tap,id=net,ifname={spec.tap},script=no,downscript=no"]
-    argv += ["-device", f"virtio-net-pci,netdev=net,mac={spec.mac},romfile=" + spec.net_options]
+    argv += ["-device", f"{NIC},netdev=net,mac={spec.mac},romfile=" + spec.net_options]
     argv += ["-device", "virtio-balloon-pci,deflate-on-oom=on"]
     if spec.disk is not None:
         argv += disk_arguments(spec.disk)

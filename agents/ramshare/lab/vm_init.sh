@@ -7,6 +7,15 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C PYTHONDONTWRITEBYT
 read -r cmdline < /proc/cmdline
 word() { for item in $cmdline; do case $item in "ramshare.$1="*) echo "${item#*=}" ;; esac; done; }
 
+# A borrower's own processes, this one first, are never swapped out: they would die with a lender in move mode. Memory
+# belongs to the group in which it was first touched, so this one starts over in there.
+if [ "$(word role)" = borrower ] && [ ! -d /sys/fs/cgroup/system ]; then
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+    echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+    mkdir /sys/fs/cgroup/system && echo 0 > /sys/fs/cgroup/system/memory.swap.max && echo $$ > /sys/fs/cgroup/system/cgroup.procs
+    exec sh "$0"
+fi
+
 mount -t tmpfs -o mode=755,size=16m run /run
 mkdir -p /run/lock /run/lvm
 mkdir -p /dev/pts /dev/shm && mount -t devpts devpts /dev/pts && mount -t tmpfs -o size=16m shm /dev/shm
@@ -23,10 +32,6 @@ mkdir -p /var/lib/ramshare/log /var/lib/ramshare/lvm/backup /var/lib/ramshare/lv
 borrower() {
     # What LVM and iscsiadm read must never be swapped out: the overlay is a tmpfs, a ramfs stays in memory.
     mount -t ramfs lvm /etc/lvm
-    mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
-    # The host's own processes, this one first, are never swapped out: they would die with a lender in move mode.
-    echo +memory > /sys/fs/cgroup/cgroup.subtree_control
-    mkdir /sys/fs/cgroup/system && echo 0 > /sys/fs/cgroup/system/memory.swap.max && echo $$ > /sys/fs/cgroup/system/cgroup.procs
     mkdir -p /etc/lvm/backup /etc/lvm/archive /etc/iscsi
     mount --bind /var/lib/ramshare/lvm/backup /etc/lvm/backup
     mount --bind /var/lib/ramshare/lvm/archive /etc/lvm/archive
