@@ -15,8 +15,8 @@ from ramshare.lab.kernel import Kernel, load_order, locked
 from ramshare.linux.run import Runner, find_tool, require_tools
 
 NIC = "e1000e"
-"""The VMs' network card, for QEMU and for Linux the same name: an Intel 82574, as a host could have. Behind virtio_net a
-VM twice heard nothing any more, in some fifty swap storms; not reproduced, so the cause is open. Its driver switches
+"""The VMs' network card, for QEMU and for Linux the same name: an Intel 82574, as a host could have. Behind virtio_net
+a VM twice heard nothing any more, in some fifty swap storms; not reproduced, so the cause is open. Its driver switches
 reception off while it waits for memory; this one drops the packet."""
 BOOT_MODULES = ("virtio_pci", "virtio_blk", NIC, "virtio_balloon", "9p", "9pnet_virtio", "overlay")
 """What the first root loads for everyone."""
