@@ -24,12 +24,12 @@ class LiveShow:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("starting", total=None)
+        self._task = progress.add_task("starting", total=None, detail="")
         self._started = time.monotonic()
 
     def stage(self, title: str) -> None:
         """Begin a stage."""
-        self._progress.update(self._task, description=title, completed=0, total=None)
+        self._progress.update(self._task, description=title, completed=0, total=None, detail="")
         if not self._progress.console.is_terminal:
             self.note(f"{title} …")
 
@@ -47,7 +47,8 @@ class LiveShow:
 @contextmanager
 def showing() -> Iterator[LiveShow]:
     """Draw progress on standard error for the time of the block."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+    title, detail = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[detail]}", markup=False)
+    columns = (SpinnerColumn(), title, BarColumn(bar_width=30), TimeElapsedColumn(), detail)
     with Progress(*columns, console=err(), transient=True) as progress:
         yield LiveShow(progress)
 
