@@ -16,7 +16,7 @@ from ramshare.bench import fio
 from ramshare.bench.results import Demo, DiskModel, Four, Lease, ModeTimes, Throughput, demo, rates
 from ramshare.bench.results import Mode as ModeName
 from ramshare.bench.sweeps import measure_patterns
-from ramshare.bench.thrash import Thrash, command
+from ramshare.bench.thrash import Pattern, Thrash, command
 from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
 from ramshare.lab.operator import Operator
@@ -112,8 +112,7 @@ def _run_mode(lab: Lab, plan: DemoPlan, measured: _Measured, mode: Mode, show: S
             _borrow_and_return(lab, operator, thrash, plan, measured, mode, show)
             if mode is Mode.MOVE:
                 _measure_ceiling(lab, thrash, plan, measured, show)
-            with lab_stage(show, "checking every page"):
-                measured.bad_pages += thrash.check().bad_pages_total
+            measured.bad_pages += _last_check(thrash, plan, mode, show)
 
 
 @contextmanager
@@ -123,6 +122,18 @@ def lab_stage(show: Show, title: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     show.note(f"{title}: {time.monotonic() - started:.1f} s")
+
+
+def _last_check(thrash: Thrash, plan: DemoPlan, mode: Mode, show: Show) -> int:
+    """Return how many pages were bad at any time; at home in a mirror's lab only a part is read.
+
+    There every page takes four minutes on the modelled disk; it was checked just before, the fault suite does it all.
+    """
+    if mode is Mode.MOVE:
+        with lab_stage(show, "checking every page"):
+            return thrash.check().bad_pages_total
+    with lab_stage(show, "checking pages at random on the local disk"):
+        return thrash.run(Pattern.RANDOM_READ, block_bytes=plan.block_bytes, seconds=plan.seconds).bad_pages_total
 
 
 def _settle(thrash: Thrash, show: Show, where: str) -> None:
@@ -173,8 +184,7 @@ def _borrow_and_return(
     measured.at[mode.value] = _four(thrash, plan, show, f"the lenders' memory ({mode})")
     if measured.raw is None:
         measured.raw = _raw(lab, plan, show)
-    if mode is Mode.MOVE:
-        _settle(thrash, show, "the lenders' memory")
+    _settle(thrash, show, "the lenders' memory")
     with storm(thrash), lab_stage(show, "returning while the process keeps thrashing"):
         started = time.monotonic()
         operator.send_home(VOLUME)
