@@ -129,7 +129,9 @@ class LenderSettings(Settings):
     policy_caution: float = Field(
         default=1.0, ge=0, le=100, description="Multiplies the margin that the policy keeps for surges."
     )
-    vacate_within_s: Seconds = Field(default=10.0, description="Deadline given to borrowers on reclaim.")
+    vacate_within_s: Seconds = Field(
+        default=9.0, description="Deadline given to borrowers on reclaim: memory is to be back in 10 s, cut off or not."
+    )
 
 
 class BorrowerSettings(Settings):

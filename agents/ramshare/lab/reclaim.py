@@ -4,6 +4,7 @@ Each round drains the lender that has the lease; the borrower gives it back and 
 the next round can begin. Used by `ramshare bench reclaim`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,13 @@ def _steps(news: Sequence[tuple[float, str, Event]], asked: Event, released: Eve
             found["lender frees"] = found.get("lender frees", 0.0) + at_s - before_s
             break
         if event.kind is EventKind.STEP and at_s >= before_s:
-            name = event.sentence.partition(": ")[2].split(" (")[0].split(" /dev")[0].split(" lease ")[0]
+            name = _step_name(event.sentence)
             found[name] = found.get(name, 0.0) + at_s - before_s
             before_s = at_s
     return found
+
+
+def _step_name(sentence: str) -> str:
+    """Return what a step does, without the volume, disks and lease it does it to."""
+    words = sentence.partition(": ")[2].partition(":")[0].split(" (")[0].split(" /dev")[0].split(" lease ")[0]
+    return re.sub(r" l[0-9a-f]{10}-[0-9]+$", "", words)
