@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from ramshare.lab.accel import KVM, TB_SIZE_MIB, TCG_CPU
-from ramshare.lab.initramfs import P9_TAG
+from ramshare.lab.initramfs import NIC, P9_TAG
 from ramshare.lab.kernel import Kernel
 from ramshare.lab.vm import STATE_TAG, DiskSpec, VmSpec, kernel_command_line
 
@@ -41,7 +41,7 @@ def domain_xml(spec: VmSpec, kernel: Kernel, initramfs: Path, accel: str, python
     network = _add(devices, "interface", type="ethernet")
     _add(network, "mac", address=spec.mac)
     _add(network, "target", dev=spec.tap, managed="no")
-    _add(network, "model", type="virtio")
+    _add(network, "model", type=NIC)
     _add(network, "rom", enabled="no")
     console = _add(devices, "serial", type="file")
     _add(console, "source", path=str(spec.console_log))
