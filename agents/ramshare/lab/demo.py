@@ -21,7 +21,7 @@ from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
 from ramshare.lab.operator import Operator
 from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
-from ramshare.lab.vm import DISK_BYTES_PER_S, DISK_IOPS, MIB
+from ramshare.lab.vm import MIB
 from ramshare.linux.lvm import Lvm
 from ramshare.messages.state import Mode, Volume, VolumePhase
 
@@ -78,7 +78,8 @@ class DemoPlan:
 class _Measured:
     """What has been measured so far."""
 
-    accel: str = ""
+    accel: str
+    disk: DiskModel | None = None
     at: dict[str, Four] = field(default_factory=dict)
     times: dict[ModeName, ModeTimes] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
@@ -92,6 +93,7 @@ def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
     for mode in plan.modes:
         with Lab(plan.lab(mode, name, measured.accel), show.stage) as lab:
             measured.accel = lab.accel
+            measured.disk = DiskModel(iops=lab.spec.disk_iops, bytes_per_s=lab.spec.disk_bytes_per_s)
             show.note(f"follow it: ramshare lab listen --name {name}")
             _run_mode(lab, plan, measured, mode, show)
     return _results(plan, measured)
@@ -224,9 +226,10 @@ def _follower(show: Show) -> Callable[[Volume], None]:
 
 def _results(plan: DemoPlan, measured: _Measured) -> Demo:
     assert measured.raw is not None
+    assert measured.disk is not None
     return demo(
         accel=measured.accel,
-        disk_model=DiskModel(iops=DISK_IOPS, bytes_per_s=DISK_BYTES_PER_S),
+        disk_model=measured.disk,
         data_size_bytes=plan.data_bytes,
         block_size_bytes=plan.block_bytes,
         throughput=Throughput(
