@@ -1,5 +1,7 @@
 """libvirt's own test driver: the real library and its real calls, without any machine."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -92,3 +94,16 @@ def test_a_hypervisor_that_is_not_there_is_a_clear_error() -> None:
 )
 def test_only_a_balloon_that_shows_in_the_guests_size_is_used(balloon: str, plain: bool) -> None:
     assert _has_plain_balloon(f"<domain><devices>{balloon}</devices></domain>") is plain
+
+
+def test_no_event_can_come_after_python_has_ended() -> None:
+    program = f"""
+import atexit, threading
+atexit.register(lambda: print([thread.name for thread in threading.enumerate()]))  # the last to run
+from ramshare.linux.libvirt_guests import LibvirtGuests
+guests = LibvirtGuests({URI!r})
+guests.start(lambda: None)
+print(len(guests.guests()))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (0, "1\n['MainThread']\n"), ended.stderr

@@ -4,6 +4,7 @@ A connection that broke (libvirtd restarted) is made anew at the next call; ball
 Needs the extra `libvirt`, or the Debian package python3-libvirt.
 """
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -21,6 +22,8 @@ STATS_PERIOD_S = 2
 """How often the balloon driver in the guest tells its figures; without it libvirt's are those of the guest's start."""
 KEEPALIVE_S, KEEPALIVE_COUNT = 5, 3
 """A libvirtd that hangs is given up after 15 s."""
+_END_S = 2.0
+"""How long the end of the process waits for a callback under way."""
 _UNLIMITED_KIB = 9007199254740991
 """libvirt's "no limit"."""
 
@@ -174,11 +177,21 @@ def _run_events(libvirt: Any) -> None:
             return
         _events_run = True
         libvirt.virEventRegisterDefaultImpl()
+    ending = threading.Event()
+    # A timer, so that the loop sees descriptors that were added while it slept.
+    timer = libvirt.virEventAddTimeout(1000, lambda *_: None, None)
 
     def run() -> None:
-        # A timer, so that the loop sees descriptors that were added while it slept.
-        libvirt.virEventAddTimeout(1000, lambda *_: None, None)
-        while True:
+        while not ending.is_set():
             libvirt.virEventRunDefaultImpl()
 
-    threading.Thread(target=run, name="libvirt-events", daemon=True).start()
+    thread = threading.Thread(target=run, name="libvirt-events", daemon=True)
+
+    def end() -> None:
+        """An event that came when Python is gone already would end the process with a segmentation fault."""
+        ending.set()
+        libvirt.virEventUpdateTimeout(timer, 0)
+        thread.join(_END_S)
+
+    thread.start()
+    atexit.register(end)
