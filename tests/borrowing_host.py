@@ -7,7 +7,7 @@ extents of one byte, so that a page's place can be told one by one.
 from dataclasses import dataclass, field
 
 from ramshare.borrower import steps as s
-from ramshare.borrower.view import Goal, Layout, LeaseView, Link, MoveView, VolumeView
+from ramshare.borrower.view import Goal, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.messages.state import Mode
 
 LOCAL = "local"
@@ -77,6 +77,7 @@ class Host:
     leases: dict[str, Lent] = field(default_factory=dict)
     vacate: set[str] = field(default_factory=set)
     nothing_to_borrow: bool = False
+    told_lost: set[str] = field(default_factory=set)
     capacity: int = 0
     """What the manager can still find in the cluster."""
     largest: int = 3
@@ -110,10 +111,14 @@ class Host:
             degraded=self.degraded,
             move=self._move_view(),
             reserved_bytes=self.reserved,
-            vacate=frozenset(self.vacate & self.leases.keys()),
-            nothing_to_borrow=self.nothing_to_borrow,
             tagged=self.tagged,
+            heard=Heard(frozenset(self.vacate), self.nothing_to_borrow, frozenset(self.told_lost)),
         )
+
+    def hear(self, heard: Heard) -> None:
+        """Be told by the bus."""
+        self.vacate, self.nothing_to_borrow = set(heard.vacate), heard.nothing_to_borrow
+        self.told_lost = set(heard.told_lost)
 
     def _lease_view(self, lent: Lent) -> LeaseView:
         return LeaseView(
@@ -150,6 +155,9 @@ class Host:
                 self.move = None
             case s.RescueMove(leases):
                 self._rescue_move(leases)
+            case s.TellLoss(leases):
+                assert not self.told_lost.issuperset(leases), "told a second time"
+                self.told_lost |= set(leases)
             case s.WriteOff(leases):
                 self._write_off(leases)
             case s.StartMirror(devices):
@@ -255,6 +263,7 @@ class Host:
     def _write_off(self, leases: tuple[str, ...]) -> None:
         assert all(not self.leases[lease].alive or not self.leases[lease].session for lease in leases), "still there"
         assert self.leg is None
+        assert self.told_lost.issuperset(leases), "their loss was not told"
         lying_there = {page for page, where in enumerate(self.pages) if where in leases}
         assert lying_there, "there is nothing to write off"
         assert lying_there <= self.lost_pages, "a page that could have been saved"
@@ -384,8 +393,7 @@ class Host:
 
     def crash_agent(self) -> None:
         """Grants that were not used and what was said on the bus are forgotten."""
-        self.vacate.clear()
-        self.nothing_to_borrow = False
+        self.hear(Heard())
         for lent in self.leases.values():
             lent.granted = False
 

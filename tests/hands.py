@@ -13,7 +13,7 @@ from ramshare.borrower import steps as s
 from ramshare.borrower.host import Looked
 from ramshare.borrower.planner import next_step
 from ramshare.borrower.tags import LeaseTag
-from ramshare.borrower.view import Goal, VolumeView
+from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.policy.model import Decision, HostSample
@@ -47,26 +47,18 @@ class ModelHost:
     def resume_suspended(self, volumes: Collection[str], now_s: float) -> list[str]:
         return []
 
-    def look(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> VolumeView:
+    def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
         if volume != VOLUME:
             raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"no logical volume {volume} on this host")
-        self.model.vacate, self.model.nothing_to_borrow = set(vacate), nothing_to_borrow
+        self.model.hear(heard)
         return self.model.view()
 
-    def cycle(
-        self,
-        volume: str,
-        vacate: Collection[str] = (),
-        nothing_to_borrow: bool = False,
-        told_lost: Collection[str] = (),
-    ) -> Looked:
-        view = self.look(volume, vacate, nothing_to_borrow)
+    def cycle(self, volume: str, heard: Heard) -> Looked:
+        view = self.look(volume, heard)
         step = next_step(view)
-        if isinstance(step, s.WriteOff) and not step.was_told(told_lost):
-            return Looked(view, step)
         if self.fails is not None:
             return Looked(view, step, str(self.fails))
-        if not isinstance(step, s.AskForMemory | s.Release):
+        if not isinstance(step, s.AskForMemory | s.TellLoss | s.Release):
             self.model.apply(step)
             if isinstance(step, s.SplitLeg | s.LetGo):
                 for goes in step.leaving:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ramshare.lab.cluster import Lab
-from ramshare.lab.demo import Show
+from ramshare.lab.show import Show
 from ramshare.lab.transparency import GuestPlan, GuestRun, Stay, run_guest
 from ramshare.messages.state import Mode
 

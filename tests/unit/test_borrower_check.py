@@ -6,7 +6,6 @@ import pytest
 
 from fakes import FakeRunner
 from ramshare.borrower.host import BorrowerHost
-from ramshare.borrower.steps import Step, WriteOff
 from ramshare.borrower.view import Goal, Layout, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.messages.replies import ErrorCode
@@ -48,21 +47,3 @@ def test_a_volume_that_is_swapped_to_directly_may_go_either_way(
 ) -> None:
     monkeypatch.setattr("ramshare.linux.swap.has_queue", lambda _device: False)
     assert all(host.check_borrow("vg0/swap", mode) is AT_HOME for mode in Mode)
-
-
-def test_pages_are_written_off_only_after_their_loss_was_told(
-    host: BorrowerHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    applied: list[Step] = []
-    lost = WriteOff(("l1", "l2"))
-    monkeypatch.setattr(host, "look", lambda *_: AT_HOME)
-    monkeypatch.setattr("ramshare.borrower.host.next_step", lambda _view: lost)
-    monkeypatch.setattr("ramshare.borrower.host.writes", lambda _name: (0, 0))
-    monkeypatch.setattr(
-        "ramshare.borrower.apply.Applier.apply", lambda _self, _view, _state, step: applied.append(step)
-    )
-    for told in ((), ("l1",)):
-        assert host.cycle("vg0/swap", told_lost=told).step == lost
-        assert not applied
-    host.cycle("vg0/swap", told_lost=("l1", "l2"))
-    assert applied == [lost]

@@ -278,7 +278,7 @@ def test_a_lender_that_dies_with_the_only_copy_is_written_off_by_name() -> None:
     host = attached(4, Mode.MOVE, largest=2)
     host.kill("l1")
     steps = run(host)
-    assert steps[0] == s.WriteOff(("l1",))
+    assert steps[:2] == [s.TellLoss(("l1",)), s.WriteOff(("l1",))]
     assert len(host.lost_pages) == 2
 
 
@@ -304,7 +304,17 @@ def test_a_move_is_not_undone_if_pages_lie_on_another_dead_lease_too() -> None:
     host.pages = ["l1", "l1", LOCAL, LOCAL]
     host.kill("l1")
     host.kill("l2")
+    assert next_step(host.view()) == s.TellLoss(("l1", "l2"))
+    host.apply(s.TellLoss(("l1", "l2")))
     assert next_step(host.view()) == s.WriteOff(("l1", "l2"))
+
+
+def test_a_loss_that_grew_is_told_again_before_pages_are_written_off() -> None:
+    host = attached(4, Mode.MOVE, largest=2)
+    host.kill("l1")
+    host.apply(next_step(host.view()))
+    host.kill("l2")
+    assert next_step(host.view()) == s.TellLoss(("l1", "l2"))
 
 
 def test_a_dead_lease_that_a_move_does_not_need_waits_until_the_move_is_over() -> None:
@@ -356,6 +366,14 @@ def test_every_step_reads_as_a_sentence(mode: Mode) -> None:
     host = Host(4, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=9, largest=2)
     steps = run(host)
     host.goal = Goal.HOME
-    for step in [*steps, *run(host), s.RescueMove(("l1",)), s.WriteOff(("l1",)), s.DropLostLeg(()), s.AbortMove()]:
+    for step in [
+        *steps,
+        *run(host),
+        s.RescueMove(("l1",)),
+        s.TellLoss(("l1",)),
+        s.WriteOff(("l1",)),
+        s.DropLostLeg(()),
+        s.AbortMove(),
+    ]:
         assert str(step)
         assert "(" not in str(step).split()[0], f"{step!r} has no sentence"

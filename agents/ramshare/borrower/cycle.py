@@ -14,6 +14,7 @@ from ramshare.borrower.host import BorrowerHost, Looked
 from ramshare.borrower.releases import Releases
 from ramshare.borrower.steps import AskForMemory, Done, LetGo, Release, SplitLeg, Step, Wait, WriteOff
 from ramshare.borrower.telling import Telling
+from ramshare.borrower.view import Heard
 from ramshare.daemon import Agent
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,8 @@ class Cycle:
         due = self._charges.due()
         if due is not None:
             self._busy = True
-            wanted_back = frozenset(self._charges.wanted_back)
-            told_lost = frozenset(due.told_lost)
-            job = partial(self._host.cycle, due.volume, wanted_back, due.nothing_to_borrow, told_lost)
-            self._agent.work(job, partial(self._looked, due))
+            heard = Heard(frozenset(self._charges.wanted_back), due.nothing_to_borrow, frozenset(due.told_lost))
+            self._agent.work(partial(self._host.cycle, due.volume, heard), partial(self._looked, due))
 
     def _looked(self, charge: Charge, looked: Looked | Exception) -> None:
         """Take note of a cycle's outcome, publish it, and do what the step needs from the bus."""

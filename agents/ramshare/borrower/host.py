@@ -20,7 +20,7 @@ from ramshare.borrower.planner import next_step
 from ramshare.borrower.quiet import Quiet, Writes
 from ramshare.borrower.rescue import Rescue
 from ramshare.borrower.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
-from ramshare.borrower.view import Goal, VolumeView
+from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
@@ -98,36 +98,24 @@ class BorrowerHost:
         """Whether any iSCSI session changed since the last look; reads sysfs only."""
         return sessions() != self._seen_sessions
 
-    def look(self, volume: str, vacate: Collection[str] = (), nothing_to_borrow: bool = False) -> VolumeView:
+    def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
         """Return the picture of one volume. Raises `RefusedError` if there is none of that name."""
         self._seen_sessions = sessions()
         self._state = self._lvm.report()
         joined = {lease for pv in self._state.pvs if (lease := lease_of_pv(pv.tags)) is not None}
         can_login = self._logins.possible(joined)
-        view = observe(volume, self._state, self._seen_sessions, can_login, vacate, nothing_to_borrow)
+        view = observe(volume, self._state, self._seen_sessions, can_login, heard)
         if view is None:
             vg = volume.partition("/")[0]
             what = f"no logical volume {volume}" if self._state.vg(vg) else f"no volume group {vg}"
             raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
         return view
 
-    def cycle(
-        self,
-        volume: str,
-        vacate: Collection[str] = (),
-        nothing_to_borrow: bool = False,
-        told_lost: Collection[str] = (),
-    ) -> Looked:
-        """Look, plan one step, apply it, unless that would hold the volume still for too long now.
-
-        Pages are written off only once their loss was told (`told_lost`: of which leases): emptying swap takes minutes
-        at a slow disk's pace, and who reads of the loss may end the processes that make it take so long.
-        """
-        view = self.look(volume, vacate, nothing_to_borrow)
+    def cycle(self, volume: str, heard: Heard) -> Looked:
+        """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
+        view = self.look(volume, heard)
         now = Writes(time.monotonic(), *writes(dm_name(*split_volume(volume))))
         step = self._quiet.instead_of(next_step(view), volume, now)
-        if isinstance(step, s.WriteOff) and not step.was_told(told_lost):
-            return Looked(view, step)
         try:
             self._applier.apply(view, self._state, step)
         except (RamshareError, OSError) as error:

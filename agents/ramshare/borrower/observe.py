@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
-from ramshare.borrower.view import Layout, LeaseView, Link, MoveView, VolumeView
+from ramshare.borrower.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm_state import LogicalVolume, LvmState, PhysicalVolume
 from ramshare.messages.names import lease_of
@@ -14,8 +14,7 @@ def observe(
     state: LvmState,
     sessions: Sequence[Session],
     can_login: Collection[str] = (),
-    vacate: Collection[str] = (),
-    nothing_to_borrow: bool = False,
+    heard: Heard = NOTHING_HEARD,
 ) -> VolumeView | None:
     """Return the picture of `volume`, or None if LVM knows no such volume."""
     lv = state.lv(volume)
@@ -49,9 +48,8 @@ def observe(
         local_failed=any(leg.health for leg in lv.legs if leg.pvs & set(local)),
         move=_move(lv, lease_pvs),
         reserved_bytes=home.size_bytes if home is not None else 0,
-        vacate=frozenset(vacate) & {lease.lease for lease in leases},
-        nothing_to_borrow=nothing_to_borrow,
         tagged=tags.present,
+        heard=heard,
     )
 
 

@@ -29,6 +29,7 @@ from ramshare.borrower.steps import (
     StartMirror,
     StartMove,
     Step,
+    TellLoss,
     Wait,
     WriteOff,
 )
@@ -51,7 +52,7 @@ def _going(view: VolumeView) -> Leases:
         if view.goal is Goal.HOME
         or lease.lost
         or lease.unreachable
-        or lease.lease in view.vacate
+        or lease.lease in view.heard.vacate
         or (lease.link is Link.DOWN and not lease.used_bytes)
     )
 
@@ -72,14 +73,18 @@ def _repair(view: VolumeView) -> Step | None:
 
 
 def _repair_loaded(view: VolumeView, dead: Leases) -> Step:
-    """No copy of these pages is anywhere else, unless they are still being moved."""
+    """No copy of these pages is anywhere else, unless they are still being moved.
+
+    Their loss is told first: emptying swap takes minutes at a slow disk's pace, and who reads of the loss may end the
+    processes that make it take so long.
+    """
     for lease in dead:
         if lease.link is Link.NONE and lease.can_login:
             return Login(lease.lease)
     move, ids = view.move, set(_ids(dead))
     if move is not None and ids <= move.to_leases:
         return RescueMove(_ids(dead))
-    return WriteOff(_ids(dead))
+    return WriteOff(_ids(dead)) if ids <= view.heard.told_lost else TellLoss(_ids(dead))
 
 
 # ---- is a move under way?
@@ -103,7 +108,7 @@ def _give_back(view: VolumeView) -> Step | None:
     going = _going(view)
     loaded = tuple(lease for lease in going if lease.used_bytes)
     if loaded and view.layout is Layout.RAID1:
-        wanted = tuple(lease for lease in loaded if lease.lease in view.vacate and lease.link is not Link.NONE)
+        wanted = tuple(lease for lease in loaded if lease.lease in view.heard.vacate and lease.link is not Link.NONE)
         if wanted:
             return LetGo(_leaving(wanted))
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), _leaving(going))
@@ -131,7 +136,7 @@ def _unload(view: VolumeView, loaded: Leases) -> Step:
         able = tuple(lease for lease in view.leases if lease not in going and lease.link is not Link.DOWN)
         staying = tuple(lease for lease in able if lease.spare_bytes)
         missing = sum(lease.used_bytes for lease in loaded) - sum(lease.spare_bytes for lease in staying)
-        if missing > 0 and not view.nothing_to_borrow:
+        if missing > 0 and not view.heard.nothing_to_borrow:
             return AskForMemory(missing, tuple(sorted({lease.lender for lease in going})))
         if sum(lease.spare_bytes for lease in staying) >= first.used_bytes:
             return _join(staying) or StartMove(str(first.device), _devices(staying))

@@ -32,7 +32,7 @@ def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Me
             size_bytes=lease.size_bytes,
             mode=mode,
             phase=_lease_phase(view, lease, step),
-            reason="its lender wants it back" if lease.lease in view.vacate else "",
+            reason="its lender wants it back" if lease.lease in view.heard.vacate else "",
         )
     return messages
 
@@ -53,7 +53,7 @@ def phase_of(view: VolumeView, step: Step | None, error: str = "") -> VolumePhas
 def _lease_phase(view: VolumeView, lease: LeaseView, step: Step | None) -> LeasePhase:
     if lease.lost:
         return LeasePhase.LOST
-    if view.goal is Goal.HOME or lease.lease in view.vacate:
+    if view.goal is Goal.HOME or lease.lease in view.heard.vacate:
         return LeasePhase.DETACHING
     if lease.link is Link.NONE:
         return LeasePhase.EXPORTED

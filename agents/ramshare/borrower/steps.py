@@ -1,6 +1,5 @@
 """The steps that a plan is made of. Each is idempotent, is applied by `apply.py`, and reads as a sentence."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 
@@ -70,6 +69,16 @@ class RescueMove:
 
 
 @dataclass(frozen=True)
+class TellLoss:
+    """Say, by name, that the pages on these dead leases are lost."""
+
+    leases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"tell that the pages on {', '.join(self.leases)} are lost"
+
+
+@dataclass(frozen=True)
 class WriteOff:
     """Give the pages on these dead leases up, by name, and let the volume live on at home without them.
 
@@ -78,10 +87,6 @@ class WriteOff:
     """
 
     leases: tuple[str, ...]
-
-    def was_told(self, told_lost: Collection[str]) -> bool:
-        """Whether the loss of each of these leases is among those that were told."""
-        return set(self.leases) <= set(told_lost)
 
     def __str__(self) -> str:
         return f"write off the pages on {', '.join(self.leases)}: their lender is gone"
@@ -243,6 +248,7 @@ Step = (
     | StartMove
     | AbortMove
     | RescueMove
+    | TellLoss
     | WriteOff
     | StartMirror
     | PreferRemote

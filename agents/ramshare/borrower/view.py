@@ -1,7 +1,7 @@
 """What the planner sees of one volume: a frozen picture made by `observe.py` from LVM, sysfs and our own tags.
 
-Nothing in it was "asked for": every field is what the kernel or LVM says now, so a plan made after a crash of anybody
-is as good as one made before.
+But for what the bus says (`Heard`) every field is what the kernel or LVM says now, nothing was only asked for: a plan
+made after a crash of anybody is as good as one made before.
 """
 
 from dataclasses import dataclass
@@ -76,6 +76,21 @@ class MoveView:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What was said on the bus and bears on a volume; a crash of the agent forgets it, and it is said again."""
+
+    vacate: frozenset[str] = frozenset()
+    """Leases that their lender wants back."""
+    nothing_to_borrow: bool = False
+    """The manager had no memory for this volume when it was last asked."""
+    told_lost: frozenset[str] = frozenset()
+    """Leases whose pages the agent said were lost."""
+
+
+NOTHING_HEARD = Heard()
+
+
+@dataclass(frozen=True)
 class VolumeView:
     """A swap volume and everything that concerns it."""
 
@@ -96,12 +111,9 @@ class VolumeView:
     move: MoveView | None = None
     reserved_bytes: int = 0
     """Room for the volume on the local disk, held by a placeholder while pages are away."""
-    vacate: frozenset[str] = frozenset()
-    """Leases that their lender wants back."""
-    nothing_to_borrow: bool = False
-    """The manager had no memory for this volume when it was last asked."""
     tagged: bool = False
     """The volume carries tags of ours."""
+    heard: Heard = NOTHING_HEARD
 
     @property
     def remote_bytes(self) -> int:

@@ -43,9 +43,9 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print results/demo.json instead of the table.")] = False,
 ) -> None:
     """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 6 minutes)."""
-    plan = DemoPlan(seconds=seconds, modes=tuple(modes) if modes else DemoPlan.modes)
-    if Mode.MOVE not in plan.modes:
+    if modes and Mode.MOVE not in modes:
         raise typer.BadParameter("the demo's figures are of the move; add --mode move")
+    plan = DemoPlan(seconds=seconds, mirror=not modes or Mode.MIRROR in modes)
     with interruptible(), showing() as show:
         measured = run_demo(plan, name, accel, show)
     save(measured, results / "demo.json")

@@ -1,7 +1,6 @@
 """The agents of a lab as processes that can be started, stopped, killed and started again by name."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
@@ -30,6 +29,8 @@ class AgentSpec:
     name: str
     """The MQTT client name, for example `lender.hosta`."""
     role: str
+    host: str
+    """Where it runs: a host, a VM, or the switch."""
     env: Mapping[str, str]
     module: str = "ramshare.agent"
 
@@ -151,39 +152,3 @@ class VmAgent:
         if self._process is not None:
             self._process.poll()
         return self._process.pid if self._process is not None else None
-
-
-def common_env(client: str, host: str, broker: tuple[str, int], password_file: str) -> dict[str, str]:
-    """Return the settings that every agent needs; nothing comes from this machine's own `/etc/ramshare`."""
-    return {
-        "PYTHONPATH": str(PACKAGE_ROOT),
-        "RAMSHARE_ENV_FILE": "/dev/null",
-        "RAMSHARE_BROKER_HOST": broker[0],
-        "RAMSHARE_BROKER_PORT": str(broker[1]),
-        "RAMSHARE_CLIENT": client,
-        "RAMSHARE_HOST": host,
-        "RAMSHARE_PASSWORD_FILE": password_file,
-    }
-
-
-def lender_env(
-    address: str,
-    control_port: int,
-    capacity_bytes: int,
-    limit_bytes: int,
-    committed_bytes: int,
-    directory: Path,
-    guests: tuple[str, ...],
-    hypervisor: str = "",
-) -> dict[str, str]:
-    """Return a lender's own settings. It learns of `guests` from `hypervisor`, where there is one."""
-    return {
-        "RAMSHARE_LENDER_CAPACITY_BYTES": str(capacity_bytes),
-        "RAMSHARE_LENDER_ADDRESS": address,
-        "RAMSHARE_LENDER_CONTROL_PORT": str(control_port),
-        "RAMSHARE_LENDER_LIMIT_BYTES": str(limit_bytes),
-        "RAMSHARE_LENDER_COMMITTED_BYTES": str(committed_bytes),
-        "RAMSHARE_LENDER_DIRECTORY": str(directory),
-        "RAMSHARE_LENDER_GUESTS": json.dumps(() if hypervisor else guests),
-        "RAMSHARE_LENDER_HYPERVISOR": hypervisor if guests else "",
-    }

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import time
 import uuid
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -19,24 +18,17 @@ from typing import Self
 from ramshare.bus.broker import RunningBroker, start_broker
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lab.accel import pick_accel
-from ramshare.lab.agents import (
-    PACKAGE_ROOT,
-    AgentProcess,
-    AgentSpec,
-    NativeAgent,
-    VmAgent,
-    common_env,
-    lender_env,
-)
+from ramshare.lab.agents import PACKAGE_ROOT, AgentProcess, NativeAgent, VmAgent
+from ramshare.lab.blueprint import agent_specs, vm_specs
 from ramshare.lab.initramfs import ensure_initramfs
 from ramshare.lab.journal import FILE_NAME, MARKER, Journal, boot_id, start_time
 from ramshare.lab.kernel import Kernel, cache_dir, ensure_kernel
 from ramshare.lab.libvirt_host import LibvirtHost, LibvirtVm, require_libvirt
 from ramshare.lab.libvirt_xml import domain_xml
-from ramshare.lab.netns import MTU, PREFIX_LENGTH, SWITCH_ADDRESS, Network
+from ramshare.lab.netns import SWITCH_ADDRESS, Network
 from ramshare.lab.reaper import LABS_DIR, LeftoverError, Watcher, owner, sweep
-from ramshare.lab.spec import LabSpec, address_of, mac_of
-from ramshare.lab.vm import DiskSpec, Vm, VmSpec, qemu_argv
+from ramshare.lab.spec import LabSpec, address_of
+from ramshare.lab.vm import Vm, VmSpec, qemu_argv
 from ramshare.linux.run import SystemRunner, require_root, require_tools
 
 TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "mosquitto_passwd")
@@ -131,7 +123,8 @@ class Lab:
             self._say("libvirt")
             self.libvirt = LibvirtHost(self.state_dir / "libvirt", self.runner, self.journal)
             self.libvirt.start()
-        for spec in self._vm_specs():
+        assert self._disks is not None
+        for spec in vm_specs(self.spec, self.state_dir, self._disks, self.network.add_tap):
             spec.state_dir.mkdir(parents=True)
             self.vms[spec.name] = vm = self._machine(spec, kernel, initramfs)
             vm.start()
@@ -174,7 +167,7 @@ class Lab:
     def start_agents_on(self, name: str) -> None:
         """Start the agents that belong into VM `name`, for example after its reset."""
         for agent in self.agents.values():
-            if isinstance(agent, VmAgent) and agent.spec.name.endswith(f".{name}"):
+            if isinstance(agent, VmAgent) and agent.spec.host == name:
                 agent.start()
 
     def log_path(self, client: str) -> Path:
@@ -229,79 +222,14 @@ class Lab:
             die_with_parent=False,
         )
 
-    def _vm_specs(self) -> list[VmSpec]:
-        assert self._disks is not None
-        spec = self.spec
-        borrowers = [
-            self._vm_spec(name, "borrower", spec.memory_bytes, DiskSpec(self._disks / f"{name}.raw", spec.disk_bytes))
-            for name in spec.borrower_names
-        ]
-        return borrowers + [
-            self._vm_spec(name, "guest", spec.guest_memory_bytes, self._guest_disk(name)) for name in spec.guest_names
-        ]
-
-    def _guest_disk(self, name: str) -> DiskSpec | None:
-        assert self._disks is not None
-        size_bytes = self.spec.guest_swap_bytes
-        return DiskSpec(self._disks / f"{name}.raw", size_bytes) if size_bytes else None
-
-    def _vm_spec(self, name: str, role: str, memory_bytes: int, disk: DiskSpec | None) -> VmSpec:
-        spec = self.spec
-        if disk is not None:
-            disk = DiskSpec(disk.path, disk.size_bytes, spec.disk_iops, spec.disk_bytes_per_s)
-        return VmSpec(
-            lab=spec.name,
-            name=name,
-            role=role,
-            state_dir=self.state_dir / "vm" / name,
-            address=address_of(name),
-            prefix_length=PREFIX_LENGTH,
-            mac=mac_of(name),
-            tap=self.network.add_tap(name, address_of(name)),
-            mtu=MTU,
-            memory_bytes=memory_bytes,
-            vcpus=spec.vcpus if role == "borrower" else 1,
-            disk=disk,
-            swap_bytes=spec.swap_bytes if role == "borrower" else spec.guest_swap_bytes,
-            ceiling_bytes=spec.ceiling_bytes if role == "borrower" else 0,
-            rotational=spec.rotational,
-            swap_queue=spec.swap_queue,
-        )
-
     def _prepare_agents(self) -> None:
-        self._add_native("manager", "manager", "switch", self.runner, {})
-        for number, name in enumerate(self.spec.lender_names):
-            guests = self.spec.guest_names if number == 0 else ()
-            extra = lender_env(
-                address_of(name),
-                control_port(self.spec.name, number),
-                self.spec.host_capacity_bytes(name),
-                self.spec.lender_bytes,
-                self.spec.lender_bytes if self.spec.committed_bytes is None else self.spec.committed_bytes,
-                self.state_dir / "lender" / name,
-                guests,
-                self.libvirt.uri if self.libvirt is not None else "",
-            )
-            self._add_native(f"lender.{name}", "lender", name, self.hosts[name], extra)
-        for name in self.spec.borrower_names:
-            self._add_in_vm(f"borrower.{name}", "borrower", name)
-        for name in self.spec.guest_names:
-            self._add_in_vm(f"guest.{name}", "monitor", name)
-
-    def _add_native(self, client: str, role: str, host: str, runner: SystemRunner, extra: dict[str, str]) -> None:
-        env = common_env(client, host, (SWITCH_ADDRESS, BROKER_PORT), str(self.broker.password_path(client)))
-        spec = AgentSpec(client, role, {**env, **extra, **self.spec.env}, self.spec.agent_module)
-        self.agents[client] = NativeAgent(spec, runner, self.log_path(client), self.journal)
-
-    def _add_in_vm(self, client: str, role: str, name: str) -> None:
-        vm = self.vms[name]
-        shutil.copy(self.broker.password_path(client), vm.spec.persist_dir / "password")
-        env = common_env(client, name, (SWITCH_ADDRESS, BROKER_PORT), "/var/lib/ramshare/password")
-        self.agents[client] = VmAgent(
-            AgentSpec(client, role, {**env, **self.spec.env}, self.spec.agent_module), vm.shell
-        )
-
-
-def control_port(lab: str, number: int) -> int:
-    """Return a lender's tgtd control port: their sockets are shared by all labs, and 0 is the machine's own tgtd."""
-    return 30 + 10 * (zlib.crc32(lab.encode()) % 3000) + number
+        hypervisor = self.libvirt.uri if self.libvirt is not None else ""
+        broker = (SWITCH_ADDRESS, BROKER_PORT)
+        for spec in agent_specs(self.spec, self.state_dir, broker, self.broker.password_path, hypervisor):
+            vm = self.vms.get(spec.host)
+            if vm is not None:
+                shutil.copy(self.broker.password_path(spec.name), vm.spec.persist_dir / "password")
+                self.agents[spec.name] = VmAgent(spec, vm.shell)
+            else:
+                runner = self.hosts.get(spec.host, self.runner)
+                self.agents[spec.name] = NativeAgent(spec, runner, self.log_path(spec.name), self.journal)

@@ -13,9 +13,9 @@ from ramshare.bench.sweeps import Key, Paper, Point, Session
 from ramshare.bench.thrash import Result, Thrash, command
 from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
-from ramshare.lab.demo import Show, lab_stage
 from ramshare.lab.operator import Operator
 from ramshare.lab.remote import RemoteShell
+from ramshare.lab.show import Show, timed_stage
 from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
 from ramshare.lab.vm import MIB
 from ramshare.messages.state import Mode, Volume, VolumePhase
@@ -71,18 +71,18 @@ class PaperRun:
         lab, show = self.lab, self.show
         bus = MqttBus(lab.broker.settings("cli.lab"), "cli.lab")
         with Operator(bus, f"borrower.{lab.spec.borrower_names[0]}") as operator:
-            with lab_stage(show, "waiting for manager, lenders and borrower"):
+            with timed_stage(show, "waiting for manager, lenders and borrower"):
                 operator.wait_ready(self.plan.swap_bytes)
-            with lab_stage(show, "filling the host's memory to see how much of it is usable"):
+            with timed_stage(show, "filling the host's memory to see how much of it is usable"):
                 self.sweep = sweep = self.plan.sweep(usable_ram_bytes(lab.borrower.shell))
             show.note(f"{describe(sweep)}; about {minutes(sweep):.0f} minutes")
             self._place(sweep, self.local, "local disk")
-            with lab_stage(show, f"borrowing by {self.plan.mode}"):
+            with timed_stage(show, f"borrowing by {self.plan.mode}"):
                 operator.borrow(VOLUME, self.plan.mode)
                 volume = operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, self._follow)
             show.note(f"LVM says: {', '.join(volume.placement)}")
             self._place(sweep, self.remote, "remote memory")
-            with lab_stage(show, "returning"):
+            with timed_stage(show, "returning"):
                 operator.send_home(VOLUME)
                 operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, self._follow)
 
@@ -104,7 +104,7 @@ class PaperRun:
     def _place(self, sweep: sweeps.Plan, measured: dict[Key, Result], where: str) -> None:
         for number, session in enumerate(sweep.sessions, 1):
             title = f"{where}, {number} of {len(sweep.sessions)}: {session.data_bytes / 1e6:.0f} MB of data"
-            with lab_stage(self.show, title):
+            with timed_stage(self.show, title):
                 self._session(session, measured, where)
 
     def _session(self, session: Session, measured: dict[Key, Result], where: str) -> None:

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from ramshare.bench.thrash import Pattern, Result, Thrash
 from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
-from ramshare.lab.demo import Show, lab_stage
 from ramshare.lab.guests import Guest, GuestSpec, longest_gap_s
 from ramshare.lab.operator import Operator
 from ramshare.lab.remote import RemoteShell
+from ramshare.lab.show import Show, timed_stage
 from ramshare.lab.spec import VOLUME, LabSpec
 from ramshare.lab.vm import MIB
 from ramshare.linux.lvm import Lvm
@@ -107,16 +107,16 @@ def run_guest(lab: Lab, plan: GuestPlan, show: Show) -> GuestRun:
     borrower = f"borrower.{lab.spec.borrower_names[0]}"
     shell = lab.borrower.shell
     with Operator(bus, borrower, on_event=lambda event, who: show.note(f"{who}: {event.sentence}")) as operator:
-        with lab_stage(show, "waiting for manager, lenders and borrower"):
+        with timed_stage(show, "waiting for manager, lenders and borrower"):
             operator.wait_ready(plan.swap_bytes)
-        with lab_stage(show, "booting a guest in the borrower's host"):
+        with timed_stage(show, "booting a guest in the borrower's host"):
             guest = Guest(shell, plan.guest)
         with guest:
-            with lab_stage(show, f"the guest fills {plan.guest.data_bytes // MIB} MiB with checked pages"):
+            with timed_stage(show, f"the guest fills {plan.guest.data_bytes // MIB} MiB with checked pages"):
                 guest.thrash.init(lambda p: show.progress(p.bytes / plan.guest.data_bytes, "initialise"))
             local = _random_read(guest.thrash, plan, show, "its swap on the host's disk")
             stays = {mode: _stay(operator, shell, guest.thrash, plan, mode, show) for mode in plan.modes}
-            with lab_stage(show, "the guest checks every page"):
+            with timed_stage(show, "the guest checks every page"):
                 last = guest.thrash.check()
             beats = guest.beats
     return GuestRun(
@@ -134,7 +134,7 @@ def run_guest(lab: Lab, plan: GuestPlan, show: Show) -> GuestRun:
 
 
 def _random_read(thrash: Thrash, plan: GuestPlan, show: Show, where: str) -> Result:
-    with lab_stage(show, f"the guest reads at random, {where}"):
+    with timed_stage(show, f"the guest reads at random, {where}"):
         result = thrash.run(Pattern.RANDOM_READ, block_bytes=4096, seconds=plan.seconds)
     show.note(f"random read, {where}: {result.mb_s:.2f} MB/s")
     return result
@@ -143,7 +143,7 @@ def _random_read(thrash: Thrash, plan: GuestPlan, show: Show, where: str) -> Res
 def _stay(operator: Operator, shell: RemoteShell, thrash: Thrash, plan: GuestPlan, mode: Mode, show: Show) -> Stay:
     def go(title: str, ask: Callable[[], object], phase: VolumePhase) -> tuple[Passage, Volume]:
         thrash.start_storm()
-        with lab_stage(show, title):
+        with timed_stage(show, title):
             started = time.monotonic()
             ask()
             volume = operator.follow(VOLUME, phase, ATTACH_TIMEOUT_S, lambda v: _tell(show, v))

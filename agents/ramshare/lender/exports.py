@@ -41,28 +41,29 @@ class Exports:
         self._portal = portal
         self._sleep = sleep
         self.records: dict[str, ExportRecord] = {}
+        self._strays: dict[str, str] = {}
+        """Lease to target of what is in use without a record that can be read."""
 
     def start(self) -> dict[str, ExportRecord]:
-        """Mount, start tgtd unless it runs, and make targets match records; what has no record is swept."""
+        """Mount, start tgtd unless it runs, and make targets match records; what has no record is swept.
+
+        But not while somebody is logged in: pages lie there, whatever became of the record (another version wrote it).
+        """
         self._ramdisk.mount()
         self._ensure_daemon()
-        records = parse_records(self._ramdisk.records())
-        images = self._ramdisk.images()
+        found, images = self._ramdisk.records(), self._ramdisk.images()
+        records = {lease: r for lease, r in parse_records(found).items() if images.get(lease) == r.size_bytes}
         targets = {lease: t for t in self._tgt.show() if (lease := lease_of(t.iqn)) is not None}
-        for lease in targets.keys() - records.keys():
-            log.warning("sweeping a target without a record: %s", lease)
-            self._tgt.delete_target(targets[lease].iqn, force=True)
-        for lease in images.keys() - records.keys():
-            log.warning("sweeping an image without a record: %s", lease)
-            self._ramdisk.free(lease)
-        for lease, record in records.items():
-            if images.get(lease) != record.size_bytes:
-                log.warning("sweeping a record without its image: %s", lease)
-                self._ramdisk.free(lease)
+        for lease in sorted((targets.keys() | images.keys() | found.keys()) - records.keys()):
+            if _sessions(targets.get(lease)):
+                log.error("lease %s has a borrower but no record to go by: left alone until it logs out", lease)
+                self._strays[lease] = targets[lease].iqn
             else:
-                self.records[lease] = record
-                if lease not in targets:
-                    self._serve(record)
+                self._sweep(lease, target_of(self._host, lease))
+        for lease, record in records.items():
+            self.records[lease] = record
+            if lease not in targets or not targets[lease].initiators:  # they are the last step of making it
+                self._serve(record)
         return dict(self.records)
 
     def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
@@ -122,12 +123,21 @@ class Exports:
             connected[lease] = bool(_sessions(targets.get(record.target)))
             if connected[lease] and record.phase is LeasePhase.EXPORTED:
                 self._keep(record.model_copy(update={"phase": LeasePhase.ATTACHED}))
+        for lease, target in list(self._strays.items()):
+            if not _sessions(targets.get(target)):
+                self._sweep(lease, target)
+                del self._strays[lease]
         return connected
 
     @property
     def marker(self) -> Path:
         """File that says this host is being drained; on the RAM file system, so a reboot ends the drain."""
         return self._ramdisk.root / "draining"
+
+    def _sweep(self, lease: str, target: str) -> None:
+        log.warning("sweeping what is left of lease %s", lease)
+        self._tgt.delete_target(target)
+        self._ramdisk.free(lease)
 
     def _keep(self, record: ExportRecord) -> None:
         self._ramdisk.write_record(record.lease, record.model_dump(mode="json"))

@@ -39,7 +39,7 @@ class ExportRecord(BaseModel):
 
 
 def parse_records(found: Mapping[str, Mapping[str, Any]]) -> dict[str, ExportRecord]:
-    """Return the records that are whole, by lease; an image whose record is not gets swept."""
+    """Return the records that are whole, by lease; what has none gets swept once nobody uses it."""
     records = {}
     for lease, fields in found.items():
         try:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ramshare.errors import RamshareError
-from ramshare.lab.cluster import Lab, control_port
+from ramshare.lab.blueprint import control_port
+from ramshare.lab.cluster import Lab
 from ramshare.lab.spec import VOLUME
 from ramshare.lab.vm import Vm
 from ramshare.linux.lvm import Lvm
@@ -34,7 +35,7 @@ def _at_lender(lab: Lab, name: str) -> Iterator[str]:
     directory = lab.state_dir / "lender" / name
     for path in sorted([*directory.glob("*.img"), *directory.glob("*.json")]):
         yield f"{path.name} is left"
-    port = control_port(lab.spec.name, lab.spec.lender_names.index(name))
+    port = control_port(lab.spec, name)
     for target in Tgt(lab.hosts[name], port).show():
         yield f"target {target.iqn} is left"
 

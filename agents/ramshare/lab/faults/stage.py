@@ -17,7 +17,8 @@ from ramshare.bus.api import Bus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import RamshareError
 from ramshare.lab.agents import AgentProcess
-from ramshare.lab.cluster import Lab, control_port
+from ramshare.lab.blueprint import control_port
+from ramshare.lab.cluster import Lab
 from ramshare.lab.faults.ledger import Ledger
 from ramshare.lab.faults.storm import Storm
 from ramshare.lab.netns import NETNS_DIR
@@ -271,7 +272,7 @@ class Stage:
     def targets_of(self, lender: str) -> list[int]:
         """Return the pids of the tgtd on a lender's host."""
         host = lender.partition(".")[2]
-        port = control_port(self.lab.spec.name, self.lab.spec.lender_names.index(host))
+        port = control_port(self.lab.spec, host)
         namespace = (NETNS_DIR / self.lab.network.namespace(host)).stat().st_ino
         return [pid for pid in _tgtds(port) if _namespace_of(pid) == namespace]
 
