@@ -109,6 +109,11 @@ def test_a_storm_survives_pages_that_cannot_be_read(thrash: Thrash) -> None:
     assert thrash.init().bad_pages_total == 0 and thrash.check().bad_pages == 0
 
 
+def test_pages_that_were_paged_out_are_sound(thrash: Thrash) -> None:
+    assert thrash.page_out().bytes == SIZE
+    assert thrash.check().bad_pages_total == 0
+
+
 @pytest.mark.parametrize("block_bytes", [0, 63, 100, SIZE * 2])
 def test_an_impossible_block_is_refused_with_a_reason(thrash: Thrash, block_bytes: int) -> None:
     with pytest.raises(ThrashError, match="multiple of 64"):

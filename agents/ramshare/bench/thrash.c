@@ -14,6 +14,7 @@
  *     run PATTERN SECONDS BLOCK [BYTES]      {sequential,random}_{read,write}; ends after SECONDS (0: no limit) or BYTES
  *     storm [WRITE_PERCENT]                  random page reads and writes until the next line comes
  *     check                                  verify every page
+ *     page_out                               have every page that is in memory written to swap, as pressure would
  *     corrupt PAGE [KIND]                    damage a page on purpose: flip, lost, stale, mixed or sigbus (for tests)
  *     quit
  *
@@ -49,6 +50,7 @@
 #define TOTAL 0x72616d7368617265ULL /* what the weighted sum of a sound page's words is; an empty page's is 0 */
 #define WEYL 0x9e3779b97f4a7c15ULL  /* golden ratio: pages differ in every word and do not compress */
 #define TICK_NS 500000000LL
+#define PAGES_OUT 256UL /* paged out at a time */
 #define MARK_EVER 1 /* this page was found bad since init */
 #define MARK_NOW 2  /* ... and by the command that runs now */
 
@@ -80,7 +82,7 @@ static struct {
 } now;
 
 static struct {
-    enum { INIT, RUN, STORM, CHECK } what;
+    enum { INIT, RUN, STORM, CHECK, PAGE_OUT } what;
     const char *name;
     int random, write, verify_all;
     unsigned write_percent;
@@ -262,11 +264,22 @@ static void work_all(void) {
     }
 }
 
+static void work_out(void) {
+    for (uint64_t i = 0; i < pages; i += PAGES_OUT) {
+        uint64_t length = (pages - i < PAGES_OUT ? pages - i : PAGES_OUT) * PAGE;
+        madvise(array + i * PAGE_WORDS, length, MADV_PAGEOUT);
+        ADD(bytes, length);
+        ADD(operations, 1);
+        if (tick()) return;
+    }
+}
+
 static void *worker(void *unused) {
     struct rusage before, after;
     (void)unused;
     getrusage(RUSAGE_THREAD, &before);
     if (job.what == INIT || job.what == CHECK) work_all();
+    else if (job.what == PAGE_OUT) work_out();
     else if (job.random) work_random();
     else work_sequential();
     now.end_ns = clock_ns();
@@ -413,6 +426,10 @@ static int obey(char *line) {
     } else if (!strcmp(word[0], "check")) {
         job.what = CHECK, job.name = "check";
         perform();
+    } else if (!strcmp(word[0], "page_out")) {
+        job.what = PAGE_OUT, job.name = "page_out";
+        if (madvise(array, 0, MADV_PAGEOUT)) error("this kernel pages nothing out on request: %s", strerror(errno));
+        else perform();
     } else if (!strcmp(word[0], "corrupt") && word[1]) {
         uint64_t number = strtoull(word[1], NULL, 10);
         if (number < pages && corrupt(number, word[2] ? word[2] : "flip")) printf("{\"event\":\"corrupted\"}\n");

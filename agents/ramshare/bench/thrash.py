@@ -72,6 +72,10 @@ class Thrash:
         """Read and verify every page."""
         return self._finish("check", on_progress)
 
+    def page_out(self, on_progress: OnProgress | None = None) -> Result:
+        """Have the kernel write every page to swap that is only in memory, as pressure would; needs Linux 5.4."""
+        return self._finish("page_out", on_progress)
+
     def start_storm(self, write_percent: int = 50) -> None:
         """Begin random whole-page reads and writes, all verified, that go on until `stop_storm`."""
         self._send(f"storm {write_percent}")

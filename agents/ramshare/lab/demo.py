@@ -103,7 +103,7 @@ def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
 def _by_move(run: Run) -> _Moved:
     """The ceiling comes last, because every page can then be checked at the speed of memory after all the moves."""
     local = run.measure("the local disk")
-    run.check("the local disk")
+    run.page_out()
     attach_s = run.borrow(Mode.MOVE)
     leases = [Lease(lender=x.lender, bytes=x.size_bytes) for x in run.operator.leases()]
     move = run.measure("the lenders' memory (move)")

@@ -84,8 +84,13 @@ class Run:
             self.operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, self._follower)
             return time.monotonic() - started
 
+    def page_out(self) -> None:
+        """Have every page on the swap device: what is dirty in memory would come page by page during the move."""
+        with timed_stage(self.show, "paging everything out"):
+            self.thrash.page_out(lambda p: self.show.progress(p.bytes / self.load.data_bytes, "page out"))
+
     def check(self, where: str) -> int:
-        """Check every page; return how many were bad so far. On the way the pages that are dirty get written out."""
+        """Check every page; return how many were bad so far."""
         with timed_stage(self.show, f"checking every page with swap on {where}"):
             return self.thrash.check().bad_pages_total
 
