@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 WORKING_S = 1.0
 """Between two looks at a volume that the kernel is working on."""
 STEADY_S = 30.0
-"""Between two looks at a volume that is where it should be; its sessions are watched every second."""
+"""Between two looks at a volume that is where it should be; its sessions are watched every second.
+
+LVM itself is asked less often, see `steady.py`."""
 WRITE_OFF_AGAIN_S = 5.0
 """A write-off waits for memory: for processes that lost pages to end."""
 

@@ -19,6 +19,7 @@ from ramshare.borrower.observe import observe
 from ramshare.borrower.planner import next_step
 from ramshare.borrower.quiet import Quiet, Writes
 from ramshare.borrower.rescue import Rescue
+from ramshare.borrower.steady import KernelWords, Steady
 from ramshare.borrower.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
 from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.daemon import RefusedError
@@ -76,6 +77,7 @@ class BorrowerHost:
         """As of the last look."""
         self._seen_sessions: list[Session] = []
         self._quiet = Quiet()
+        self._steady = Steady()
         self._suspended_since: dict[str, float] = {}
 
     # ---- looking
@@ -113,14 +115,25 @@ class BorrowerHost:
 
     def cycle(self, volume: str, heard: Heard) -> Looked:
         """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
-        view = self.look(volume, heard)
-        now = Writes(time.monotonic(), *writes(dm_name(*split_volume(volume))))
-        step = self._quiet.instead_of(next_step(view), volume, now)
+        known = self._steady.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
+        view, step = known or self._plan(volume, heard)
         try:
             self._applier.apply(view, self._state, step)
         except (RamshareError, OSError) as error:
             return Looked(view, step, str(error))
         return Looked(view, step)
+
+    def _plan(self, volume: str, heard: Heard) -> tuple[VolumeView, s.Step]:
+        """Ask LVM and plan from what it says."""
+        view, name = self.look(volume, heard), dm_name(*split_volume(volume))
+        now_s = time.monotonic()
+        step = self._quiet.instead_of(next_step(view), volume, Writes(now_s, *writes(name)))
+        self._steady.note(view, step, lambda: self._words(volume, self._seen_sessions), now_s)
+        return view, step
+
+    def _words(self, volume: str, seen: Sequence[Session]) -> KernelWords:
+        name = dm_name(*split_volume(volume))
+        return KernelWords(seen, self._dm.table(name), self._dm.status(name))
 
     # ---- what requests need
 
@@ -172,6 +185,7 @@ class BorrowerHost:
         With a `mode` the volume is to be attached from now on; without one the goal stays what it has become meanwhile.
         """
         self._logins.take(grants)
+        self._steady.forget(volume)
         lv = self._state.existing(volume)
         old = [tag for tag in ours(lv.tags) if tag.startswith(("ramshare.goal=", "ramshare.mode="))] if mode else []
         wanted = [*(goal_tags(Goal.ATTACHED, mode) if mode else []), *map(str, leases)]
@@ -184,6 +198,7 @@ class BorrowerHost:
         view = self.look(volume)
         if not view.tagged:
             return False
+        self._steady.forget(volume)
         add, remove = goal_tags(Goal.HOME, view.mode or Mode.MIRROR), goal_tags(Goal.ATTACHED, view.mode or Mode.MIRROR)
         self._lvm.change_lv_tags(volume, add=add[:1], remove=remove[:1])
         return True
@@ -191,5 +206,6 @@ class BorrowerHost:
     def drop_lease(self, volume: str, lease: str) -> None:
         """Forget a lease that its lender has back (or that is lost for good)."""
         self._logins.forget(lease)
+        self._steady.forget(volume)
         tags = [str(t) for t in parse(self._state.existing(volume).tags).leases if t.lease == lease]
         self._lvm.change_lv_tags(volume, remove=tags)
