@@ -5,6 +5,7 @@ worthless to a later run anyway: open-iscsi keeps what it needs to reconnect, a 
 How a step is applied is in `apply.py`, `logins.py` and `lost.py`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -115,12 +116,14 @@ class BorrowerHost:
 
     def cycle(self, volume: str, heard: Heard) -> Looked:
         """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
-        known = self._steady.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
-        view, step = known or self._plan(volume, heard)
-        try:
-            self._applier.apply(view, self._state, step)
-        except (RamshareError, OSError) as error:
-            return Looked(view, step, str(error))
+        # A lender waits for memory: the tools must not wait for theirs behind all that swaps.
+        with self._ballast.dropped() if heard.vacate else contextlib.nullcontext():
+            known = self._steady.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
+            view, step = known or self._plan(volume, heard)
+            try:
+                self._applier.apply(view, self._state, step)
+            except (RamshareError, OSError) as error:
+                return Looked(view, step, str(error))
         return Looked(view, step)
 
     def _plan(self, volume: str, heard: Heard) -> tuple[VolumeView, s.Step]:
