@@ -146,7 +146,7 @@ def host_reset(mode: Mode) -> Play:
         stage.note_recovery()
         stage.storm.start()
         stage.operator.listen(5.0)
-        return f"booted after {booted_s:.0f} s"
+        return f"booted after {booted_s:.0f} s; the process ended with its host, so there is no stall to measure"
 
     return run
 
