@@ -11,6 +11,8 @@ from ramshare.messages.requests import BorrowVolume
 from ramshare.messages.state import Export, ManagerState, Mode, VolumePhase
 
 MANAGER = "manager"
+STORMY_HOME_S = 2 * HOME_S
+"""pvmove shares a disk of 120 IOPS with the storm's writes: a lease took 4, 20, and once over 137 s to copy home."""
 
 
 def _ask(stage: Stage, mode: Mode = Mode.MIRROR) -> "Future[Reply]":
@@ -141,14 +143,14 @@ def borrower_in_return_of_mirror(stage: Stage) -> str:
 
 
 def borrower_in_return_of_move(stage: Stage) -> str:
-    """Half of the pages are home."""
+    """Some of the pages are home."""
     stage.attach(Mode.MOVE)
     stage.storm.start()
     stage.operator.send_home(VOLUME)
-    stage.wait_for_step("coming home", percent=30.0)
+    stage.wait_for_step("coming home", percent=5.0)
     with stage.fault():
         stage.crash(stage.borrower)
-    stage.operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
+    stage.operator.follow(VOLUME, VolumePhase.HOME, STORMY_HOME_S)
     return ""
 
 
