@@ -1,7 +1,7 @@
 """One lab of the demo and the stages that its story is told in: fill, measure, borrow, return, check."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ from ramshare.bench.thrash import Pattern, Thrash, command
 from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
 from ramshare.lab.operator import Operator
-from ramshare.lab.show import Show, timed_stage
+from ramshare.lab.show import Show, follower, timed_stage
 from ramshare.lab.spec import VOLUME, LabSpec
 from ramshare.lab.vm import MIB
 from ramshare.linux.lvm import Lvm
-from ramshare.messages.state import Mode, Volume, VolumePhase
+from ramshare.messages.state import Mode, VolumePhase
 
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0
@@ -71,7 +71,7 @@ class Run:
         with self._storm(), timed_stage(self.show, title):
             started = time.monotonic()
             self.operator.borrow(VOLUME, mode)
-            volume = self.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, self._follower)
+            volume = self.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, follower(self.show))
             attach_s = time.monotonic() - started
         self.show.note(f"LVM says: {', '.join(volume.placement)}")
         return attach_s
@@ -81,7 +81,7 @@ class Run:
         with self._storm(), timed_stage(self.show, "returning while the process keeps thrashing"):
             started = time.monotonic()
             self.operator.send_home(VOLUME)
-            self.operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, self._follower)
+            self.operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, follower(self.show))
             return time.monotonic() - started
 
     def page_out(self) -> None:
@@ -130,10 +130,6 @@ class Run:
         self.thrash.start_storm(STORM_WRITE_PERCENT)
         yield
         self.thrash.stop_storm()  # not after a failure or Ctrl-C: a process that hangs would be waited for
-
-    @property
-    def _follower(self) -> Callable[[Volume], None]:
-        return lambda volume: self.show.progress(volume.progress_percent / 100.0, volume.step)
 
 
 @contextmanager

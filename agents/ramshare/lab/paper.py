@@ -15,10 +15,10 @@ from ramshare.bus.mqtt import MqttBus
 from ramshare.lab.cluster import Lab
 from ramshare.lab.operator import Operator
 from ramshare.lab.remote import RemoteShell
-from ramshare.lab.show import Show, timed_stage
+from ramshare.lab.show import Show, follower, timed_stage
 from ramshare.lab.spec import VOLUME, LabSpec, needs_queue
 from ramshare.lab.vm import MIB
-from ramshare.messages.state import Mode, Volume, VolumePhase
+from ramshare.messages.state import Mode, VolumePhase
 
 ATTACH_TIMEOUT_S = 300.0
 SECONDS_PER_POINT = sweeps.SECONDS_PER_POINT
@@ -79,12 +79,12 @@ class PaperRun:
             self._place(sweep, self.local, "local disk")
             with timed_stage(show, f"borrowing by {self.plan.mode}"):
                 operator.borrow(VOLUME, self.plan.mode)
-                volume = operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, self._follow)
+                volume = operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, follower(show))
             show.note(f"LVM says: {', '.join(volume.placement)}")
             self._place(sweep, self.remote, "remote memory")
             with timed_stage(show, "returning"):
                 operator.send_home(VOLUME)
-                operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, self._follow)
+                operator.follow(VOLUME, VolumePhase.HOME, ATTACH_TIMEOUT_S, follower(show))
 
     def paper(self) -> Paper | None:
         """Return the figures' points that were measured in both places; None before anything was planned."""
@@ -119,9 +119,6 @@ class PaperRun:
             thrash.init()
             results = sweeps.measure(thrash, session.points, self.plan.seconds_per_point, finished)
             self.bad_pages += max((result.bad_pages_total for result in results.values()), default=0)
-
-    def _follow(self, volume: Volume) -> None:
-        self.show.progress(volume.progress_percent / 100.0, volume.step)
 
 
 def usable_ram_bytes(shell: RemoteShell) -> int:

@@ -87,7 +87,7 @@ def _measure(stage: Stage, mode: Mode, load: Load, rounds: int, say: Callable[[s
 def _reclaim_once(stage: Stage) -> tuple[float, dict[str, float]]:
     """Drain the lender in use until its memory is back; return the seconds, and the borrower's steps on the way."""
     lender = stage.lenders_in_use()[0]
-    before = {lease.lease for lease in stage.operator.leases()}
+    before = stage.leases_in_use()
     seen = len(stage.operator.events)
     stage.operator.ask(lender, Drain())
 
@@ -101,7 +101,7 @@ def _reclaim_once(stage: Stage) -> tuple[float, dict[str, float]]:
         raise ReclaimError(f"{lender} did not say when it asked for its memory")
     stage.operator.ask(lender, Undrain())
     # A borrower that was cut off still says "attached" until it notices.
-    stage.wait(lambda: not before & {lease.lease for lease in stage.operator.leases()}, "the old lease is gone", HOME_S)
+    stage.wait(lambda: not before & stage.leases_in_use(), "the old lease is gone", HOME_S)
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
     return (released.at - asked.at).total_seconds(), _steps(stage.operator.events[seen:], asked, released)
 

@@ -1,9 +1,11 @@
 """How a long run in the lab tells what it does; the command line draws it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+from ramshare.messages.state import Volume
 
 
 class Show(Protocol):
@@ -29,3 +31,8 @@ def timed_stage(show: Show, title: str) -> Iterator[None]:
     started = time.monotonic()
     yield
     show.note(f"{title}: {time.monotonic() - started:.1f} s")
+
+
+def follower(show: Show) -> Callable[[Volume], None]:
+    """Return what shows how far a volume is."""
+    return lambda volume: show.progress(volume.progress_percent / 100.0, volume.step)

@@ -16,7 +16,7 @@ from ramshare.lab.cluster import Lab
 from ramshare.lab.guests import Guest, GuestSpec, longest_gap_s
 from ramshare.lab.operator import Operator
 from ramshare.lab.remote import RemoteShell
-from ramshare.lab.show import Show, timed_stage
+from ramshare.lab.show import Show, follower, timed_stage
 from ramshare.lab.spec import VOLUME, LabSpec
 from ramshare.lab.vm import MIB
 from ramshare.linux.lvm import Lvm
@@ -146,7 +146,7 @@ def _stay(operator: Operator, shell: RemoteShell, thrash: Thrash, plan: GuestPla
         with timed_stage(show, title):
             started = time.monotonic()
             ask()
-            volume = operator.follow(VOLUME, phase, ATTACH_TIMEOUT_S, lambda v: _tell(show, v))
+            volume = operator.follow(VOLUME, phase, ATTACH_TIMEOUT_S, follower(show))
             seconds = time.monotonic() - started
         storm = thrash.stop_storm()
         show.note(f"meanwhile the guest accessed {storm.operations} pages; longest stall {storm.stall_s:.2f} s")
@@ -169,10 +169,6 @@ def _stay(operator: Operator, shell: RemoteShell, thrash: Thrash, plan: GuestPla
         read_from_leases_bytes=read,
         random_read_mb_s=there.mb_s,
     )
-
-
-def _tell(show: Show, volume: Volume) -> None:
-    show.progress(volume.progress_percent / 100.0, volume.step)
 
 
 def leased_disks(shell: RemoteShell) -> list[str]:

@@ -75,7 +75,7 @@ def everything_twice(stage: Stage) -> str:
     with stage.fault():
         stage.attach(Mode.MIRROR)
     exports = [m for m in stage.operator.state.values() if isinstance(m, Export)]
-    if {export.lease for export in exports} != {lease.lease for lease in stage.operator.leases()}:
+    if {export.lease for export in exports} != stage.leases_in_use():
         raise CaseFailedError(f"{len(exports)} exports for {len(stage.operator.leases())} leases")
     lender = stage.lenders_in_use()[0]
     stage.operator.ask(lender, Drain())

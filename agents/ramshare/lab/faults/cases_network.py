@@ -73,7 +73,7 @@ def broker_on_old_state(stage: Stage) -> str:
     stage.attach(Mode.MIRROR)
     _save_broker(stage)
     shutil.copy(saved, old)
-    ghosts = {lease.lease for lease in stage.operator.leases()}
+    ghosts = stage.leases_in_use()
     stage.operator.send_home(VOLUME)
     stage.operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
     stage.ledger.returned |= ghosts
@@ -124,7 +124,7 @@ def host_reset(mode: Mode) -> Play:
     def run(stage: Stage) -> str:
         stage.attach(mode)
         stage.storm.start()
-        old = {lease.lease for lease in stage.operator.leases()}
+        old = stage.leases_in_use()
         name = host_of(stage.borrower)
         with stage.fault():
             stage.lab.borrower.reset()
@@ -136,7 +136,7 @@ def host_reset(mode: Mode) -> Play:
         stage.lab.start_agents_on(name)
 
         def usable() -> bool:
-            now = {lease.lease for lease in stage.operator.leases()}
+            now = stage.leases_in_use()
             exports = {m.lease for m in stage.operator.state.values() if isinstance(m, Export)}
             volume = stage.operator.volume(VOLUME)
             settled = volume is not None and volume.phase in (VolumePhase.ATTACHED, VolumePhase.HOME)

@@ -201,6 +201,10 @@ class Stage:
         """Return the lenders of the volume's leases, by client name."""
         return sorted({lease.lender for lease in self.operator.leases()})
 
+    def leases_in_use(self) -> set[str]:
+        """Return the names of the volume's leases."""
+        return {lease.lease for lease in self.operator.leases()}
+
     # ---- waiting
 
     def wait(self, reached: Callable[[], bool], what: str, timeout_s: float) -> None:
