@@ -11,7 +11,7 @@ from broker.worlds import MemoryWorld, MosquittoWorld, World
 from ramshare.bus.api import Connected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop
-from ramshare.contract_examples import EXAMPLES
+from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.replies import REPLIES, Grant, Reply
 from ramshare.messages.requests import Drain

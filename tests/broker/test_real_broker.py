@@ -23,7 +23,7 @@ from ramshare.bus.api import (
 from ramshare.bus.broker import BrokerStartError, free_port, listening_ports, start_broker
 from ramshare.bus.counters import Drop
 from ramshare.bus.mqtt import MqttBus
-from ramshare.contract_examples import EXAMPLES
+from ramshare.contract.examples import EXAMPLES
 from ramshare.errors import ExitCode
 from ramshare.linux.run import SystemRunner
 from ramshare.messages.replies import BorrowReply, Reply

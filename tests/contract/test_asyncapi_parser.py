@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ramshare import contract
+from ramshare.contract import asyncapi as contract
 from ramshare.topics import REQUESTS
 
 pytestmark = [pytest.mark.unit, pytest.mark.timeout(600)]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from ramshare import contract
-from ramshare.contract_examples import EXAMPLES
+from ramshare.contract import asyncapi as contract
+from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import Message
 from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES

@@ -26,7 +26,7 @@ def schemas(
     as_json: JsonOption = False,
 ) -> None:
     """Write the AsyncAPI document and one JSON Schema per message, generated from the code."""
-    from ramshare import contract  # late: no other command needs it
+    from ramshare.contract import asyncapi as contract
 
     opts.of(ctx, as_json=as_json)
     stale = sorted(str(name) for name in contract.stale(directory))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from ramshare.contract_examples import EXAMPLES
+from ramshare.contract.examples import EXAMPLES
 from ramshare.messages import replies, requests
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.events import Event, EventKind
