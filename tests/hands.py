@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from borrowing_host import Host, Lent
+from ramshare.agent import RefusedError
 from ramshare.borrower import steps as s
 from ramshare.borrower.host import Looked
 from ramshare.borrower.planner import next_step
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
-from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.policy.model import Decision, HostSample
 from ramshare.lender.records import ExportRecord

@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from ramshare.agent import Agent, RefusedError
 from ramshare.bus.api import Arrival, RequestArrived
 from ramshare.bus.memory import MemoryBroker, MemoryBus, memory_bus
-from ramshare.daemon import Agent, RefusedError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease, ReleaseLease
@@ -44,7 +44,7 @@ class World:
         return memory_bus(self.broker, client)
 
     def start(self, make: Callable[[MemoryBus], Agent], client: str) -> Agent:
-        """Connect and begin an agent, as `daemon.serve` does; a second one of this name takes the first one's place."""
+        """Connect and begin an agent, as `agent.serve` does; a second one of this name takes the first one's place."""
         agent = make(self.bus(client))
         agent.clock = self.clock
         _run_jobs_at_once(agent)

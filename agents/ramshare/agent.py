@@ -1,184 +1,289 @@
-"""`ramshare-agent ROLE`: runs one agent in the foreground, for service managers and for `ramshare run`.
+"""What every agent has in common: one event loop, signals, requests answered once, a heartbeat, an orderly end.
 
-Imports as little as it can and the role's code last, because a monitor lives in every guest: no command line library,
-nothing of the other roles.
+An agent says what to do when something arrives (`on_state`, `handlers`) and when time passes (`tick`). All of it runs
+on one thread. What may take long (commands, copying) runs on the one worker thread and reports back to the loop.
 """
 
-import argparse
 import logging
-import os
-import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from types import FrameType
+from typing import ClassVar, TypeVar
 
 from ramshare import __version__
-from ramshare.bus.api import Bus
-from ramshare.bus.mqtt import MqttBus
-from ramshare.daemon import Agent, serve
-from ramshare.errors import ExitCode, RamshareError
-from ramshare.settings import (
-    BorrowerSettings,
-    BrokerSettings,
-    HostSettings,
-    LenderSettings,
-    SettingsError,
-    load,
-)
-from ramshare.topics import MANAGER, Root
+from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
+from ramshare.errors import RamshareError
+from ramshare.messages.events import Event, EventKind
+from ramshare.messages.replies import ErrorCode, Reply
+from ramshare.messages.requests import Announce, Request
+from ramshare.messages.state import Status
+from ramshare.topics import ALLOWED, EVERYBODY, role
 
-if TYPE_CHECKING:
-    from ramshare.linux.hypervisor import Hypervisor
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Handler = Callable[[RequestArrived], Reply | None]
 
-ROLES = ("monitor", "lender", "manager", "borrower")
-CLIENT_ROLE = {"monitor": "guest"}
-"""Where the first part of the client's name is not the role: a monitor speaks for the guest it runs in."""
-
-LENDER_TOOLS = ("mount", "umount", "tgtd", "tgtadm")
-BORROWER_TOOLS = ("iscsiadm", "iscsid", "lvm", "dmsetup")
-
-SHORTEST_HEARTBEAT_S = 1.0
-"""Below it the heartbeat would be all that an agent does."""
-
-_JOURNAL_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-"""Log levels as the journal reads them at the start of a line, see sd-daemon(3)."""
-
-log = logging.getLogger("ramshare.agent")
+RETRY_TICK_S = 1.0
+"""After a tick that failed."""
+REMEMBERED_REPLIES = 1000
+"""A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the agent that the command line names; return its exit code."""
-    arguments = _parser().parse_args(argv)
-    try:
-        host = load(HostSettings)
-        set_up_logging(host.log_level)
-        broker = broker_settings(arguments.role, host.host)
-        build = builder(arguments.role, host)
-        if arguments.check:
-            sys.stdout.write(
-                f"the configuration is valid: {broker.client} at {broker.broker_host}:{broker.broker_port}\n"
-            )
-            return ExitCode.OK
-        assert broker.client is not None
-        agent = build(MqttBus(broker, broker.client))
-        agent.heartbeat_s = broker.announce_interval_s
-        serve(agent)
-    except RamshareError as error:
-        sys.stderr.write(f"error: {_one_line(str(error))}\n")
-        return error.exit_code
-    return ExitCode.OK
+class RefusedError(RamshareError):
+    """A request cannot be granted; becomes an error reply with this code and sentence."""
+
+    def __init__(self, code: ErrorCode, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
-def broker_settings(role: str, host: str) -> BrokerSettings:
-    """Return where to connect and as whom, everything checked that can be without a broker. Raises `SettingsError`."""
-    found = load(BrokerSettings)
-    Root.of(found.root)
-    client = found.client or (MANAGER if role == MANAGER else f"{CLIENT_ROLE.get(role, role)}.{host}")
-    first = client.partition(".")[0]
-    if first != CLIENT_ROLE.get(role, role):
-        raise SettingsError(
-            f"RAMSHARE_CLIENT: {client} is not a name for a {role}",
-            f"it must begin with {CLIENT_ROLE.get(role, role)}; the rights of an account follow from it",
-        )
-    if found.announce_interval_s < SHORTEST_HEARTBEAT_S:
-        raise SettingsError(f"RAMSHARE_ANNOUNCE_INTERVAL_S: at least {SHORTEST_HEARTBEAT_S:g} s")
-    _ = found.password
-    return found.model_copy(update={"client": client})
+PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
+"""Refusals that say "ask again": the same request asked again is a new try."""
 
 
-def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
-    """Return what makes the agent from a bus, its settings loaded and its tools found.
+class Desk:
+    """Answers each request once and repeats that answer for its duplicates, those of an open request included."""
 
-    Raises `SettingsError`, or `MissingPartError` naming the package or the privilege that is missing.
-    """
-    if role == "monitor":
-        from ramshare.linux.footprint import share_one_heap
-        from ramshare.linux.pressure_watch import PressureWatch
-        from ramshare.monitor.agent import Monitor
+    def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
+        self._answer = answer
+        self._open: dict[tuple[str, str, str], list[RequestArrived]] = {}
+        self._done: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
 
-        share_one_heap()
-        return lambda bus: Monitor(bus, host, watch=PressureWatch())
-    if role == "lender":
-        from ramshare.lender.agent import Lender
-        from ramshare.linux.pressure_watch import PressureWatch
-        from ramshare.linux.run import SystemRunner
-
-        lender = load(LenderSettings)
-        _require("a lender", LENDER_TOOLS)
-        hypervisor = _hypervisor(lender.hypervisor)
-        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch(), hypervisor=hypervisor)
-    if role == "borrower":
-        from ramshare.borrower.agent import Borrower
-        from ramshare.linux.run import SystemRunner
-
-        borrower = load(BorrowerSettings)
-        _require("a borrower", BORROWER_TOOLS)
-        return lambda bus: Borrower(bus, host, borrower, SystemRunner())
-    from ramshare.manager.agent import Manager
-
-    return Manager
-
-
-def set_up_logging(level: str) -> None:
-    """Log to standard error, one line a record; the journal gets its own level marks and no second time."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LineFormatter(for_journal=writes_to_journal()))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-
-
-def writes_to_journal(stream: int = 2) -> bool:
-    """Whether a file descriptor is the journal's socket, which `JOURNAL_STREAM` names (see systemd.exec(5))."""
-    try:
-        status = os.fstat(stream)
-    except OSError:
+    def admit(self, arrived: RequestArrived) -> bool:
+        """Return whether this request is new; a duplicate is answered here, now or with its twin."""
+        key = _key(arrived)
+        if key in self._done:
+            self._answer(arrived, self._done[key])
+        elif key in self._open:
+            self._open[key].append(arrived)
+        else:
+            self._open[key] = [arrived]
+            return True
         return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+    def settle(self, arrived: RequestArrived, reply: Reply) -> None:
+        """Send the answer to a request and to the duplicates that wait for it."""
+        key = _key(arrived)
+        for waiting in self._open.pop(key, []):
+            self._answer(waiting, reply)
+        if reply.error in PASSING:
+            return
+        self._done[key] = reply
+        while len(self._done) > REMEMBERED_REPLIES:
+            self._done.popitem(last=False)
 
 
-class LineFormatter(logging.Formatter):
-    """A record as one line, a traceback included; without the time where the journal keeps it."""
-
-    def __init__(self, *, for_journal: bool) -> None:
-        super().__init__("%(name)s: %(message)s" if for_journal else "%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._for_journal = for_journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line = _one_line(super().format(record))
-        return f"<{_JOURNAL_LEVELS.get(record.levelno, 5)}>{line}" if self._for_journal else line
+def _key(arrived: RequestArrived) -> tuple[str, str, str]:
+    return arrived.client, arrived.verb, arrived.request.request_id
 
 
-def _hypervisor(uri: str) -> "Hypervisor":
-    if not uri:
-        from ramshare.linux.hypervisor import NullHypervisor
+class Agent(ABC):
+    """Base of the four agents. Subclasses fill `handlers` and implement `begin` and `tick`."""
 
-        return NullHypervisor()
-    from ramshare.linux.libvirt_guests import LibvirtGuests
+    heartbeat_s = 60.0
+    sweeps: ClassVar[bool] = False
+    """Whether retained state that an earlier run left behind is cleared; see `true_paths`."""
 
-    return LibvirtGuests(uri)
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bus = bus
+        self.clock = clock
+        self.handlers: dict[type[Request], Handler] = {}
+        self.desk = Desk(bus.answer)
+        self._posted: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+        self._next_tick_s = 0.0
+        self._next_heartbeat_s = 0.0
+        self._inherited: set[str] = set()
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Subscribe and publish what is true at the start."""
+
+    @abstractmethod
+    def tick(self) -> float:
+        """Do what is due; return after how many seconds to be called again."""
+
+    def true_paths(self) -> Collection[str] | None:
+        """Return which state paths of ours are true now, or None while that is not known yet.
+
+        With `sweeps`, what the broker still has besides (an earlier run died before it could clear it) is cleared.
+        """
+        return None
+
+    def on_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
+        """Take note of somebody else's retained topic; by default nothing is watched."""
+
+    def on_event(self, arrived: EventArrived) -> None:  # noqa: B027 (optional)
+        """Take note of an event; by default nothing is watched."""
+
+    def on_connected(self) -> None:  # noqa: B027 (optional)
+        """The session is up again; the bus has already published every state."""
+
+    def end(self) -> None:  # noqa: B027 (optional)
+        """Stop own helpers; what runs for others (exports, volumes) stays."""
+
+    def say(self, kind: EventKind, sentence: str, **about: object) -> None:
+        """Log a sentence and publish it as an event."""
+        log.info("%s: %s", kind, sentence)
+        self.bus.event(kind, Event.model_validate({"kind": kind, "sentence": sentence[:1000], **about}))
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have `call` run on the loop; safe from any thread."""
+        self._posted.append(call)
+        self._wake.set()
+
+    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+        """Run `job` on the worker thread, then `done` with its result or exception on the loop."""
+        future = self._worker.submit(job)
+        future.add_done_callback(lambda ended: self._report(ended, done))
+
+    def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
+        """Send a request and run `done` with the reply, or the exception, on the loop."""
+        future = self.bus.ask(server, request, timeout_s)
+        future.add_done_callback(lambda ended: self._report(ended, done))
+
+    def soon(self) -> None:
+        """Have `tick` called at the next turn of the loop."""
+        self._next_tick_s = 0.0
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the loop; safe from any thread and from a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin; the bus must be connected."""
+        if self.sweeps:
+            self.bus.watch_state(self.bus.client)
+        self.begin()
+
+    def run(self) -> None:
+        """Serve until `stop`. The bus must be connected. An agent that cannot even begin raises why and ends."""
+        self.bus.on_arrival(self._wake.set)
+        try:
+            self.start()
+            while not self._stopping.is_set():
+                self._wake.wait(max(0.0, min(self._next_tick_s, self._next_heartbeat_s) - self.clock()))
+                self._wake.clear()
+                self.turn()
+        finally:
+            self._guarded(self.end)
+            self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def turn(self) -> None:
+        """One turn of the loop: everything that arrived or was posted, then the tick if it is due.
+
+        What arrived comes first: a reply is posted after the state that its sender published before it.
+        """
+        while (arrival := self.bus.next(0.0)) is not None:
+            self._guarded(partial(self._dispatch, arrival))
+        while self._posted:
+            self._guarded(self._posted.popleft())
+        if self.clock() >= self._next_heartbeat_s:
+            self._next_heartbeat_s = self.clock() + self.heartbeat_s
+            self._guarded(self._heartbeat)
+        if self.clock() >= self._next_tick_s:
+            self._next_tick_s = self.clock() + RETRY_TICK_S
+            self._guarded(self._tick)
+
+    def _heartbeat(self) -> None:
+        self.bus.set_state("status", Status(status="online", version=__version__))
+
+    def _tick(self) -> None:
+        after_s = self.tick()
+        self._sweep()
+        if self._next_tick_s > 0.0:  # not if the tick itself asked for another one soon
+            self._next_tick_s = self.clock() + after_s
+
+    def _sweep(self) -> None:
+        true = self.true_paths() if self._inherited else None
+        if true is None:
+            return
+        for path in self._inherited - {"status", *true}:
+            self.bus.set_state(path, None)
+        self._inherited.clear()
+
+    def _dispatch(self, arrival: object) -> None:
+        match arrival:
+            case StateArrived() if arrival.client == self.bus.client:
+                if arrival.retained and arrival.message is not None:
+                    self._inherited.add(arrival.path)
+            case StateArrived():
+                self.on_state(arrival)
+            case EventArrived():
+                self.on_event(arrival)
+            case RequestArrived():
+                self._serve(arrival)
+            case Connected():
+                log.info("connected to the broker")
+                self.on_connected()
+            case Disconnected(reason):
+                log.warning("disconnected from the broker: %s", reason)
+
+    def _serve(self, arrived: RequestArrived) -> None:
+        if isinstance(arrived.request, Announce):
+            if role(arrived.client) in ALLOWED[(EVERYBODY, Announce.VERB)]:
+                self.bus.republish()
+            return
+        if not self.desk.admit(arrived):
+            return
+        try:
+            reply = self._handle(arrived)
+        except RefusedError as refused:
+            log.info("refused %s of %s: %s", arrived.verb, arrived.client, refused)
+            reply = Reply(request_id=arrived.request.request_id, error=refused.code, sentence=str(refused)[:1000])
+        except Exception as error:
+            log.exception("%s of %s failed", arrived.verb, arrived.client)
+            reply = Reply(request_id=arrived.request.request_id, error=ErrorCode.FAILED, sentence=str(error)[:1000])
+        if reply is not None:
+            self.desk.settle(arrived, reply)
+
+    def _handle(self, arrived: RequestArrived) -> Reply | None:
+        allowed = ALLOWED.get((role(self.bus.client), arrived.verb), frozenset())
+        if role(arrived.client) not in allowed:
+            raise RefusedError(ErrorCode.NOT_ALLOWED, f"{arrived.client} may not ask for {arrived.verb} here")
+        handler = self.handlers.get(type(arrived.request))
+        if handler is None:
+            raise RefusedError(ErrorCode.BAD_REQUEST, f"{self.bus.client} does not serve {arrived.verb}")
+        return handler(arrived)
+
+    def _report(self, ended: "Future[T]", done: Callable[[T | Exception], None]) -> None:
+        if ended.cancelled():
+            return
+        error = ended.exception()
+        if error is None:
+            result: T | Exception = ended.result()
+        else:
+            result = error if isinstance(error, Exception) else RamshareError(repr(error))
+        self.post(lambda: done(result))
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Run a call; whatever it raises is logged and the agent goes on: nothing that arrives may stop it."""
+        try:
+            call()
+        except Exception:
+            log.exception("%s goes on after an error", self.bus.client)
 
 
-def _require(what: str, tools: Sequence[str]) -> None:
-    from ramshare.linux.run import require_root, require_tools
+def serve(agent: Agent, connect_timeout_s: float = 10.0) -> None:
+    """Connect, run the agent until SIGTERM or SIGINT, publish `offline` and disconnect."""
 
-    require_root(what)
-    require_tools(tools)
+    def ended(_signal: int, _frame: FrameType | None) -> None:
+        agent.stop()
 
-
-def _one_line(text: str) -> str:
-    return " | ".join(part.strip() for part in text.splitlines() if part.strip())
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ramshare-agent",
-        description="Run one agent of ramshare in the foreground.",
-        epilog="Settings: RAMSHARE_... variables, or /etc/ramshare/ramshare.env (RAMSHARE_ENV_FILE names another).",
-    )
-    parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--check", action="store_true", help="say whether the configuration is usable, and end")
-    parser.add_argument("--version", action="version", version=f"ramshare {__version__}")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ended)
+    agent.bus.connect(connect_timeout_s)
+    try:
+        agent.run()
+    finally:
+        agent.bus.close()

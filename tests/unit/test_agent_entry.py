@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cli_world import isolate
-from ramshare import agent
+from ramshare import launch as agent
+from ramshare.agent import Agent
 from ramshare.bus.memory import MemoryBroker, MemoryBus
-from ramshare.daemon import Agent
 from ramshare.errors import ExitCode, MissingPartError
 from ramshare.settings import HostSettings, SettingsError
 
@@ -174,7 +174,7 @@ def test_only_the_journals_own_socket_counts_as_the_journal(monkeypatch: pytest.
 
 def test_a_monitor_carries_no_command_line_and_no_other_role() -> None:
     code = (
-        "import sys, ramshare.agent as a; from ramshare.settings import HostSettings;"
+        "import sys, ramshare.launch as a; from ramshare.settings import HostSettings;"
         "a.builder('monitor', HostSettings(host='web1'));"
         "print([m for m in sys.modules if m.split('.')[0] in ('typer', 'rich', 'click', 'numpy', 'matplotlib')"
         " or m.startswith(('ramshare.lender', 'ramshare.borrower', 'ramshare.manager', 'ramshare.cli'))])"

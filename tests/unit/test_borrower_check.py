@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeRunner
+from ramshare.agent import RefusedError
 from ramshare.borrower.host import BorrowerHost
 from ramshare.borrower.view import Goal, Layout, VolumeView
-from ramshare.daemon import RefusedError
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.state import Mode
 

@@ -113,7 +113,7 @@ def test_run_replaces_the_process_by_the_agent(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("os.execve", lambda *args: started.append(args))
     assert run("--broker", "b:1999", "run", "lender", "--check").exit_code == 0
     program, argv, environment = started[0]
-    assert (program, argv[1:]) == (sys.executable, ["-m", "ramshare.agent", "lender", "--check"])
+    assert (program, argv[1:]) == (sys.executable, ["-m", "ramshare.launch", "lender", "--check"])
     assert environment["RAMSHARE_BROKER_HOST"] == "b"
     assert environment["RAMSHARE_BROKER_PORT"] == "1999"
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ramshare.agent import REMEMBERED_REPLIES, Agent, Desk, RefusedError
 from ramshare.bus.api import EventArrived, RequestArrived, StateArrived
 from ramshare.bus.memory import MemoryBus
-from ramshare.daemon import REMEMBERED_REPLIES, Agent, Desk, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Announce, Drain, ReleaseLease, Request, Undrain

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ramshare.daemon import RefusedError
+from ramshare.agent import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports import Exports
 from ramshare.linux.ramdisk import NotEnoughMemoryError

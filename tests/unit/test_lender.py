@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hands import GIB, FakeExports, FakePolicy, FakeSampler
+from ramshare.agent import Agent
 from ramshare.bus.api import RequestArrived
 from ramshare.bus.memory import MemoryBus
-from ramshare.daemon import Agent
 from ramshare.errors import RamshareError
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import START_AGAIN_S, Lender

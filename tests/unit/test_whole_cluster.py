@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from borrowing_host import LOCAL, Host
 from hands import VOLUME, FakeExports, FakePolicy, FakeSampler, ModelHost
+from ramshare.agent import Agent
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.host import BorrowerHost
 from ramshare.bus.memory import MemoryBus
-from ramshare.daemon import Agent
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import Lender
 from ramshare.manager.agent import Manager

@@ -34,7 +34,7 @@ def measure(
     with start_broker(runner, directory / "broker", (_GUEST, _LISTENER)) as broker:
         listener = MqttBus(broker.settings(_LISTENER), _LISTENER)
         process = runner.spawn(
-            [sys.executable, "-m", "ramshare.agent", "monitor"],
+            [sys.executable, "-m", "ramshare.launch", "monitor"],
             log_path=directory / "monitor.log",
             env=_environment(broker, interval_s),
             die_with_parent=True,

@@ -8,6 +8,7 @@ step, follow it up), `releases.py` (leases go back), `telling.py` (events and st
 
 from collections.abc import Collection
 
+from ramshare.agent import Agent
 from ramshare.borrower.asking import Asking
 from ramshare.borrower.charges import Charges
 from ramshare.borrower.cycle import Cycle
@@ -16,7 +17,6 @@ from ramshare.borrower.releases import Releases
 from ramshare.borrower.requests import Requests
 from ramshare.borrower.telling import Telling
 from ramshare.bus.api import Bus
-from ramshare.daemon import Agent
 from ramshare.linux.run import Runner
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate

@@ -6,6 +6,7 @@ Leases that are granted are written down on the volume before anything else is d
 from collections.abc import Callable
 from functools import partial
 
+from ramshare.agent import Agent, RefusedError
 from ramshare.borrower.charges import Charge, Charges
 from ramshare.borrower.host import BorrowerHost
 from ramshare.borrower.steps import AskForMemory
@@ -13,7 +14,6 @@ from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.telling import Telling
 from ramshare.borrower.view import VolumeView
 from ramshare.bus.api import RequestTimeoutError
-from ramshare.daemon import Agent, RefusedError
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowMemory, BorrowVolume
 from ramshare.messages.state import Mode

@@ -6,9 +6,9 @@ Every part of the borrower's agent works on these records, on the agent's loop; 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ramshare.agent import Agent
 from ramshare.borrower.steps import Step
 from ramshare.borrower.view import VolumeView
-from ramshare.daemon import Agent
 
 RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 """Waits after a step that failed double from the first to the most."""

@@ -8,6 +8,7 @@ should be is looked at rarely, its sessions (a read of sysfs) every second. Used
 import logging
 from functools import partial
 
+from ramshare.agent import Agent
 from ramshare.borrower.asking import Asking
 from ramshare.borrower.charges import Charge, Charges
 from ramshare.borrower.host import BorrowerHost, Looked
@@ -15,7 +16,6 @@ from ramshare.borrower.releases import Releases
 from ramshare.borrower.steps import AskForMemory, Done, LetGo, Release, SplitLeg, Step, Wait, WriteOff
 from ramshare.borrower.telling import Telling
 from ramshare.borrower.view import Heard
-from ramshare.daemon import Agent
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.agent import RefusedError
 from ramshare.borrower import steps as s
 from ramshare.borrower.apply import Applier
 from ramshare.borrower.hold_still import hold_still
@@ -23,7 +24,6 @@ from ramshare.borrower.rescue import Rescue
 from ramshare.borrower.steady import KernelWords, Steady
 from ramshare.borrower.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
 from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
-from ramshare.daemon import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.ballast import Ballast

@@ -7,11 +7,11 @@ Used by the borrower's agent.
 from functools import partial
 from pathlib import Path
 
+from ramshare.agent import Agent
 from ramshare.borrower.charges import Charge, Charges
 from ramshare.borrower.host import BorrowerHost
 from ramshare.borrower.owed import Owed
 from ramshare.borrower.steps import LetGo, Release, SplitLeg
-from ramshare.daemon import Agent
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import ReleaseLease
 

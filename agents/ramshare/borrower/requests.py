@@ -7,12 +7,12 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
+from ramshare.agent import Agent, RefusedError
 from ramshare.borrower.asking import Asking
 from ramshare.borrower.charges import Charges
 from ramshare.borrower.host import BorrowerHost
 from ramshare.borrower.view import Goal, LeaseView, VolumeView
 from ramshare.bus.api import RequestArrived
-from ramshare.daemon import Agent, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate

@@ -5,11 +5,11 @@ What a state says follows from `report.py`; this decides what is news. Used by t
 
 from collections.abc import Collection
 
+from ramshare.agent import Agent
 from ramshare.borrower import report
 from ramshare.borrower.charges import Charge
 from ramshare.borrower.steps import Done, DropLostLeg, Forget, Login, Release, Step, TellLoss, Wait
 from ramshare.borrower.view import Goal, VolumeView
-from ramshare.daemon import Agent
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 

@@ -13,7 +13,7 @@ RUN_EXAMPLE = "Example: RAMSHARE_ENV_FILE=./hosta.env ramshare run lender --chec
 
 
 class Role(StrEnum):
-    """The four agents; `ramshare.agent` knows them by these names."""
+    """The four agents; `ramshare.launch` knows them by these names."""
 
     MONITOR = "monitor"
     LENDER = "lender"
@@ -30,5 +30,5 @@ def run(
 
     Settings come from RAMSHARE_... variables or /etc/ramshare/ramshare.env.
     """
-    argv = [sys.executable, "-m", "ramshare.agent", role.value, *(["--check"] if check else [])]
+    argv = [sys.executable, "-m", "ramshare.launch", role.value, *(["--check"] if check else [])]
     os.execve(sys.executable, argv, opts.of(ctx).environment())

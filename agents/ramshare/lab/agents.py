@@ -24,7 +24,7 @@ class AgentStillRunsError(RamshareError):
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """What to start: `python -m ramshare.agent ROLE` with settings from the environment."""
+    """What to start: `python -m ramshare.launch ROLE` with settings from the environment."""
 
     name: str
     """The MQTT client name, for example `lender.hosta`."""
@@ -32,7 +32,7 @@ class AgentSpec:
     host: str
     """Where it runs: a host, a VM, or the switch."""
     env: Mapping[str, str]
-    module: str = "ramshare.agent"
+    module: str = "ramshare.launch"
 
     @property
     def argv(self) -> list[str]:

@@ -66,7 +66,7 @@ class LabSpec:
     """False: only broker, network and VMs; agents are started one by one."""
     accel: str = ""
     """`kvm` or `tcg`; empty to find out."""
-    agent_module: str = "ramshare.agent"
+    agent_module: str = "ramshare.launch"
     """What is run as an agent; a fault case puts itself in between."""
     env: dict[str, str] = field(default_factory=dict)
     """More environment for every agent, for example shorter intervals."""

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Collection
 from functools import partial
 
+from ramshare.agent import Agent
 from ramshare.bus.api import Bus, StateArrived
-from ramshare.daemon import Agent
 from ramshare.lender.books import Books
 from ramshare.lender.deciding import Deciding
 from ramshare.lender.exports import Exports

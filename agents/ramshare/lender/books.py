@@ -6,7 +6,7 @@ agent reads them, on the agent's loop.
 
 from collections.abc import Mapping
 
-from ramshare.daemon import Agent
+from ramshare.agent import Agent
 from ramshare.lender.exports import Exports
 from ramshare.lender.records import ExportRecord
 from ramshare.messages.requests import ExportLease

@@ -5,7 +5,7 @@ What of it is offered is for `offering.py` to say. Used by the lender's agent, o
 
 import time
 
-from ramshare.daemon import Agent
+from ramshare.agent import Agent
 from ramshare.lender.balloon import wanted_bytes
 from ramshare.lender.books import Books
 from ramshare.lender.neighbours import Neighbours

@@ -7,8 +7,8 @@ Used by the lender's agent.
 import time
 from collections.abc import Iterable
 
+from ramshare.agent import Agent
 from ramshare.bus.api import StateArrived
-from ramshare.daemon import Agent
 from ramshare.lender.guests import HostGuests
 from ramshare.lender.reports import GuestReports
 from ramshare.messages.state import Lease, Memory

@@ -6,7 +6,7 @@ Used by the lender's agent, on its loop.
 import time
 from collections import deque
 
-from ramshare.daemon import Agent, RefusedError
+from ramshare.agent import Agent, RefusedError
 from ramshare.lender.books import Books
 from ramshare.lender.deciding import Deciding
 from ramshare.lender.neighbours import Neighbours

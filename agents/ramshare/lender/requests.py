@@ -6,8 +6,8 @@ Used by the lender's agent, on its loop.
 import logging
 from functools import partial
 
+from ramshare.agent import Agent, RefusedError
 from ramshare.bus.api import RequestArrived
-from ramshare.daemon import Agent, RefusedError
 from ramshare.lender.books import Books
 from ramshare.lender.exports import Exports
 from ramshare.lender.offering import Offering

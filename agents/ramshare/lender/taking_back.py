@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from ramshare.daemon import Agent
+from ramshare.agent import Agent
 from ramshare.lender.books import Books
 from ramshare.lender.deciding import Deciding
 from ramshare.lender.exports import Exports

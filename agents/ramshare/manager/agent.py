@@ -9,8 +9,8 @@ import logging
 from collections.abc import Collection
 from uuid import uuid4
 
+from ramshare.agent import Agent
 from ramshare.bus.api import RequestArrived, StateArrived
-from ramshare.daemon import Agent
 from ramshare.manager.candidates import candidates, lending_hosts
 from ramshare.manager.database import bounded, records, same
 from ramshare.manager.loans import Loan

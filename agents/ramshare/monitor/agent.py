@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from ramshare.agent import Agent
 from ramshare.bus.api import Bus
-from ramshare.daemon import Agent
 from ramshare.linux.footprint import let_go
 from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.sampling import MemorySampler

@@ -2,9 +2,9 @@
 
 import sys
 
-from ramshare.agent import main
 from ramshare.bus.core import CoreBus
 from ramshare.bus.wire import Packet
+from ramshare.launch import main
 
 _once = CoreBus.on_packet
 

@@ -1,0 +1,184 @@
+"""`ramshare-agent ROLE`: runs one agent in the foreground, for service managers and for `ramshare run`.
+
+Imports as little as it can and the role's code last, because a monitor lives in every guest: no command line library,
+nothing of the other roles.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ramshare import __version__
+from ramshare.agent import Agent, serve
+from ramshare.bus.api import Bus
+from ramshare.bus.mqtt import MqttBus
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.settings import (
+    BorrowerSettings,
+    BrokerSettings,
+    HostSettings,
+    LenderSettings,
+    SettingsError,
+    load,
+)
+from ramshare.topics import MANAGER, Root
+
+if TYPE_CHECKING:
+    from ramshare.linux.hypervisor import Hypervisor
+
+ROLES = ("monitor", "lender", "manager", "borrower")
+CLIENT_ROLE = {"monitor": "guest"}
+"""Where the first part of the client's name is not the role: a monitor speaks for the guest it runs in."""
+
+LENDER_TOOLS = ("mount", "umount", "tgtd", "tgtadm")
+BORROWER_TOOLS = ("iscsiadm", "iscsid", "lvm", "dmsetup")
+
+SHORTEST_HEARTBEAT_S = 1.0
+"""Below it the heartbeat would be all that an agent does."""
+
+_JOURNAL_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""Log levels as the journal reads them at the start of a line, see sd-daemon(3)."""
+
+log = logging.getLogger("ramshare.launch")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the agent that the command line names; return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        host = load(HostSettings)
+        set_up_logging(host.log_level)
+        broker = broker_settings(arguments.role, host.host)
+        build = builder(arguments.role, host)
+        if arguments.check:
+            sys.stdout.write(
+                f"the configuration is valid: {broker.client} at {broker.broker_host}:{broker.broker_port}\n"
+            )
+            return ExitCode.OK
+        assert broker.client is not None
+        agent = build(MqttBus(broker, broker.client))
+        agent.heartbeat_s = broker.announce_interval_s
+        serve(agent)
+    except RamshareError as error:
+        sys.stderr.write(f"error: {_one_line(str(error))}\n")
+        return error.exit_code
+    return ExitCode.OK
+
+
+def broker_settings(role: str, host: str) -> BrokerSettings:
+    """Return where to connect and as whom, everything checked that can be without a broker. Raises `SettingsError`."""
+    found = load(BrokerSettings)
+    Root.of(found.root)
+    client = found.client or (MANAGER if role == MANAGER else f"{CLIENT_ROLE.get(role, role)}.{host}")
+    first = client.partition(".")[0]
+    if first != CLIENT_ROLE.get(role, role):
+        raise SettingsError(
+            f"RAMSHARE_CLIENT: {client} is not a name for a {role}",
+            f"it must begin with {CLIENT_ROLE.get(role, role)}; the rights of an account follow from it",
+        )
+    if found.announce_interval_s < SHORTEST_HEARTBEAT_S:
+        raise SettingsError(f"RAMSHARE_ANNOUNCE_INTERVAL_S: at least {SHORTEST_HEARTBEAT_S:g} s")
+    _ = found.password
+    return found.model_copy(update={"client": client})
+
+
+def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
+    """Return what makes the agent from a bus, its settings loaded and its tools found.
+
+    Raises `SettingsError`, or `MissingPartError` naming the package or the privilege that is missing.
+    """
+    if role == "monitor":
+        from ramshare.linux.footprint import share_one_heap
+        from ramshare.linux.pressure_watch import PressureWatch
+        from ramshare.monitor.agent import Monitor
+
+        share_one_heap()
+        return lambda bus: Monitor(bus, host, watch=PressureWatch())
+    if role == "lender":
+        from ramshare.lender.agent import Lender
+        from ramshare.linux.pressure_watch import PressureWatch
+        from ramshare.linux.run import SystemRunner
+
+        lender = load(LenderSettings)
+        _require("a lender", LENDER_TOOLS)
+        hypervisor = _hypervisor(lender.hypervisor)
+        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch(), hypervisor=hypervisor)
+    if role == "borrower":
+        from ramshare.borrower.agent import Borrower
+        from ramshare.linux.run import SystemRunner
+
+        borrower = load(BorrowerSettings)
+        _require("a borrower", BORROWER_TOOLS)
+        return lambda bus: Borrower(bus, host, borrower, SystemRunner())
+    from ramshare.manager.agent import Manager
+
+    return Manager
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error, one line a record; the journal gets its own level marks and no second time."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter(for_journal=writes_to_journal()))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+def writes_to_journal(stream: int = 2) -> bool:
+    """Whether a file descriptor is the journal's socket, which `JOURNAL_STREAM` names (see systemd.exec(5))."""
+    try:
+        status = os.fstat(stream)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+class LineFormatter(logging.Formatter):
+    """A record as one line, a traceback included; without the time where the journal keeps it."""
+
+    def __init__(self, *, for_journal: bool) -> None:
+        super().__init__("%(name)s: %(message)s" if for_journal else "%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._for_journal = for_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = _one_line(super().format(record))
+        return f"<{_JOURNAL_LEVELS.get(record.levelno, 5)}>{line}" if self._for_journal else line
+
+
+def _hypervisor(uri: str) -> "Hypervisor":
+    if not uri:
+        from ramshare.linux.hypervisor import NullHypervisor
+
+        return NullHypervisor()
+    from ramshare.linux.libvirt_guests import LibvirtGuests
+
+    return LibvirtGuests(uri)
+
+
+def _require(what: str, tools: Sequence[str]) -> None:
+    from ramshare.linux.run import require_root, require_tools
+
+    require_root(what)
+    require_tools(tools)
+
+
+def _one_line(text: str) -> str:
+    return " | ".join(part.strip() for part in text.splitlines() if part.strip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ramshare-agent",
+        description="Run one agent of ramshare in the foreground.",
+        epilog="Settings: RAMSHARE_... variables, or /etc/ramshare/ramshare.env (RAMSHARE_ENV_FILE names another).",
+    )
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument("--check", action="store_true", help="say whether the configuration is usable, and end")
+    parser.add_argument("--version", action="version", version=f"ramshare {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
