@@ -16,12 +16,12 @@ from ramshare.borrower.planner import next_step
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.errors import RamshareError
-from ramshare.lender.policy.model import Decision, HostSample
 from ramshare.lender.records import ExportRecord
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import LeasePhase, Memory, Mode
+from ramshare.policy.model import Decision, HostSample
 from world import MIB
 
 VOLUME = "vg0/swap"

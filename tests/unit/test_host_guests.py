@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from ramshare.lender.guests import LEFT_ALONE_S, LONG_AGO_S, LOOK_MOVING_S, LOOK_S, REACHED_WITHIN_S, HostGuests
-from ramshare.lender.policy.intake import STALE_AFTER_S, HostIntake
-from ramshare.lender.policy.model import GuestSample, HostSample
 from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
+from ramshare.policy.intake import STALE_AFTER_S, HostIntake
+from ramshare.policy.model import GuestSample, HostSample
 
 pytestmark = pytest.mark.unit
 MIB = 1 << 20

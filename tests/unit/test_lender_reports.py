@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from ramshare.lender.learnt import FILE_NAME, SAVE_EVERY_S, Learnt
-from ramshare.lender.policy.intake import STALE_AFTER_S
-from ramshare.lender.policy.model import HostSample
-from ramshare.lender.policy.registry import make_policy
 from ramshare.lender.reports import GuestReports
 from ramshare.messages.state import Memory
+from ramshare.policy.intake import STALE_AFTER_S
+from ramshare.policy.model import HostSample
+from ramshare.policy.registry import make_policy
 
 pytestmark = pytest.mark.unit
 GIB = 1 << 30

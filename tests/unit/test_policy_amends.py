@@ -2,10 +2,10 @@
 
 import pytest
 
-from ramshare.lender.policy import amends
-from ramshare.lender.policy.amends import MOST, STEP, WEARS_OFF_S, Amends
-from ramshare.lender.policy.model import GuestSample, HostSample
-from ramshare.lender.policy.rhythm import RECENT_S, Rhythm
+from ramshare.policy import amends
+from ramshare.policy.amends import MOST, STEP, WEARS_OFF_S, Amends
+from ramshare.policy.model import GuestSample, HostSample
+from ramshare.policy.rhythm import RECENT_S, Rhythm
 
 pytestmark = pytest.mark.unit
 

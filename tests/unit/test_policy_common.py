@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ramshare.lender.policy.model import GuestSample, HostSample, Policy
-from ramshare.lender.policy.registry import DEFAULT_POLICY, UnknownPolicyError, make_policy, policy_names
+from ramshare.policy.model import GuestSample, HostSample, Policy
+from ramshare.policy.registry import DEFAULT_POLICY, UnknownPolicyError, make_policy, policy_names
 
 pytestmark = pytest.mark.unit
 

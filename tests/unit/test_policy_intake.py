@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ramshare.lender.policy.intake import ALARM_PSI, LATE_S, MAX_STEP_S, STALE_AFTER_S, HostIntake, View
-from ramshare.lender.policy.model import GuestSample, HostSample
+from ramshare.policy.intake import ALARM_PSI, LATE_S, MAX_STEP_S, STALE_AFTER_S, HostIntake, View
+from ramshare.policy.model import GuestSample, HostSample
 
 pytestmark = pytest.mark.unit
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from ramshare.lender.policy.model import Decision, GuestSample, HostSample
-from ramshare.lender.policy.peaks import Peaks
-from ramshare.lender.policy.rhythm import GROW_STEP, RECENT_S, SETTLE_S, SHRINK_BELOW, Rhythm
-from ramshare.lender.policy.surges import DAY_S, HOUR_S, Surges, day_of_week, hour_of_day
+from ramshare.policy.model import Decision, GuestSample, HostSample
+from ramshare.policy.peaks import Peaks
+from ramshare.policy.rhythm import GROW_STEP, RECENT_S, SETTLE_S, SHRINK_BELOW, Rhythm
+from ramshare.policy.surges import DAY_S, HOUR_S, Surges, day_of_week, hour_of_day
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,8 @@ from functools import cache
 import pytest
 
 from ramshare.lender.compare import compare
-from ramshare.lender.policy.registry import DEFAULT_POLICY, policy_names
 from ramshare.lender.score import Score
+from ramshare.policy.registry import DEFAULT_POLICY, policy_names
 from shapes import SHAPES, hosts_of
 
 pytestmark = pytest.mark.unit

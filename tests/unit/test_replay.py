@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from ramshare.cli.main import app
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.lender.compare import compare
-from ramshare.lender.policy.registry import make_policy, policy_names
 from ramshare.lender.replay import HostTrace, TraceError, read_trace, replay, write_decisions
 from ramshare.lender.score import score
+from ramshare.policy.registry import make_policy, policy_names
 
 pytestmark = pytest.mark.unit
 

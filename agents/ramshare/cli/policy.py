@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ramshare.cli import options as opts
 from ramshare.cli.output import err, note, out, print_json
-from ramshare.lender.policy.registry import DEFAULT_POLICY, make_policy, policy_names
+from ramshare.policy.registry import DEFAULT_POLICY, make_policy, policy_names
 
 if TYPE_CHECKING:
     from ramshare.lender.compare import Point

@@ -21,8 +21,6 @@ from ramshare.lender.guests import HostGuests
 from ramshare.lender.learnt import FILE_NAME, Learnt
 from ramshare.lender.neighbours import Neighbours
 from ramshare.lender.offering import Offering
-from ramshare.lender.policy.model import Policy
-from ramshare.lender.policy.registry import DEFAULT_POLICY, make_policy
 from ramshare.lender.records import ExportRecord
 from ramshare.lender.requests import Requests
 from ramshare.lender.taking_back import TakingBack
@@ -33,6 +31,8 @@ from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.linux.sampling import MemorySampler
 from ramshare.linux.tgt import Tgt
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
+from ramshare.policy.model import Policy
+from ramshare.policy.registry import DEFAULT_POLICY, make_policy
 from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, load
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ its usual setting, can be compared: the better one lends more at the same harm.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ramshare.lender.policy.registry import make_policy
 from ramshare.lender.replay import HostTrace, replay
 from ramshare.lender.score import WARMUP_S, Score, score
+from ramshare.policy.registry import make_policy
 
 CAUTIONS = (0.4, 0.6, 0.8, 1.0, 1.25, 1.6, 2.0)
 """From reckless to timid; 1 is how the policy runs in a lender."""

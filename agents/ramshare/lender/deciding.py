@@ -9,10 +9,10 @@ from ramshare.agent import Agent
 from ramshare.lender.balloon import wanted_bytes
 from ramshare.lender.books import Books
 from ramshare.lender.neighbours import Neighbours
-from ramshare.lender.policy.model import Decision, HostSample, Policy
 from ramshare.linux.sampling import MemorySampler
 from ramshare.messages.events import EventKind
 from ramshare.messages.state import Memory
+from ramshare.policy.model import Decision, HostSample, Policy
 from ramshare.settings import LenderSettings
 
 

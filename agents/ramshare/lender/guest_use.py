@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from ramshare.lender.policy.model import GuestSample
 from ramshare.linux.hypervisor import Guest
+from ramshare.policy.model import GuestSample
 
 SETTLE_S = 2.0
 """A report that arrives so long after a balloon moved is about the guest as it is now."""

@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 
 from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
 from ramshare.lender.guest_use import GuestUse
-from ramshare.lender.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
-from ramshare.lender.policy.model import GuestSample
 from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
+from ramshare.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
+from ramshare.policy.model import GuestSample
 
 log = logging.getLogger(__name__)
 

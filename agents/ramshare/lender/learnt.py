@@ -8,7 +8,7 @@ import json
 import logging
 from pathlib import Path
 
-from ramshare.lender.policy.model import Policy
+from ramshare.policy.model import Policy
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ramshare.errors import ExitCode, MissingPartError, RamshareError
-from ramshare.lender.policy.model import GuestSample, HostSample, Policy
+from ramshare.policy.model import GuestSample, HostSample, Policy
 
 try:
     import numpy as np

@@ -7,8 +7,8 @@ broker had in store nobody knows the age, so there the guest's word must do unti
 
 from collections.abc import Iterator
 
-from ramshare.lender.policy.model import GuestSample
 from ramshare.messages.state import Memory
+from ramshare.policy.model import GuestSample
 
 
 class GuestReports:

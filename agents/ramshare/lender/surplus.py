@@ -1,6 +1,6 @@
 """From a policy's decision to an offer: what physics, the owner and our own loans allow. Pure.
 
-The policy (`lender/policy`) says how much of the host's and its guests' memory will not be needed. It cannot know what
+The policy (`policy`) says how much of the host's and its guests' memory will not be needed. It cannot know what
 is physically free, what the owner permits or that the host is being drained; this does, and takes the smallest of all.
 """
 

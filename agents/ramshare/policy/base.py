@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ramshare.lender.policy.intake import HostIntake, View
-from ramshare.lender.policy.model import Decision, HostSample
+from ramshare.policy.intake import HostIntake, View
+from ramshare.policy.model import Decision, HostSample
 
 SNAPSHOT_VERSION = 2
 SHOWN_NOTES = 3

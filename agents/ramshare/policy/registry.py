@@ -3,11 +3,9 @@
 from collections.abc import Callable
 
 from ramshare.errors import ExitCode, RamshareError
-from ramshare.lender.policy.averages import Infiniswap, Memtrade
-from ramshare.lender.policy.model import Policy
-from ramshare.lender.policy.rhythm import Rhythm
-from ramshare.lender.policy.senpai import Senpai
-from ramshare.lender.policy.window import WindowMax
+from ramshare.policy.baselines import Infiniswap, Memtrade, Senpai, WindowMax
+from ramshare.policy.model import Policy
+from ramshare.policy.rhythm import Rhythm
 
 DEFAULT_POLICY = Rhythm.name
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ramshare.lender.policy.model import GuestSample, HostSample
+from ramshare.policy.model import GuestSample, HostSample
 
 STALE_AFTER_S = 30.0
 """A report this old is not believed: six intervals of the monitor (5 s)."""

@@ -1,12 +1,17 @@
-"""The rules of two published systems, as yardsticks: Memtrade's smoothed use and Infiniswap's weighted free memory."""
+"""Plain rules as yardsticks for the default policy: those of two published systems, senpai's, and a window's maximum.
+
+Memtrade smooths what is used, Infiniswap weighs what is free; senpai probes a little and backs off at once (where no
+stall is known, as in a recorded trace, use that reaches into a small reserve counts as one); the plain rule keeps what
+the host used at most in the last 24 hours, and a tenth of all it has.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ramshare.lender.policy.base import StreamPolicy, Target
-from ramshare.lender.policy.intake import View
-from ramshare.lender.policy.peaks import BUCKET_S
+from ramshare.policy.base import StreamPolicy, Target
+from ramshare.policy.intake import View
+from ramshare.policy.peaks import BUCKET_S, Peaks
 
 MEMTRADE_WEIGHT = 0.2
 """Weight of the newest five minutes (Memtrade, SIGMETRICS 2023)."""
@@ -91,3 +96,88 @@ class Infiniswap(_Averaging):
         if slabs > 0:
             return Target(lent_bytes + slabs * slab_bytes, "much is free beside the loan, so slabs are added", figures)
         return Target(lent_bytes, "enough is free beside the loan, not enough for another slab", figures)
+
+
+PROBE_SHARE = 0.01
+PROBE_S = 6.0
+SENPAI_RESERVE_SHARE = 0.10
+"""What the probing leaves free. senpai needs none, since it can measure stalls."""
+APPROACH = 0.1
+"""Part of the distance to the reserve that one probe covers: small steps near the edge."""
+
+
+class Stateless:
+    """The law needs no memory but the loan itself."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return nothing, as JSON-able data."""
+        return {}
+
+
+class Senpai(StreamPolicy[Stateless]):
+    """Lends a little more at every step, and takes back double what reaches into the reserve."""
+
+    name = "senpai"
+
+    def __init__(self, caution: float = 1.0) -> None:
+        super().__init__()
+        self._reserve_share = SENPAI_RESERVE_SHARE * caution
+
+    def _new_state(self) -> Stateless:
+        return Stateless()
+
+    def _load_state(self, data: Mapping[str, Any]) -> Stateless:
+        return Stateless()
+
+    def _target(self, state: Stateless, view: View, lent_bytes: float) -> Target:
+        reserve_bytes = self._reserve_share * view.capacity_bytes
+        room_bytes = view.free_bytes - lent_bytes - reserve_bytes
+        figures = {"reserve_bytes": reserve_bytes, "room_bytes": room_bytes}
+        if room_bytes < 0:
+            return Target(
+                lent_bytes + 2 * room_bytes, "use reached into the reserve, so twice that comes back", figures
+            )
+        probes = view.step_s / PROBE_S
+        step_bytes = min(PROBE_SHARE * probes * view.capacity_bytes, (1 - (1 - APPROACH) ** probes) * room_bytes)
+        return Target(lent_bytes + step_bytes, "nothing stalled, so a little more is lent", figures)
+
+
+WINDOW_S = 24 * 3600.0
+WINDOW_RESERVE_SHARE = 0.10
+
+
+class WindowState:
+    """The highest demands within the window."""
+
+    def __init__(self, peaks: Peaks) -> None:
+        self.peaks = peaks
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state as JSON-able data."""
+        return {"peaks": self.peaks.snapshot()}
+
+
+class WindowMax(StreamPolicy[WindowState]):
+    """Leaves the host its highest demand within a window, plus a share of its capacity."""
+
+    name = "max24h"
+
+    def __init__(self, caution: float = 1.0, window_s: float = WINDOW_S) -> None:
+        super().__init__()
+        self._window_s = window_s
+        self._reserve_share = WINDOW_RESERVE_SHARE * caution
+
+    def _new_state(self) -> WindowState:
+        return WindowState(Peaks(self._window_s))
+
+    def _load_state(self, data: Mapping[str, Any]) -> WindowState:
+        return WindowState(Peaks(self._window_s, falling=data["peaks"]))
+
+    def _target(self, state: WindowState, view: View, lent_bytes: float) -> Target:
+        peak_bytes = state.peaks.push(view.clock_s, view.demand_bytes)
+        reserve_bytes = self._reserve_share * view.capacity_bytes
+        why = (
+            f"the highest use of the last {self._window_s / 3600:.0f} h and {self._reserve_share:.0%} of all stay here"
+        )
+        lend_bytes = view.capacity_bytes - view.held_bytes - peak_bytes - reserve_bytes
+        return Target(lend_bytes, why, {"peak_bytes": peak_bytes, "reserve_bytes": reserve_bytes})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ramshare.lender.policy.peaks import BUCKET_S
+from ramshare.policy.peaks import BUCKET_S
 
 STEP = 0.2
 """A loan that was in the way widens the margin by this part of what was learnt. Anything from half to one and a half

@@ -20,11 +20,11 @@ of it, counts only once it has been free for a while.
 from collections.abc import Mapping
 from typing import Any
 
-from ramshare.lender.policy.amends import Amends
-from ramshare.lender.policy.base import StreamPolicy, Target
-from ramshare.lender.policy.intake import View
-from ramshare.lender.policy.peaks import BUCKET_S, Peaks
-from ramshare.lender.policy.surges import Surges
+from ramshare.policy.amends import Amends
+from ramshare.policy.base import StreamPolicy, Target
+from ramshare.policy.intake import View
+from ramshare.policy.peaks import BUCKET_S, Peaks
+from ramshare.policy.surges import Surges
 
 MARGIN_FACTOR = 13.2
 MARGIN_POWER = 0.9
