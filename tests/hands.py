@@ -16,7 +16,7 @@ from ramshare.borrower.planner import next_step
 from ramshare.borrower.tags import LeaseTag
 from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.errors import RamshareError
-from ramshare.lender.records import ExportRecord
+from ramshare.lender.exports.records import ExportRecord
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease

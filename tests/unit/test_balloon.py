@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramshare.lender.balloon import MIB, STEP_BYTES, BalloonGuest, afford, plan_balloons, wanted_bytes
+from ramshare.lender.guests.balloon import MIB, STEP_BYTES, BalloonGuest, afford, plan_balloons, wanted_bytes
 
 pytestmark = pytest.mark.unit
 sizes = st.integers(0, 1 << 40)

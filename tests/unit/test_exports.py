@@ -7,7 +7,7 @@ import pytest
 
 from ramshare.agent import RefusedError
 from ramshare.errors import RamshareError
-from ramshare.lender.exports import Exports
+from ramshare.lender.exports.store import Exports
 from ramshare.linux.ramdisk import NotEnoughMemoryError
 from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo
 from ramshare.linux.tgt_show import TargetSession

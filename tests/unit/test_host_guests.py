@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from ramshare.lender.guests import LEFT_ALONE_S, LONG_AGO_S, LOOK_MOVING_S, LOOK_S, REACHED_WITHIN_S, HostGuests
+from ramshare.lender.guests.host_guests import (
+    LEFT_ALONE_S,
+    LONG_AGO_S,
+    LOOK_MOVING_S,
+    LOOK_S,
+    REACHED_WITHIN_S,
+    HostGuests,
+)
 from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
 from ramshare.policy.intake import STALE_AFTER_S, HostIntake
 from ramshare.policy.model import GuestSample, HostSample

@@ -16,7 +16,7 @@ from ramshare.bus.memory import MemoryBus
 from ramshare.errors import RamshareError
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import START_AGAIN_S, Lender
-from ramshare.lender.guests import HostGuests
+from ramshare.lender.guests.host_guests import HostGuests
 from ramshare.linux.hypervisor import Guest
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ramshare.lender.guests.reports import GuestReports
 from ramshare.lender.learnt import FILE_NAME, SAVE_EVERY_S, Learnt
-from ramshare.lender.reports import GuestReports
 from ramshare.messages.state import Memory
 from ramshare.policy.intake import STALE_AFTER_S
 from ramshare.policy.model import HostSample

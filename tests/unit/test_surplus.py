@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ramshare.lender.surplus import MIB, STEP_BYTES, Limits, plan_offer
+from ramshare.lender.offer_plan import MIB, STEP_BYTES, Limits, plan_offer
 
 pytestmark = pytest.mark.unit
 

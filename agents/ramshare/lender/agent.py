@@ -1,10 +1,10 @@
 """The lender: decides what its host can spare, exports it on request, and takes it back when it is needed.
 
 It has the last word: the manager may be wrong about what is free, it is not. This file puts the parts together and says
-when each acts; all of them run on the agent's loop: `requests.py` (what others ask), `books.py` (what is lent),
-`neighbours.py` (guests, this host's own borrower), `deciding.py` (samples, policy, balloons), `offering.py` (the offer
-and its reason), `taking_back.py` (leases come back). What it owns (images, records, targets) is handled by `exports.py`
-on the worker thread.
+when each acts; all of them run on the agent's loop: `requests.py` (what others ask), `ledger.py` (what is lent),
+`guests/reports.py` (guests, this host's own borrower), `surplus.py` (samples, policy, balloons), `offer.py` (the offer
+and its reason), `reclaim.py` (leases come back). What it owns (images, records, targets) is handled by
+`exports/store.py` on the worker thread.
 """
 
 import logging
@@ -14,16 +14,16 @@ from functools import partial
 
 from ramshare.agent import Agent
 from ramshare.bus.api import Bus, StateArrived
-from ramshare.lender.books import Books
-from ramshare.lender.deciding import Deciding
-from ramshare.lender.exports import Exports
-from ramshare.lender.guests import HostGuests
+from ramshare.lender.exports.ledger import Ledger
+from ramshare.lender.exports.records import ExportRecord
+from ramshare.lender.exports.store import Exports
+from ramshare.lender.guests.host_guests import HostGuests
+from ramshare.lender.guests.reports import Neighbours
 from ramshare.lender.learnt import FILE_NAME, Learnt
-from ramshare.lender.neighbours import Neighbours
-from ramshare.lender.offering import Offering
-from ramshare.lender.records import ExportRecord
+from ramshare.lender.offer import Offering
+from ramshare.lender.reclaim import Reclaim
 from ramshare.lender.requests import Requests
-from ramshare.lender.taking_back import TakingBack
+from ramshare.lender.surplus import Surplus
 from ramshare.linux.hypervisor import Hypervisor, NullHypervisor
 from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.ramdisk import Ramdisk
@@ -68,7 +68,7 @@ class Lender(Agent):
             Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port), host, portal
         )
         self._watch = watch or NoWatch()
-        self._books = Books(self, self._exports, host, portal)
+        self._ledger = Ledger(self, self._exports, host, portal)
         vms = HostGuests(hypervisor or NullHypervisor(), self.post)
         self.neighbours = Neighbours(self, host, settings.guests, vms)
         self._policy = policy or make_policy(
@@ -76,13 +76,13 @@ class Lender(Agent):
         )
         self._learnt = Learnt(self._exports.marker.with_name(FILE_NAME))
         sampler = sampler or MemorySampler(self._interval_s)
-        self._deciding = Deciding(self, settings, self._books, self.neighbours, sampler, self._policy)
-        self._offering = Offering(self, settings, self._books, self.neighbours, self._deciding)
-        self._taking_back = TakingBack(
-            self, self._exports, self._books, self._deciding, self._offering, settings.vacate_within_s
+        self._surplus = Surplus(self, settings, self._ledger, self.neighbours, sampler, self._policy)
+        self._offering = Offering(self, settings, self._ledger, self.neighbours, self._surplus)
+        self._reclaim = Reclaim(
+            self, self._exports, self._ledger, self._surplus, self._offering, settings.vacate_within_s
         )
         self._requests = Requests(
-            self, self._exports, self._books, self._offering, self._taking_back, settings.reserve_bytes
+            self, self._exports, self._ledger, self._offering, self._reclaim, settings.reserve_bytes
         )
         self._looking = False
         self._next_sample_s = self._next_look_s = self._start_again_s = self._next_guests_s = 0.0
@@ -106,7 +106,7 @@ class Lender(Agent):
         """Keep what was learnt; exports stay."""
         self._watch.stop()
         self.neighbours.vms.stop()
-        if self._books.ready:
+        if self._ledger.ready:
             self._learnt.save(self._policy)
 
     def on_state(self, arrived: StateArrived) -> None:
@@ -116,25 +116,25 @@ class Lender(Agent):
 
     def true_paths(self) -> Collection[str] | None:
         """See `Agent`: known as soon as the RAM file system was read."""
-        return {"memory", "offer", "decisions", *self._books.paths} if self._books.ready else None
+        return {"memory", "offer", "decisions", *self._ledger.paths} if self._ledger.ready else None
 
     def tick(self) -> float:
         """Sample, decide, offer, look at sessions, reclaim: what is due."""
         now_s = self.clock()
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + self._interval_s
-            self._deciding.sample()
-            self._deciding.balance()
+            self._surplus.sample()
+            self._surplus.balance()
             self._offering.offer()
         if now_s >= self._next_guests_s:
             self._look_at_guests()
-        if not self._books.ready and now_s >= self._start_again_s:
+        if not self._ledger.ready and now_s >= self._start_again_s:
             self._start()
-        if self._books.ready:
+        if self._ledger.ready:
             if now_s >= self._next_look_s and not self._looking:
                 self._looking = True
                 self.work(self._exports.look, self._looked)
-            self._taking_back.reclaim()
+            self._reclaim.reclaim()
             self._learnt.save_if_due(self._policy, now_s)
         return min(1.0, self.neighbours.vms.look_again_s)
 
@@ -150,7 +150,7 @@ class Lender(Agent):
     def _guests_seen(self) -> None:
         if self.neighbours.listen():
             self._decide_soon()
-        self._deciding.balance()
+        self._surplus.balance()
 
     def _start(self) -> None:
         self._start_again_s = float("inf")
@@ -162,7 +162,7 @@ class Lender(Agent):
             self._start_again_s = self.clock() + START_AGAIN_S
             return
         self._learnt.restore(self._policy)
-        self._books.open(records)
+        self._ledger.open(records)
         self._decide_soon()
 
     def _looked(self, connected: dict[str, bool] | Exception) -> None:
@@ -171,7 +171,7 @@ class Lender(Agent):
         if isinstance(connected, Exception):
             log.error("cannot look at tgtd: %s", connected)
             return
-        self._books.note_sessions(connected)
+        self._ledger.note_sessions(connected)
 
 
 def _own_address() -> str:

@@ -8,11 +8,11 @@ from functools import partial
 
 from ramshare.agent import Agent, RefusedError
 from ramshare.bus.api import RequestArrived
-from ramshare.lender.books import Books
-from ramshare.lender.exports import Exports
-from ramshare.lender.offering import Offering
-from ramshare.lender.records import ExportRecord
-from ramshare.lender.taking_back import TakingBack
+from ramshare.lender.exports.ledger import Ledger
+from ramshare.lender.exports.records import ExportRecord
+from ramshare.lender.exports.store import Exports
+from ramshare.lender.offer import Offering
+from ramshare.lender.reclaim import Reclaim
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import ExportLease, ReleaseLease
@@ -28,47 +28,47 @@ class Requests:
         self,
         agent: Agent,
         exports: Exports,
-        books: Books,
+        ledger: Ledger,
         offering: Offering,
-        taking_back: TakingBack,
+        reclaim: Reclaim,
         reserve_bytes: int,
     ) -> None:
         """`reserve_bytes` must stay available when an export has been made."""
         self._agent = agent
         self._exports = exports
-        self._books = books
+        self._ledger = ledger
         self._offering = offering
-        self._taking_back = taking_back
+        self._reclaim = reclaim
         self._reserve_bytes = reserve_bytes
 
     def export(self, arrived: RequestArrived) -> Reply | None:
         """Make an export, or grant again the one that this lease has."""
         request = arrived.request
         assert isinstance(request, ExportLease)
-        if not self._books.ready:
+        if not self._ledger.ready:
             raise RefusedError(ErrorCode.NOT_READY, "the lender has just started")
-        if request.lease in self._books.pending:
+        if request.lease in self._ledger.pending:
             raise RefusedError(ErrorCode.BUSY, f"lease {request.lease} is being made")
-        if request.lease not in self._books.records:
+        if request.lease not in self._ledger.records:
             self._offering.check_room(request)
-            self._books.pending[request.lease] = request
+            self._ledger.pending[request.lease] = request
             self._offering.offer()
         job = partial(self._exports.create, request, self._reserve_bytes)
         self._agent.work(job, partial(self._exported, arrived, request))
         return None
 
     def _exported(self, arrived: RequestArrived, request: ExportLease, made: ExportRecord | Exception) -> None:
-        self._books.pending.pop(request.lease, None)
+        self._ledger.pending.pop(request.lease, None)
         if isinstance(made, Exception):
             self._offering.offer()
             log.error("cannot export %s: %s", request.lease, made)
             reply = ExportReply(request_id=request.request_id, error=_code(made), sentence=str(made)[:1000])
             self._agent.desk.settle(arrived, reply)
             return
-        new = made.lease not in self._books.records
-        self._books.records[made.lease] = made
+        new = made.lease not in self._ledger.records
+        self._ledger.records[made.lease] = made
         self._offering.offer()
-        self._books.publish(made)
+        self._ledger.publish(made)
         if new:
             self._agent.say(
                 EventKind.EXPORTED,
@@ -80,7 +80,7 @@ class Requests:
         grant = Grant(
             lease=made.lease,
             lender=self._agent.bus.client,
-            portal=self._books.portal,
+            portal=self._ledger.portal,
             target=made.target,
             size_bytes=made.size_bytes,
             chap_user=made.chap_user,
@@ -92,9 +92,9 @@ class Requests:
         """Take a lease back from its borrower or the manager; answered when its memory is free."""
         request = arrived.request
         assert isinstance(request, ReleaseLease)
-        if not self._books.ready:
+        if not self._ledger.ready:
             raise RefusedError(ErrorCode.NOT_READY, "the lender has just started and does not know its leases yet")
-        record = self._books.records.get(request.lease)
+        record = self._ledger.records.get(request.lease)
         if record is None:
             raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here; it may be released already")
         if arrived.client not in (record.borrower, MANAGER):
@@ -106,17 +106,17 @@ class Requests:
                 reply = reply.model_copy(update={"error": _code(outcome), "sentence": str(outcome)[:1000]})
             self._agent.desk.settle(arrived, reply)
 
-        self._taking_back.remove(record, f"given back by {arrived.client}", done=done)
+        self._reclaim.remove(record, f"given back by {arrived.client}", done=done)
         return None
 
     def drain(self, arrived: RequestArrived, draining: bool) -> Reply | None:
         """Offer nothing any more and ask everything back; or undo that."""
-        self._books.drain(draining)
+        self._ledger.drain(draining)
         self._offering.offer()
         self._agent.soon()
         return Reply(
             request_id=arrived.request.request_id,
-            sentence=f"{self._books.lent_bytes() >> 20} MiB to come back" if draining else "offering again",
+            sentence=f"{self._ledger.lent_bytes() >> 20} MiB to come back" if draining else "offering again",
         )
 
 

@@ -1,73 +1,110 @@
-"""From a policy's decision to an offer: what physics, the owner and our own loans allow. Pure.
+"""How much memory this host can spare: samples go to the policy, its word moves the guests' balloons.
 
-The policy (`policy`) says how much of the host's and its guests' memory will not be needed. It cannot know what
-is physically free, what the owner permits or that the host is being drained; this does, and takes the smallest of all.
+What of it is offered is for `offer.py` to say. Used by the lender's agent, on its loop.
 """
 
-from dataclasses import dataclass
+import time
 
-MIB = 1 << 20
-STEP_BYTES = 16 * MIB
-"""Free bytes are multiples of it, so that noise of a few pages is not news."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What bounds an offer besides the policy."""
-
-    decided_bytes: int
-    """The policy's word, loans included."""
-    decided_reason: str
-    available_bytes: int
-    """What a new RAM file can take without making the host swap; below 0, what it owes its guests besides."""
-    reserve_bytes: int
-    lent_bytes: int
-    lent_committed_bytes: int
-    """Of the lent bytes, those that back a move."""
-    committed_bytes: int
-    limit_bytes: int | None = None
-    draining: bool = False
-    borrowing: bool = False
+from ramshare.agent import Agent
+from ramshare.lender.exports.ledger import Ledger
+from ramshare.lender.guests.balloon import wanted_bytes
+from ramshare.lender.guests.reports import Neighbours
+from ramshare.linux.sampling import MemorySampler
+from ramshare.messages.events import EventKind
+from ramshare.messages.state import Memory
+from ramshare.policy.model import Decision, HostSample, Policy
+from ramshare.settings import LenderSettings
 
 
-@dataclass(frozen=True)
-class OfferPlan:
-    """What to offer, in bytes, and one sentence."""
+class Surplus:
+    """Owns the policy and its last decision."""
 
-    capacity_bytes: int
-    free_bytes: int
-    committed_free_bytes: int
-    reason: str
+    def __init__(
+        self,
+        agent: Agent,
+        settings: LenderSettings,
+        ledger: Ledger,
+        neighbours: Neighbours,
+        sampler: MemorySampler,
+        policy: Policy,
+    ) -> None:
+        self._agent = agent
+        self._settings = settings
+        self._ledger = ledger
+        self._neighbours = neighbours
+        self._sampler = sampler
+        self._policy = policy
+        self.decision = Decision(0, "nothing decided yet")
+        self._decided = False
+        self._available_bytes = self._own_bytes = 0
+        self._made_bytes = 0
+        """What exports held when the available memory was looked at: of those since, it shows nothing yet."""
 
-    @property
-    def exportable(self) -> bool:
-        """Whether a borrower can get anything."""
-        return self.free_bytes > 0
+    def sample(self) -> None:
+        """Publish this host's memory and have the policy decide."""
+        memory = self._sampler.sample()
+        self._agent.bus.set_state("memory", memory)
+        self._available_bytes, self._made_bytes = memory.available_bytes, self._ledger.made_bytes
+        self.decision = self._policy.decide(self._host_sample(memory))
+        self._decided = True
+        # At one moment: what a balloon or an export took since, the host's figures do not show yet.
+        self._own_bytes = self.physical_bytes() - self._neighbours.vms.ballooned_bytes + self._ledger.lent_bytes()
 
+    def measure(self) -> None:
+        """Look at what is available without deciding anew: memory has just come back."""
+        self._available_bytes = self._sampler.sample().available_bytes
+        self._made_bytes = self._ledger.made_bytes
 
-def plan_offer(limits: Limits) -> OfferPlan:
-    """Return the offer. The owner's committed memory counts even when the policy says less; nothing outbids physics.
+    def physical_bytes(self) -> int:
+        """What this host could hand out now: not what its guests have been given and have not touched yet."""
+        vms, share = self._neighbours.vms, self._settings.capacity_bytes
+        available = self._available_bytes - vms.untouched_bytes - (self._ledger.lent_bytes() - self._made_bytes)
+        if share is not None and vms.known:
+            given = sum(guest.actual_bytes for guest in vms.known)
+            available = min(available, share - given - self._ledger.lent_bytes())
+        return max(0, available)
 
-    A capacity below what is lent says that memory is wanted back; rounding alone never does.
-    """
-    if limits.draining:
-        return OfferPlan(0, 0, 0, "being drained: nothing is offered until undrain")
-    if limits.borrowing:
-        return OfferPlan(0, 0, 0, "this host's own swap is remote, so it does not lend")
-    physical = max(0, limits.available_bytes - limits.reserve_bytes + limits.lent_bytes)
-    wanted, reason = max(limits.decided_bytes, limits.committed_bytes), limits.decided_reason
-    if wanted > limits.decided_bytes:
-        reason = f"the owner set {_mib(limits.committed_bytes)} aside; {reason}"
-    if limits.limit_bytes is not None and limits.limit_bytes < wanted:
-        wanted, reason = limits.limit_bytes, f"the owner's limit of {_mib(limits.limit_bytes)}; {reason}"
-    if physical < wanted:
-        wanted = physical
-        reason = f"only {_mib(physical)} can be had beside the reserve of {_mib(limits.reserve_bytes)}"
-    capacity = max(wanted // STEP_BYTES * STEP_BYTES, min(wanted, limits.lent_bytes))
-    free = max(0, capacity - limits.lent_bytes)
-    committed_free = max(0, min(free, limits.committed_bytes - limits.lent_committed_bytes))
-    return OfferPlan(capacity, free, committed_free, reason)
+    def balance(self) -> None:
+        """Bring balloons in line with what is to be lent; without a hypervisor there are none.
 
+        What is lent must be there until it is back, so balloons hold it, whatever the policy says now. Only a guest in
+        need gets its memory before, as far as the host's reserve goes: it would swap.
+        """
+        if not self._ledger.ready or not self._decided:
+            return
+        settings, lent_bytes = self._settings, self._ledger.lent_bytes()
+        decided = max(self.decision.lendable_bytes, settings.committed_bytes)
+        if settings.limit_bytes is not None:
+            decided = min(decided, settings.limit_bytes)
+        if self._ledger.draining or self._neighbours.borrowing:
+            decided = 0
+        own_bytes = self._own_bytes - lent_bytes
+        wanted = wanted_bytes(max(decided, lent_bytes), own_bytes, settings.reserve_bytes, lent_bytes)
+        vms, samples = self._neighbours.vms, tuple(self._neighbours.reports)
+        # What balloons hold and nobody has borrowed can always go back, even on a host that promised more than it has.
+        spare_bytes = max(self.physical_bytes(), vms.ballooned_bytes - lent_bytes)
+        for sentence in vms.balance(samples, wanted, self._agent.clock(), time.time(), spare_bytes):
+            self._agent.say(EventKind.FAILED, sentence)
 
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / MIB:.0f} MiB"
+    def _host_sample(self, memory: Memory) -> HostSample:
+        """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
+        vms, share = self._neighbours.vms, self._settings.capacity_bytes
+        guests = vms.believed(tuple(self._neighbours.reports))
+        seen = {vm.name for vm in vms.known}
+        used = 0.0
+        if share is None:
+            by_hand = sum(guest.used_bytes for guest in guests if guest.guest not in seen)
+            used = memory.used_bytes - self._ledger.lent_bytes() - vms.resident_bytes - by_hand
+        capacity = (share or memory.total_bytes) - sum(guest.capacity_bytes for guest in guests)
+        whole = share is None  # else pressure is that of others on this machine, too
+        return HostSample(
+            host=self._ledger.host,
+            at_s=time.time(),
+            capacity_bytes=max(0.0, capacity),
+            used_bytes=max(0.0, used),
+            guests=guests,
+            expected_guests=self._neighbours.by_hand | seen,
+            swap_in_bytes_s=memory.swap_in_bytes_s if whole else 0.0,
+            psi_some=memory.psi_some_avg10 if whole else None,
+            refault_pages_s=memory.refaults_s if whole else None,
+        )

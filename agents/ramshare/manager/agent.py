@@ -16,7 +16,7 @@ from ramshare.manager.database import bounded, records, same
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Share, place
 from ramshare.manager.state import Cluster
-from ramshare.manager.taking_back import TakingBack
+from ramshare.manager.taking_back import UnusedGrants
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Reply
@@ -52,7 +52,7 @@ class Manager(Agent):
         """Marks this run, so that a successor's request for the same lease is a new request."""
         self._published: dict[str, Message] = {}
         self._loans: list[Loan] = []
-        self._taking_back = TakingBack(self, self.cluster, EXPORT_TIMEOUT_S)
+        self._unused_grants = UnusedGrants(self, self.cluster, EXPORT_TIMEOUT_S)
         self.handlers = {BorrowMemory: self._borrow}
         for path in WATCHED:
             self.bus.watch_state(path=path)
@@ -81,7 +81,7 @@ class Manager(Agent):
         if not self.ready:
             self._listen(now_s - self._listening_since_s)
         if self.ready:
-            self._taking_back.take_back({lease for loan in self._loans for lease in loan.held()}, now_s)
+            self._unused_grants.take_back({lease for loan in self._loans for lease in loan.held()}, now_s)
         self._publish(now_s)
         return TICK_S if self.ready else LISTENING_TICK_S
 
@@ -156,7 +156,7 @@ class Manager(Agent):
             log.warning("%s did not export %s: %s", share.lender, lease, said)
             loan.refused[share.lender] = said
             if not isinstance(reply, Reply) or reply.ok:
-                self._taking_back.release(share.lender, lease)
+                self._unused_grants.release(share.lender, lease)
         self._advance(loan)
 
     def _grant(self, loan: Loan) -> None:
@@ -175,7 +175,7 @@ class Manager(Agent):
     def _refuse(self, loan: Loan, code: ErrorCode, reason: str) -> None:
         self._loans.remove(loan)
         for grant in loan.grants.values():
-            self._taking_back.release(grant.lender, grant.lease)
+            self._unused_grants.release(grant.lender, grant.lease)
         reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason[:1000])
         self.desk.settle(loan.arrived, reply)
         self.say(EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)

@@ -14,7 +14,7 @@ TAKE_BACK_AGAIN_S = 60.0
 """A lender that did not give an unused grant up (its agent is busy or away) is asked again."""
 
 
-class TakingBack:
+class UnusedGrants:
     """Knows since when grants are unused, and who was asked."""
 
     def __init__(self, agent: Agent, cluster: Cluster, timeout_s: float) -> None:

@@ -7,10 +7,10 @@ import time
 from collections import deque
 
 from ramshare.agent import Agent, RefusedError
-from ramshare.lender.books import Books
-from ramshare.lender.deciding import Deciding
-from ramshare.lender.neighbours import Neighbours
-from ramshare.lender.surplus import Limits, OfferPlan, plan_offer
+from ramshare.lender.exports.ledger import Ledger
+from ramshare.lender.guests.reports import Neighbours
+from ramshare.lender.offer_plan import Limits, OfferPlan, plan_offer
+from ramshare.lender.surplus import Surplus
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.requests import ExportLease
@@ -25,20 +25,20 @@ class Offering:
     """Owns the offer that was published last, and the decisions before it."""
 
     def __init__(
-        self, agent: Agent, settings: LenderSettings, books: Books, neighbours: Neighbours, deciding: Deciding
+        self, agent: Agent, settings: LenderSettings, ledger: Ledger, neighbours: Neighbours, surplus: Surplus
     ) -> None:
         self._agent = agent
         self._settings = settings
-        self._books = books
+        self._ledger = ledger
         self._neighbours = neighbours
-        self._deciding = deciding
+        self._surplus = surplus
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
         self._told_lent_bytes = 0
         self.plan: OfferPlan | None = None
 
     def offer(self) -> None:
         """Work the offer out, and publish it (with its reason, and as an event) if it changed."""
-        before, lent_bytes = self.plan, self._books.lent_bytes()
+        before, lent_bytes = self.plan, self._ledger.lent_bytes()
         plan = self.plan = self._plan(lent_bytes)
         if before == plan and lent_bytes == self._told_lent_bytes:
             return
@@ -62,19 +62,19 @@ class Offering:
             )
 
     def _plan(self, lent_bytes: int) -> OfferPlan:
-        if not self._books.ready or not self._neighbours.vms.seen:
+        if not self._ledger.ready or not self._neighbours.vms.seen:
             return STARTING
         return plan_offer(
             Limits(
-                decided_bytes=self._deciding.decision.lendable_bytes,
-                decided_reason=self._deciding.decision.reason,
-                available_bytes=self._deciding.physical_bytes() - self._neighbours.vms.owed_bytes,
+                decided_bytes=self._surplus.decision.lendable_bytes,
+                decided_reason=self._surplus.decision.reason,
+                available_bytes=self._surplus.physical_bytes() - self._neighbours.vms.owed_bytes,
                 reserve_bytes=self._settings.reserve_bytes,
                 lent_bytes=lent_bytes,
-                lent_committed_bytes=self._books.lent_bytes(Mode.MOVE),
+                lent_committed_bytes=self._ledger.lent_bytes(Mode.MOVE),
                 committed_bytes=self._settings.committed_bytes,
                 limit_bytes=self._settings.limit_bytes,
-                draining=self._books.draining,
+                draining=self._ledger.draining,
                 borrowing=self._neighbours.borrowing,
             )
         )
@@ -83,15 +83,15 @@ class Offering:
         self._agent.bus.set_state(
             "offer",
             Offer(
-                host=self._books.host,
-                portal=self._books.portal,
+                host=self._ledger.host,
+                portal=self._ledger.portal,
                 capacity_bytes=plan.capacity_bytes,
                 lent_bytes=lent_bytes,
                 free_bytes=plan.free_bytes,
                 committed_bytes=self._settings.committed_bytes,
                 committed_free_bytes=plan.committed_free_bytes,
                 exportable=plan.exportable,
-                draining=self._books.draining,
+                draining=self._ledger.draining,
                 reason=plan.reason[:1000],
             ),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ramshare.agent import RefusedError
 from ramshare.errors import RamshareError
-from ramshare.lender.records import ExportRecord, parse_records
+from ramshare.lender.exports.records import ExportRecord, parse_records
 from ramshare.linux.protect import protect_threads_of
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
 from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo, Tgt

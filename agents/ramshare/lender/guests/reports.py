@@ -1,17 +1,19 @@
 """Who lives on the lender's host: its guests, which report their memory, and its own borrower.
 
-Guests are named in the settings or seen at the hypervisor (`guests.py`); only those that run here are listened to.
-Used by the lender's agent.
+Guests are named in the settings or seen at the hypervisor (`host_guests.py`); only those that run here are listened to.
+A guest's clock may be wrong by hours, so what counts is when a report arrived, on the lender's own clock. A report that
+arrives a second time (a guest that reconnects sends its last one again) is as old as it was before; of one that the
+broker had in store nobody knows the age, so there the guest's word must do until its next report.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ramshare.agent import Agent
 from ramshare.bus.api import StateArrived
-from ramshare.lender.guests import HostGuests
-from ramshare.lender.reports import GuestReports
+from ramshare.lender.guests.host_guests import HostGuests
 from ramshare.messages.state import Lease, Memory
+from ramshare.policy.model import GuestSample
 from ramshare.topics import name, role
 
 
@@ -65,3 +67,36 @@ class Neighbours:
             self.reports.forget(guest)
         self.heard = wanted
         return wanted != before
+
+
+class GuestReports:
+    """What the guests of one host said last."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, GuestSample] = {}
+        self._stamps: dict[str, tuple[str, float]] = {}
+        """Run of the monitor and its own time of the last report: together they tell a repetition."""
+
+    def take(self, guest: str, memory: Memory, now_s: float, *, stored: bool) -> None:
+        """Note a report that arrived at `now_s`; `stored` if the broker had kept it."""
+        stamp = (memory.instance, memory.at.timestamp())
+        if guest in self._samples and self._stamps.get(guest) == stamp:
+            return
+        self._stamps[guest] = stamp
+        self._samples[guest] = GuestSample(
+            guest=guest,
+            at_s=stamp[1] if stored else now_s,
+            capacity_bytes=memory.total_bytes,
+            used_bytes=memory.used_bytes,
+            swap_in_bytes_s=memory.swap_in_bytes_s,
+            psi_some=memory.psi_some_avg10,
+            refault_pages_s=memory.refaults_s,
+        )
+
+    def forget(self, guest: str) -> None:
+        """Drop a guest that is gone."""
+        self._samples.pop(guest, None)
+        self._stamps.pop(guest, None)
+
+    def __iter__(self) -> Iterator[GuestSample]:
+        return iter([self._samples[guest] for guest in sorted(self._samples)])

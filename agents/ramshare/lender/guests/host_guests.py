@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from ramshare.lender.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
-from ramshare.lender.guest_use import GuestUse
+from ramshare.lender.guests.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
+from ramshare.lender.guests.use import GuestUse
 from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
 from ramshare.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
 from ramshare.policy.model import GuestSample

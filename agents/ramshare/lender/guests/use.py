@@ -1,4 +1,4 @@
-"""What each guest of a host really uses, from its own report and the hypervisor's word; no I/O. Used by `guests.py`.
+"""What each guest of a host really uses, from its own report and the hypervisor's word; no I/O. For `HostGuests`.
 
 A guest's kernel keeps some memory that its report does not show: what the hypervisor says it has, less its MemTotal.
 Both change with the balloon, and are known at different moments, so that is learnt only while the balloon rests.

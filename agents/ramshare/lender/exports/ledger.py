@@ -1,19 +1,19 @@
-"""The lender's books: what is lent, what is being lent, and whether the host is being drained.
+"""The lender's ledger: what is lent, what is being lent, and whether the host is being drained.
 
-They follow what `exports.py` found on the RAM file system, and are published as `export/…`. Every part of the lender's
-agent reads them, on the agent's loop.
+It follows what `store.py` found on the RAM file system, and is published as `export/…`. Every part of the lender's
+agent reads it, on the agent's loop.
 """
 
 from collections.abc import Mapping
 
 from ramshare.agent import Agent
-from ramshare.lender.exports import Exports
-from ramshare.lender.records import ExportRecord
+from ramshare.lender.exports.records import ExportRecord
+from ramshare.lender.exports.store import Exports
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Export, Mode
 
 
-class Books:
+class Ledger:
     """Owns records, sessions and pending exports."""
 
     def __init__(self, agent: Agent, exports: Exports, host: str, portal: str) -> None:
