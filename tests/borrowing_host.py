@@ -6,8 +6,8 @@ extents of one byte, so that a page's place can be told one by one.
 
 from dataclasses import dataclass, field
 
-from ramshare.borrower import steps as s
-from ramshare.borrower.view import Goal, Heard, Layout, LeaseView, Link, MoveView, VolumeView
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.view import Goal, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.messages.state import Mode
 
 LOCAL = "local"
@@ -172,12 +172,12 @@ class Host:
                 for goes in leaving:
                     self._leave(self.leases[goes.lease], goes.device)
                     self._logout(self.leases[goes.lease])
-            case s.LetGo(leaving):
+            case s.CutOffLeases(leaving):
                 assert self.leg is not None, "the only copy of pages would be cut off"
                 assert not self.degraded or all(page == LOCAL for page in self.pages)
                 for goes in leaving:
                     self.leases[goes.lease].session = False
-            case s.DropLostLeg(leases):
+            case s.DropFailedLeg(leases):
                 self._drop_lost(leases)
             case s.ReserveHome(devices, size_bytes):
                 self._whole_group()

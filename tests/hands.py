@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from borrowing_host import Host, Lent
 from ramshare.agent import RefusedError
-from ramshare.borrower import steps as s
-from ramshare.borrower.host import Looked
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.tags import LeaseTag
-from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.borrower.machine.host import Looked
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.messages.names import target_of
@@ -60,7 +60,7 @@ class ModelHost:
             return Looked(view, step, str(self.fails))
         if not isinstance(step, s.AskForMemory | s.TellLoss | s.Release):
             self.model.apply(step)
-            if isinstance(step, s.SplitLeg | s.LetGo):
+            if isinstance(step, s.SplitLeg | s.CutOffLeases):
                 for goes in step.leaving:
                     self.on_session(goes.lease, False)
             if isinstance(step, s.Login | s.Logout):

@@ -10,7 +10,7 @@ import pytest
 from borrowing_host import LOCAL, Host
 from hands import VOLUME, ModelHost
 from ramshare.borrower.agent import Borrower
-from ramshare.borrower.host import BorrowerHost
+from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.releases import RELEASE_TRIES
 from ramshare.bus.memory import MemoryBus
 from ramshare.errors import RamshareError

@@ -6,8 +6,8 @@ import pytest
 
 from fakes import FakeRunner
 from ramshare.agent import RefusedError
-from ramshare.borrower.host import BorrowerHost
-from ramshare.borrower.view import Goal, Layout, VolumeView
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.plan.view import Goal, Layout, VolumeView
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.state import Mode
 

@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramshare.borrower.quiet import FEW_WRITES, PATIENCE_S, STILL_S, Quiet, Writes, drain_s
-from ramshare.borrower.steps import Done, DropLostLeg, LetGo, SplitLeg, Step, Wait
+from ramshare.borrower.plan.steps import CutOffLeases, Done, DropFailedLeg, SplitLeg, Step, Wait
+from ramshare.borrower.plan.write_backlog import FEW_WRITES, PATIENCE_S, STILL_S, WriteBacklog, Writes, drain_s
 from ramshare.linux.dm import writes
 
 pytestmark = pytest.mark.unit
 
-CHANGE = DropLostLeg(("l1",))
+CHANGE = DropFailedLeg(("l1",))
 PACE = 120
 """Writes a second of a 7200 rpm disk."""
 
 
-def ask(quiet: Quiet, at_s: float, in_flight: int, step: Step = CHANGE, pace: int = PACE) -> Step:
+def ask(quiet: WriteBacklog, at_s: float, in_flight: int, step: Step = CHANGE, pace: int = PACE) -> Step:
     return quiet.instead_of(step, "vg0/swap", Writes(at_s, in_flight, int(at_s * pace)))
 
 
 def test_a_volume_with_little_under_way_is_changed_at_once() -> None:
-    assert ask(Quiet(), 0.0, FEW_WRITES) == CHANGE
+    assert ask(WriteBacklog(), 0.0, FEW_WRITES) == CHANGE
 
 
 def test_a_change_waits_until_the_disk_has_caught_up() -> None:
-    quiet = Quiet()
+    quiet = WriteBacklog()
     waits = [ask(quiet, float(at_s), 1200 - PACE * at_s) for at_s in range(9)]
     assert all(isinstance(step, Wait) for step in waits[:8])
     assert "writes are under way" in str(waits[0]) and str(CHANGE) in str(waits[0])
@@ -34,13 +34,13 @@ def test_a_change_waits_until_the_disk_has_caught_up() -> None:
 
 
 def test_many_writes_under_way_are_nothing_to_a_fast_disk() -> None:
-    quiet = Quiet()
+    quiet = WriteBacklog()
     ask(quiet, 0.0, 5000, pace=50_000)
     assert ask(quiet, 1.0, 5000, pace=50_000) == CHANGE
 
 
 def test_a_storm_that_never_ends_puts_a_change_off_for_a_minute_only() -> None:
-    quiet = Quiet()
+    quiet = WriteBacklog()
     times = [float(at_s) for at_s in range(int(PATIENCE_S) + 3)]
     steps = [ask(quiet, at_s, 10_000) for at_s in times]
     assert steps.index(CHANGE) == int(PATIENCE_S) + 1
@@ -48,16 +48,16 @@ def test_a_storm_that_never_ends_puts_a_change_off_for_a_minute_only() -> None:
 
 
 def test_memory_that_its_lender_needs_now_is_not_waited_for() -> None:
-    assert ask(Quiet(), 0.0, 10_000, LetGo(())) == LetGo(())
-    assert ask(Quiet(), 0.0, 10_000, SplitLeg(("/dev/sda",))) == SplitLeg(("/dev/sda",))
-    assert ask(Quiet(), 0.0, 10_000, Done("x")) == Done("x")
+    assert ask(WriteBacklog(), 0.0, 10_000, CutOffLeases(())) == CutOffLeases(())
+    assert ask(WriteBacklog(), 0.0, 10_000, SplitLeg(("/dev/sda",))) == SplitLeg(("/dev/sda",))
+    assert ask(WriteBacklog(), 0.0, 10_000, Done("x")) == Done("x")
 
 
 def test_waiting_begins_anew_after_another_step() -> None:
-    quiet = Quiet()
+    quiet = WriteBacklog()
     ask(quiet, 0.0, 10_000)
     ask(quiet, PATIENCE_S, 10_000, Done("x"))
-    assert isinstance(ask(quiet, PATIENCE_S + 5, 10_000, DropLostLeg(())), Wait)
+    assert isinstance(ask(quiet, PATIENCE_S + 5, 10_000, DropFailedLeg(())), Wait)
 
 
 @given(in_flight=st.integers(0, 10**6), done=st.integers(0, 10**6), passed_s=st.floats(0.1, 100))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramshare.borrower.apply import REGION_BYTES, region_bytes
+from ramshare.borrower.machine.executor import REGION_BYTES, region_bytes
 
 pytestmark = pytest.mark.unit
 

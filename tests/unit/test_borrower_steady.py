@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from borrowing_host import Host
 from fakes import FakeRunner
-from ramshare.borrower import steps as s
-from ramshare.borrower.host import BorrowerHost
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.steady import TRUSTED_S, KernelWords, Steady
-from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.machine.lvm_cache import TRUSTED_S, KernelWords, LvmCache
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.messages.state import Mode
 
@@ -41,15 +41,15 @@ MIRRORED = attached(Mode.MIRROR)
 WANTED_BACK = Heard(frozenset(lease.lease for lease in MIRRORED.leases))
 
 
-def known(view: VolumeView = MIRRORED, words: KernelWords = WORDS) -> Steady:
+def known(view: VolumeView = MIRRORED, words: KernelWords = WORDS) -> LvmCache:
     """Return what is known after LVM has been asked at second 0."""
-    steady = Steady()
+    steady = LvmCache()
     steady.note(view, next_step(view), lambda: words, 0.0)
     return steady
 
 
 def plan(
-    steady: Steady, heard: Heard = NOTHING_HEARD, words: KernelWords = WORDS, now_s: float = 30.0
+    steady: LvmCache, heard: Heard = NOTHING_HEARD, words: KernelWords = WORDS, now_s: float = 30.0
 ) -> s.Step | None:
     found = steady.plan(VOLUME, heard, lambda: words, now_s)
     return found[1] if found else None
@@ -57,7 +57,7 @@ def plan(
 
 def test_memory_that_is_wanted_back_is_let_go_without_asking_lvm() -> None:
     step = plan(known(), WANTED_BACK)
-    assert isinstance(step, s.LetGo)
+    assert isinstance(step, s.CutOffLeases)
     assert {goes.lease for goes in step.leaving} == WANTED_BACK.vacate
 
 
@@ -105,7 +105,7 @@ def test_a_change_of_tags_has_lvm_asked() -> None:
 
 
 def test_the_kernel_is_asked_only_of_volumes_at_rest() -> None:
-    steady = Steady()
+    steady = LvmCache()
     asked = []
 
     def words() -> KernelWords:
@@ -129,7 +129,7 @@ def test_a_host_lets_go_of_a_lease_without_one_lvm_command(tmp_path: Path, monke
     host = BorrowerHost(runner, tmp_path)
     monkeypatch.setattr(host, "look", look)
     assert isinstance(host.cycle(VOLUME, NOTHING_HEARD).step, s.Done)
-    assert isinstance(host.cycle(VOLUME, WANTED_BACK).step, s.LetGo)
+    assert isinstance(host.cycle(VOLUME, WANTED_BACK).step, s.CutOffLeases)
     assert asked == [NOTHING_HEARD]
 
 

@@ -139,7 +139,7 @@ def test_something_else_than_a_report_is_an_error_of_ours(text: str) -> None:
         parse_report(text)
 
 
-# Asking
+# Loans
 
 
 def test_one_process_answers_everything(runner: FakeRunner, lvm: Lvm) -> None:

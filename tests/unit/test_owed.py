@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.borrower.owed import Owed
+from ramshare.borrower.releases import Owed
 
 pytestmark = pytest.mark.unit
 

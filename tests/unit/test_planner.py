@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from borrowing_host import LOCAL, Host
-from ramshare.borrower import steps as s
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.view import Goal, Layout, Link
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.view import Goal, Layout, Link
 from ramshare.messages.state import Mode
 
 pytestmark = pytest.mark.unit
@@ -232,7 +232,7 @@ def test_a_mirror_of_which_one_lease_is_called_back_is_mirrored_again_with_anoth
     host = attached(4, Mode.MIRROR, largest=2)
     host.vacate = {"l2"}
     steps = run(host)
-    assert kinds(steps)[:3] == ["LetGo", "DropLostLeg", "Release"]
+    assert kinds(steps)[:3] == ["CutOffLeases", "DropFailedLeg", "Release"]
     assert kinds(steps)[3:] == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Done"]
     assert host.released == ["l2"]
     assert set(host.leg or ()) == {"l1", "l3"}
@@ -241,7 +241,7 @@ def test_a_mirror_of_which_one_lease_is_called_back_is_mirrored_again_with_anoth
 def test_a_mirror_that_lost_a_lender_is_cleaned_up_and_mirrored_again() -> None:
     host = attached(4, Mode.MIRROR, largest=2)
     host.kill("l1")
-    assert kinds(run(host))[0] == "DropLostLeg"
+    assert kinds(run(host))[0] == "DropFailedLeg"
     assert "l1" not in host.leases
     assert len(host.leg or ()) == 4
     assert not host.lost_pages
@@ -325,7 +325,7 @@ def test_a_dead_lease_that_a_move_does_not_need_waits_until_the_move_is_over() -
     host.kill("l2")
     assert isinstance(next_step(host.view()), s.Wait)
     host.move = None
-    assert next_step(host.view()) == s.DropLostLeg(("l2",))
+    assert next_step(host.view()) == s.DropFailedLeg(("l2",))
 
 
 def test_pages_are_not_sent_to_a_lease_whose_session_is_down() -> None:
@@ -372,7 +372,7 @@ def test_every_step_reads_as_a_sentence(mode: Mode) -> None:
         s.RescueMove(("l1",)),
         s.TellLoss(("l1",)),
         s.WriteOff(("l1",)),
-        s.DropLostLeg(()),
+        s.DropFailedLeg(()),
         s.AbortMove(),
     ]:
         assert str(step)

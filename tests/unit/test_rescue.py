@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fakes import FakeRunner
-from ramshare.borrower.rescue import BEFORE_MOVE, Rescue, without_pvs
-from ramshare.borrower.tags import pv_tag
+from ramshare.borrower.machine.repair import BEFORE_MOVE, Rescue, without_pvs
+from ramshare.borrower.plan.tags import pv_tag
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import Leg, LogicalVolume, LvmState, Segment

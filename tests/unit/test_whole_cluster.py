@@ -18,7 +18,7 @@ from borrowing_host import LOCAL, Host
 from hands import VOLUME, FakeExports, FakePolicy, FakeSampler, ModelHost
 from ramshare.agent import Agent
 from ramshare.borrower.agent import Borrower
-from ramshare.borrower.host import BorrowerHost
+from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.bus.memory import MemoryBus
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import Lender

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from ramshare.agent import Agent, RefusedError
-from ramshare.borrower.asking import Asking
-from ramshare.borrower.charges import Charges
-from ramshare.borrower.host import BorrowerHost
-from ramshare.borrower.view import Goal, LeaseView, VolumeView
+from ramshare.borrower.loans import Loans
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.plan.view import Goal, LeaseView, VolumeView
+from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import RequestArrived
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 class Requests:
     """The handlers; knows for which volumes memory is being asked at this moment."""
 
-    def __init__(self, agent: Agent, host: BorrowerHost, charges: Charges, asking: Asking) -> None:
+    def __init__(self, agent: Agent, host: BorrowerHost, volumes: Volumes, loans: Loans) -> None:
         self._agent = agent
         self._host = host
-        self._charges = charges
-        self._asking = asking
+        self._volumes = volumes
+        self._loans = loans
         self._borrowing: set[str] = set()
 
     def borrow(self, arrived: RequestArrived) -> Reply | None:
@@ -43,7 +43,7 @@ class Requests:
 
     def _checked(self, arrived: RequestArrived, request: BorrowVolume, checked: VolumeView | Exception) -> None:
         if isinstance(checked, VolumeView) and checked.goal is not Goal.ATTACHED:
-            self._asking.ask(request, checked, partial(self._answered, arrived, request))
+            self._loans.ask(request, checked, partial(self._answered, arrived, request))
             return
         self._borrowing.discard(request.volume)
         if isinstance(checked, Exception):
@@ -61,7 +61,7 @@ class Requests:
     def _attached(
         self, arrived: RequestArrived, request: BorrowVolume, sentence: str, leases: Iterable[Grant | LeaseView]
     ) -> None:
-        self._charges.care(request.volume)
+        self._volumes.care(request.volume)
         leases = tuple(leases)
         answer = AttachReply(
             request_id=request.request_id,
@@ -82,7 +82,7 @@ class Requests:
             if isinstance(outcome, Exception):
                 self._decline(arrived, outcome)
                 return
-            self._charges.care(request.volume)
+            self._volumes.care(request.volume)
             sentence = f"{request.volume} {'coming home' if outcome else 'is at home already'}"
             self._agent.desk.settle(arrived, Reply(request_id=request.request_id, sentence=sentence))
 
@@ -95,17 +95,17 @@ class Requests:
         assert isinstance(request, Vacate)
         if request.deadline <= request.at:
             raise RefusedError(ErrorCode.DEADLINE_PASSED, "the deadline lies in the past")
-        if not self._charges.all_seen:
+        if not self._volumes.all_seen:
             raise RefusedError(ErrorCode.NOT_READY, "the borrower has just started and is still looking at its volumes")
-        known = {x.lease: x for charge in self._charges if charge.view for x in charge.view.leases}
+        known = {x.lease: x for managed in self._volumes if managed.view for x in managed.view.leases}
         asked = [known[lease] for lease in request.leases if lease in known]
         if not asked:
             raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no volume here uses {', '.join(request.leases)}")
         for lease in asked:
             if lease.lender != arrived.client:
                 raise RefusedError(ErrorCode.NOT_ALLOWED, f"lease {lease.lease} is not of {arrived.client}")
-        self._charges.wanted_back.update(lease.lease for lease in asked)
-        self._charges.care_for_all()
+        self._volumes.wanted_back.update(lease.lease for lease in asked)
+        self._volumes.care_for_all()
         return Reply(request_id=request.request_id, sentence=f"vacating {len(asked)} lease(s)")
 
     def _decline(self, arrived: RequestArrived, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 Every step may be applied again after a crash; none is remembered here but the grants (with their secrets), which are
 worthless to a later run anyway: open-iscsi keeps what it needs to reconnect, a grant nobody used is taken back.
-How a step is applied is in `apply.py`, `logins.py` and `lost.py`.
+How a step is applied is in `executor.py`, `iscsi.py` and `repair.py`.
 """
 
 import contextlib
@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ramshare.agent import RefusedError
-from ramshare.borrower import steps as s
-from ramshare.borrower.apply import Applier
-from ramshare.borrower.hold_still import hold_still
-from ramshare.borrower.logins import Logins
-from ramshare.borrower.lost import LostLeases
-from ramshare.borrower.observe import observe
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.quiet import Quiet, Writes
-from ramshare.borrower.rescue import Rescue
-from ramshare.borrower.steady import KernelWords, Steady
-from ramshare.borrower.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
-from ramshare.borrower.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.borrower.machine.executor import Executor
+from ramshare.borrower.machine.iscsi import Logins
+from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
+from ramshare.borrower.machine.repair import LostLeases, Rescue
+from ramshare.borrower.machine.stay_resident import stay_resident
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.observe import observe
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.borrower.plan.write_backlog import WriteBacklog, Writes
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.ballast import Ballast
@@ -73,12 +72,12 @@ class BorrowerHost:
         self._logins = Logins(runner, patience_s, sleep)
         rescue = Rescue(runner, self._lvm, directory)
         lost = LostLeases(self._lvm, self._dm, self._logins, rescue)
-        self._applier = Applier(self._lvm, self._logins, rescue, lost)
+        self._executor = Executor(self._lvm, self._logins, rescue, lost)
         self._state = LvmState()
         """As of the last look."""
         self._seen_sessions: list[Session] = []
-        self._quiet = Quiet()
-        self._steady = Steady()
+        self._write_backlog = WriteBacklog()
+        self._lvm_cache = LvmCache()
         self._suspended_since: dict[str, float] = {}
 
     # ---- looking
@@ -88,7 +87,7 @@ class BorrowerHost:
         require_root("a borrower")
         require_tools(TOOLS)
         read_initiator_name()
-        hold_still(self._runner, self._pinned, HELD_TOOLS)
+        stay_resident(self._runner, self._pinned, HELD_TOOLS)
         if swap.any_queue():
             self._ballast.fill()
         self._state = self._lvm.report()
@@ -118,10 +117,10 @@ class BorrowerHost:
         """Look, plan one step, apply it, unless that would hold the volume still for too long now."""
         # A lender waits for memory: the tools must not wait for theirs behind all that swaps.
         with self._ballast.dropped() if heard.vacate else contextlib.nullcontext():
-            known = self._steady.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
+            known = self._lvm_cache.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
             view, step = known or self._plan(volume, heard)
             try:
-                self._applier.apply(view, self._state, step)
+                self._executor.apply(view, self._state, step)
             except (RamshareError, OSError) as error:
                 return Looked(view, step, str(error))
         return Looked(view, step)
@@ -130,8 +129,8 @@ class BorrowerHost:
         """Ask LVM and plan from what it says."""
         view, name = self.look(volume, heard), dm_name(*split_volume(volume))
         now_s = time.monotonic()
-        step = self._quiet.instead_of(next_step(view), volume, Writes(now_s, *writes(name)))
-        self._steady.note(view, step, lambda: self._words(volume, self._seen_sessions), now_s)
+        step = self._write_backlog.instead_of(next_step(view), volume, Writes(now_s, *writes(name)))
+        self._lvm_cache.note(view, step, lambda: self._words(volume, self._seen_sessions), now_s)
         return view, step
 
     def _words(self, volume: str, seen: Sequence[Session]) -> KernelWords:
@@ -188,7 +187,7 @@ class BorrowerHost:
         With a `mode` the volume is to be attached from now on; without one the goal stays what it has become meanwhile.
         """
         self._logins.take(grants)
-        self._steady.forget(volume)
+        self._lvm_cache.forget(volume)
         lv = self._state.existing(volume)
         old = [tag for tag in ours(lv.tags) if tag.startswith(("ramshare.goal=", "ramshare.mode="))] if mode else []
         wanted = [*(goal_tags(Goal.ATTACHED, mode) if mode else []), *map(str, leases)]
@@ -201,7 +200,7 @@ class BorrowerHost:
         view = self.look(volume)
         if not view.tagged:
             return False
-        self._steady.forget(volume)
+        self._lvm_cache.forget(volume)
         add, remove = goal_tags(Goal.HOME, view.mode or Mode.MIRROR), goal_tags(Goal.ATTACHED, view.mode or Mode.MIRROR)
         self._lvm.change_lv_tags(volume, add=add[:1], remove=remove[:1])
         return True
@@ -209,6 +208,6 @@ class BorrowerHost:
     def drop_lease(self, volume: str, lease: str) -> None:
         """Forget a lease that its lender has back (or that is lost for good)."""
         self._logins.forget(lease)
-        self._steady.forget(volume)
+        self._lvm_cache.forget(volume)
         tags = [str(t) for t in parse(self._state.existing(volume).tags).leases if t.lease == lease]
         self._lvm.change_lv_tags(volume, remove=tags)

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ramshare.borrower.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
-from ramshare.borrower.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
+from ramshare.borrower.plan.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
+from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm_state import LogicalVolume, LvmState, PhysicalVolume
 from ramshare.messages.names import lease_of

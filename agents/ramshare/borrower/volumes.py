@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ramshare.agent import Agent
-from ramshare.borrower.steps import Step
-from ramshare.borrower.view import VolumeView
+from ramshare.borrower.plan.steps import Step
+from ramshare.borrower.plan.view import VolumeView
 
 RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 """Waits after a step that failed double from the first to the most."""
 
 
 @dataclass
-class Charge:
+class ManagedVolume:
     """One volume in this agent's care."""
 
     volume: str
@@ -27,11 +27,11 @@ class Charge:
     view: VolumeView | None = None
     step: Step | None = None
 
-    # Written by `telling.py`.
+    # Written by `publish.py`.
     told_error: str = ""
     told_lost: set[str] = field(default_factory=set)
 
-    # Written by `asking.py`.
+    # Written by `loans.py`.
     asking: bool = False
     """The manager has been asked for memory and has not answered yet."""
     ask_id: str = ""
@@ -52,28 +52,28 @@ class Charge:
         return self.view is not None and any(lease.lease in wanted_back for lease in self.view.leases)
 
 
-class Charges:
+class Volumes:
     """All of them, and what lenders want back of them."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._by_volume: dict[str, Charge] = {}
+        self._by_volume: dict[str, ManagedVolume] = {}
         self._started_up = False
         self.wanted_back: set[str] = set()
         """Leases that their lenders have called back."""
 
-    def __iter__(self) -> Iterator[Charge]:
+    def __iter__(self) -> Iterator[ManagedVolume]:
         return iter(self._by_volume.values())
 
     @property
-    def volumes(self) -> Collection[str]:
+    def names(self) -> Collection[str]:
         """Their names."""
         return self._by_volume.keys()
 
     @property
     def all_seen(self) -> bool:
         """Whether every volume with our tags is known and was looked at."""
-        return self._started_up and all(charge.view is not None for charge in self)
+        return self._started_up and all(managed.view is not None for managed in self)
 
     def start_with(self, volumes: Iterable[str]) -> None:
         """Go on with the volumes that carry our tags."""
@@ -83,27 +83,27 @@ class Charges:
 
     def care(self, volume: str) -> None:
         """Look after this volume from now on, and at once."""
-        self.pause(self._by_volume.setdefault(volume, Charge(volume)), 0.0)
+        self.pause(self._by_volume.setdefault(volume, ManagedVolume(volume)), 0.0)
         self._agent.soon()
 
     def care_for_all(self) -> None:
         """Look at every volume at once."""
-        for charge in self:
-            self.care(charge.volume)
+        for managed in self:
+            self.care(managed.volume)
 
-    def forget(self, charge: Charge) -> None:
+    def forget(self, managed: ManagedVolume) -> None:
         """Look after this volume no more."""
-        self._by_volume.pop(charge.volume, None)
+        self._by_volume.pop(managed.volume, None)
 
-    def due(self) -> Charge | None:
+    def due(self) -> ManagedVolume | None:
         """Return the volume that has waited longest of those whose time has come."""
         now_s = self._agent.clock()
         return min((c for c in self if c.due_s <= now_s), key=lambda c: c.due_s, default=None)
 
-    def pause(self, charge: Charge, pause_s: float) -> None:
+    def pause(self, managed: ManagedVolume, pause_s: float) -> None:
         """Look at this volume again after so long."""
-        charge.due_s = self._agent.clock() + pause_s
+        managed.due_s = self._agent.clock() + pause_s
 
-    def pause_after_failure(self, charge: Charge) -> None:
+    def pause_after_failure(self, managed: ManagedVolume) -> None:
         """Look at it again the later the more often it failed in a row."""
-        self.pause(charge, min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(charge.failures, 10)))
+        self.pause(managed, min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(managed.failures, 10)))

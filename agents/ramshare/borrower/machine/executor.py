@@ -1,17 +1,16 @@
 """Applies one step of a plan to this machine's volumes. Each may be applied again after a crash.
 
-Sessions are opened and ended by `logins.py`, what lenders that died leave behind is cleaned up by `lost.py`. Runs on
+Sessions are opened and ended by `iscsi.py`, what lenders that died leave behind is cleaned up by `repair.py`. Runs on
 the borrower's worker thread.
 """
 
 from collections.abc import Mapping, Sequence
 
-from ramshare.borrower import steps as s
-from ramshare.borrower.logins import Logins
-from ramshare.borrower.lost import LostLeases
-from ramshare.borrower.rescue import BEFORE_MOVE, HOME, Rescue
-from ramshare.borrower.tags import HOME_SUFFIX, ours, pv_tag
-from ramshare.borrower.view import VolumeView
+from ramshare.borrower.machine.iscsi import Logins
+from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.tags import HOME_SUFFIX, ours, pv_tag
+from ramshare.borrower.plan.view import VolumeView
 from ramshare.linux.iscsi_sessions import tune_disk
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
@@ -35,7 +34,7 @@ def region_bytes(volume_bytes: int) -> int:
     return min(REGION_BYTES, 1 << (volume_bytes.bit_length() - 1))
 
 
-class Applier:
+class Executor:
     """See the module."""
 
     def __init__(self, lvm: Lvm, logins: Logins, rescue: Rescue, lost: LostLeases) -> None:
@@ -68,10 +67,10 @@ class Applier:
             case s.SplitLeg(devices, leaving):
                 lvm.split_leg(volume, devices)
                 self._take_out(view.vg, leaving)
-            case s.LetGo(leaving):
+            case s.CutOffLeases(leaving):
                 for goes in leaving:
                     self._logins.cut_out(goes.lease, goes.device)
-            case s.DropLostLeg(leases):
+            case s.DropFailedLeg(leases):
                 self._lost.drop_leg(view, state, leases)
             case s.RescueMove(leases):
                 self._lost.undo_move(volume, state, leases)

@@ -1,4 +1,4 @@
-"""The steps that a plan is made of. Each is idempotent, is applied by `apply.py`, and reads as a sentence."""
+"""The steps that a plan is made of. Each is idempotent, is applied by `executor.py`, and reads as a sentence."""
 
 from dataclasses import dataclass, field
 
@@ -137,10 +137,10 @@ class SplitLeg:
 
 
 @dataclass(frozen=True)
-class LetGo:
+class CutOffLeases:
     """Cut leases off that back a healthy mirror and give them back at once, for a lender that needs its memory now.
 
-    Every page is on the local disk too, or on its way there. LVM tidies up afterwards (`DropLostLeg`), for it has to
+    Every page is on the local disk too, or on its way there. LVM tidies up afterwards (`DropFailedLeg`), for it has to
     wait until that disk has caught up.
     """
 
@@ -151,7 +151,7 @@ class LetGo:
 
 
 @dataclass(frozen=True)
-class DropLostLeg:
+class DropFailedLeg:
     """Clean up after lost leases on which no page depends: forget their devices; a raid1 becomes linear at home."""
 
     leases: tuple[str, ...]
@@ -253,8 +253,8 @@ Step = (
     | StartMirror
     | PreferRemote
     | SplitLeg
-    | LetGo
-    | DropLostLeg
+    | CutOffLeases
+    | DropFailedLeg
     | ReserveHome
     | FreeHome
     | Leave

@@ -7,7 +7,7 @@ Kept in the volume group's own metadata on the local disk, so they outlive the a
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ramshare.borrower.view import Goal
+from ramshare.borrower.plan.view import Goal
 from ramshare.messages.state import Mode
 
 PREFIX = "ramshare."

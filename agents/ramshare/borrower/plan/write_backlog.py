@@ -8,7 +8,7 @@ for that, within reason. While the leases answer, the storm goes on and no wait 
 
 from dataclasses import dataclass
 
-from ramshare.borrower import steps as s
+from ramshare.borrower.plan import steps as s
 
 FEW_WRITES = 64
 """Not worth a wait on any disk: half a second of a 7200 rpm disk."""
@@ -35,7 +35,7 @@ def drain_s(before: Writes, now: Writes) -> float:
     return now.in_flight * (now.at_s - before.at_s) / done if done > 0 else float("inf")
 
 
-class Quiet:
+class WriteBacklog:
     """Remembers what was counted, and since when each volume waits."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Quiet:
         """Return the step itself, or a wait while it would hold `volume` still for too long. Call once a second."""
         before = self._counted.get(volume, now)
         self._counted[volume] = now
-        if not isinstance(step, s.DropLostLeg):
+        if not isinstance(step, s.DropFailedLeg):
             self._since_s.pop(volume, None)
             return step
         left_s = drain_s(before, now)

@@ -19,7 +19,7 @@ KEPT_FREE_SHARE = 20
 LVM itself needs memory to let go. 2 MiB (the default of a host of 320 MB) wedged it."""
 
 
-def hold_still(runner: Runner, pinned: PinnedFiles, tools: Iterable[str]) -> None:
+def stay_resident(runner: Runner, pinned: PinnedFiles, tools: Iterable[str]) -> None:
     """Lock this process and, in `pinned`, its tools into memory; what cannot be had is logged."""
     if not (lock_memory(on_fault=True) and protect_from_oom()):
         log.warning("memory is not locked: while swap stalls this agent may stall too")

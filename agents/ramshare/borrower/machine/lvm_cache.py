@@ -8,9 +8,9 @@ say what they said when LVM was last asked, its answer is used again. Used by th
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ramshare.borrower import steps as s
-from ramshare.borrower.planner import next_step
-from ramshare.borrower.view import Heard, VolumeView
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.view import Heard, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 
 TRUSTED_S = 300.0
@@ -40,7 +40,7 @@ class _Known:
     until_s: float
 
 
-class Steady:
+class LvmCache:
     """Remembers volumes that there was nothing to do about, as LVM showed them."""
 
     def __init__(self) -> None:
@@ -67,4 +67,4 @@ class Steady:
             return None
         view = replace(known.view, heard=heard)
         step = next_step(view)
-        return (view, step) if isinstance(step, s.Done | s.LetGo) and words() == known.words else None
+        return (view, step) if isinstance(step, s.Done | s.CutOffLeases) and words() == known.words else None

@@ -8,17 +8,17 @@ LVM knows, a lease is given back only when nothing of the volume lies on it, and
 way? Must leases go? And only then: what is missing for the goal?
 """
 
-from ramshare.borrower.steps import (
+from ramshare.borrower.plan.steps import (
     AbortMove,
     AskForMemory,
+    CutOffLeases,
     Done,
-    DropLostLeg,
+    DropFailedLeg,
     Forget,
     FreeHome,
     Join,
     Leave,
     Leaving,
-    LetGo,
     Login,
     Logout,
     PreferRemote,
@@ -33,7 +33,7 @@ from ramshare.borrower.steps import (
     Wait,
     WriteOff,
 )
-from ramshare.borrower.view import Goal, Layout, LeaseView, Link, VolumeView
+from ramshare.borrower.plan.view import Goal, Layout, LeaseView, Link, VolumeView
 from ramshare.messages.state import Mode
 
 Leases = tuple[LeaseView, ...]
@@ -65,11 +65,11 @@ def _repair(view: VolumeView) -> Step | None:
         return Wait("the local disk failed: the pages are on the leases only, replace the disk", 0.0)
     dead = tuple(lease for lease in view.leases if lease.in_vg and lease.lost)
     if view.layout is Layout.RAID1:
-        return DropLostLeg(_ids(dead)) if dead or view.degraded else None
+        return DropFailedLeg(_ids(dead)) if dead or view.degraded else None
     loaded = tuple(lease for lease in dead if lease.used_bytes)
     if loaded:
         return _repair_loaded(view, loaded)
-    return DropLostLeg(_ids(dead)) if dead and view.move is None else None
+    return DropFailedLeg(_ids(dead)) if dead and view.move is None else None
 
 
 def _repair_loaded(view: VolumeView, dead: Leases) -> Step:
@@ -110,7 +110,7 @@ def _give_back(view: VolumeView) -> Step | None:
     if loaded and view.layout is Layout.RAID1:
         wanted = tuple(lease for lease in loaded if lease.lease in view.heard.vacate and lease.link is not Link.NONE)
         if wanted:
-            return LetGo(_leaving(wanted))
+            return CutOffLeases(_leaving(wanted))
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), _leaving(going))
     if loaded:
         return _unload(view, loaded)

@@ -1,6 +1,6 @@
 """The borrower's cycle: look at the volume that is due, apply one step, and decide when to look again.
 
-Looking and applying run on the worker thread (`host.py`), one volume at a time, for they share LVM's lock. What a step
+Looking and applying run on the worker thread (`machine/`), one volume at a time, for they share LVM's lock. What a step
 needs from the bus (memory from the manager, a release at a lender) is done on the loop. A volume that is where it
 should be is looked at rarely, its sessions (a read of sysfs) every second. Used by the borrower's agent.
 """
@@ -9,13 +9,13 @@ import logging
 from functools import partial
 
 from ramshare.agent import Agent
-from ramshare.borrower.asking import Asking
-from ramshare.borrower.charges import Charge, Charges
-from ramshare.borrower.host import BorrowerHost, Looked
+from ramshare.borrower.loans import Loans
+from ramshare.borrower.machine.host import BorrowerHost, Looked
+from ramshare.borrower.plan.steps import AskForMemory, CutOffLeases, Done, Release, SplitLeg, Step, Wait, WriteOff
+from ramshare.borrower.plan.view import Heard
+from ramshare.borrower.publish import Publisher
 from ramshare.borrower.releases import Releases
-from ramshare.borrower.steps import AskForMemory, Done, LetGo, Release, SplitLeg, Step, Wait, WriteOff
-from ramshare.borrower.telling import Telling
-from ramshare.borrower.view import Heard
+from ramshare.borrower.volumes import ManagedVolume, Volumes
 
 log = logging.getLogger(__name__)
 
@@ -24,29 +24,29 @@ WORKING_S = 1.0
 STEADY_S = 30.0
 """Between two looks at a volume that is where it should be; its sessions are watched every second.
 
-LVM itself is asked less often, see `steady.py`."""
+LVM itself is asked less often, see `machine/lvm_cache.py`."""
 WRITE_OFF_AGAIN_S = 5.0
 """A write-off waits for memory: for processes that lost pages to end."""
 
 
-class Cycle:
+class Reconciler:
     """Knows whether the worker is at a volume."""
 
     def __init__(
         self,
         agent: Agent,
         host: BorrowerHost,
-        charges: Charges,
-        asking: Asking,
+        volumes: Volumes,
+        loans: Loans,
         releases: Releases,
-        telling: Telling,
+        publisher: Publisher,
     ) -> None:
         self._agent = agent
         self._host = host
-        self._charges = charges
-        self._asking = asking
+        self._volumes = volumes
+        self._loans = loans
         self._releases = releases
-        self._telling = telling
+        self._publisher = publisher
         self._busy = False
 
     def start(self) -> None:
@@ -61,58 +61,58 @@ class Cycle:
             return
         for volume in volumes:
             log.info("going on with %s", volume)
-        self._charges.start_with(volumes)
+        self._volumes.start_with(volumes)
 
     def turn(self) -> None:
         """Look after the volume that is due first, unless the worker is at one."""
         if self._busy:
             return
         if self._host.sessions_changed():
-            for charge in self._charges:
-                self._charges.pause(charge, 0.0)
-        due = self._charges.due()
+            for managed in self._volumes:
+                self._volumes.pause(managed, 0.0)
+        due = self._volumes.due()
         if due is not None:
             self._busy = True
-            heard = Heard(frozenset(self._charges.wanted_back), due.nothing_to_borrow, frozenset(due.told_lost))
+            heard = Heard(frozenset(self._volumes.wanted_back), due.nothing_to_borrow, frozenset(due.told_lost))
             self._agent.work(partial(self._host.cycle, due.volume, heard), partial(self._looked, due))
 
-    def _looked(self, charge: Charge, looked: Looked | Exception) -> None:
+    def _looked(self, managed: ManagedVolume, looked: Looked | Exception) -> None:
         """Take note of a cycle's outcome, publish it, and do what the step needs from the bus."""
         self._busy = False
-        before = charge.step
+        before = managed.step
         if isinstance(looked, Exception):
-            charge.failures += 1
-            charge.error = str(looked)
-            log.warning("%s: %s", charge.volume, looked)
-            self._charges.pause_after_failure(charge)
+            managed.failures += 1
+            managed.error = str(looked)
+            log.warning("%s: %s", managed.volume, looked)
+            self._volumes.pause_after_failure(managed)
         else:
-            charge.view, charge.step, charge.error = looked.view, looked.step, looked.error
-            charge.failures = charge.failures + 1 if looked.error else 0
-            self._telling.tell(charge, before)
-            self._follow(charge, looked.step, again=looked.step == before)
-        self._telling.publish(charge)
+            managed.view, managed.step, managed.error = looked.view, looked.step, looked.error
+            managed.failures = managed.failures + 1 if looked.error else 0
+            self._publisher.tell(managed, before)
+            self._follow(managed, looked.step, again=looked.step == before)
+        self._publisher.publish(managed)
         self._agent.soon()
 
-    def _follow(self, charge: Charge, step: Step, again: bool) -> None:
+    def _follow(self, managed: ManagedVolume, step: Step, again: bool) -> None:
         """Decide when to look again. A step that seems to have had no effect is not repeated without a pause."""
-        pause = partial(self._charges.pause, charge)
-        if charge.error and isinstance(step, WriteOff):
+        pause = partial(self._volumes.pause, managed)
+        if managed.error and isinstance(step, WriteOff):
             pause(WRITE_OFF_AGAIN_S)
-        elif charge.error:
-            self._charges.pause_after_failure(charge)
+        elif managed.error:
+            self._volumes.pause_after_failure(managed)
         elif isinstance(step, AskForMemory):
             pause(WORKING_S)
-            self._asking.ask_again(charge, step)
+            self._loans.ask_again(managed, step)
         elif isinstance(step, Release):
             pause(WORKING_S)
-            self._releases.give_back(charge, step)
-        elif isinstance(step, SplitLeg | LetGo):
+            self._releases.give_back(managed, step)
+        elif isinstance(step, SplitLeg | CutOffLeases):
             pause(WORKING_S if step.leaving else 0.0)
-            self._releases.give_back_leaving(charge, step)
+            self._releases.give_back_leaving(managed, step)
         elif isinstance(step, Done):
             pause(STEADY_S)
-            if charge.view is not None and not charge.view.tagged:
-                self._charges.forget(charge)
+            if managed.view is not None and not managed.view.tagged:
+                self._volumes.forget(managed)
         elif again or isinstance(step, Wait):
             pause(WORKING_S)
         else:

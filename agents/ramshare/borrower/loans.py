@@ -1,4 +1,4 @@
-"""Asking the manager for memory: for a person's request, or because a volume lost or must leave some of its leases.
+"""Loans the manager for memory: for a person's request, or because a volume lost or must leave some of its leases.
 
 Leases that are granted are written down on the volume before anything else is done. Used by the borrower's agent.
 """
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import partial
 
 from ramshare.agent import Agent, RefusedError
-from ramshare.borrower.charges import Charge, Charges
-from ramshare.borrower.host import BorrowerHost
-from ramshare.borrower.steps import AskForMemory
-from ramshare.borrower.tags import LeaseTag
-from ramshare.borrower.telling import Telling
-from ramshare.borrower.view import VolumeView
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.plan.steps import AskForMemory
+from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.view import VolumeView
+from ramshare.borrower.publish import Publisher
+from ramshare.borrower.volumes import ManagedVolume, Volumes
 from ramshare.bus.api import RequestTimeoutError
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowMemory, BorrowVolume
@@ -23,14 +23,16 @@ ASK_TRIES = 2
 """A manager that does not answer is asked the same again: if it died, its successor goes on with that loan."""
 
 
-class Asking:
+class Loans:
     """Asks, and has the host accept what is granted."""
 
-    def __init__(self, agent: Agent, host: BorrowerHost, charges: Charges, telling: Telling, timeout_s: float) -> None:
+    def __init__(
+        self, agent: Agent, host: BorrowerHost, volumes: Volumes, publisher: Publisher, timeout_s: float
+    ) -> None:
         self._agent = agent
         self._host = host
-        self._charges = charges
-        self._telling = telling
+        self._volumes = volumes
+        self._publisher = publisher
         self._timeout_s = timeout_s
 
     def ask(
@@ -71,27 +73,27 @@ class Asking:
 
         self._agent.ask(MANAGER, need, self._timeout_s, answered)
 
-    def ask_again(self, charge: Charge, step: AskForMemory) -> None:
+    def ask_again(self, managed: ManagedVolume, step: AskForMemory) -> None:
         """Ask the manager unless it is being asked; meanwhile the volume is looked after as ever."""
-        view = charge.view
-        if view is None or charge.asking:
+        view = managed.view
+        if view is None or managed.asking:
             return
-        charge.asking = True
-        request = BorrowVolume(volume=charge.volume, mode=view.mode or Mode.MIRROR)
-        if charge.ask_id:
-            request = request.model_copy(update={"request_id": charge.ask_id})
+        managed.asking = True
+        request = BorrowVolume(volume=managed.volume, mode=view.mode or Mode.MIRROR)
+        if managed.ask_id:
+            request = request.model_copy(update={"request_id": managed.ask_id})
 
         def done(reply: BorrowReply | Exception) -> None:
-            charge.asking = False
+            managed.asking = False
             silent = isinstance(reply, RefusedError) and reply.code is ErrorCode.NOT_READY
-            charge.ask_id = request.request_id if silent else ""
-            charge.failures = charge.failures + 1 if isinstance(reply, Exception) else 0
-            charge.error = str(reply) if isinstance(reply, Exception) else ""
-            charge.nothing_to_borrow = isinstance(reply, Exception)
-            if charge.nothing_to_borrow and not charge.vacated(self._charges.wanted_back):
-                self._charges.pause_after_failure(charge)
+            managed.ask_id = request.request_id if silent else ""
+            managed.failures = managed.failures + 1 if isinstance(reply, Exception) else 0
+            managed.error = str(reply) if isinstance(reply, Exception) else ""
+            managed.nothing_to_borrow = isinstance(reply, Exception)
+            if managed.nothing_to_borrow and not managed.vacated(self._volumes.wanted_back):
+                self._volumes.pause_after_failure(managed)
             else:
-                self._charges.care(charge.volume)
-            self._telling.publish(charge)
+                self._volumes.care(managed.volume)
+            self._publisher.publish(managed)
 
         self.ask(request, view, done, step)
