@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ramshare.bus.api import StateArrived
-from ramshare.manager.state import STALE_AFTER_S
+from ramshare.manager.cluster import STALE_AFTER_S
 from ramshare.messages.base import Message
 from ramshare.messages.state import ManagerState, Offer, Status
 from ramshare.topics import MANAGER, name, role

@@ -2,7 +2,7 @@
 
 It owns nothing: killed at any moment, it costs new loans only. A fresh one asks everybody to announce, and serves when
 all who should be there have spoken, or after `LISTEN_S`. Here are its listening and the course of a loan; who may be
-asked is in `candidates.py`, how much of whom in `placement.py`, grants that nobody uses in `taking_back.py`.
+asked is in `candidates.py`, how much of whom in `placement.py`, grants that nobody uses in `unused_grants.py`.
 """
 
 import logging
@@ -12,11 +12,11 @@ from uuid import uuid4
 from ramshare.agent import Agent
 from ramshare.bus.api import RequestArrived, StateArrived
 from ramshare.manager.candidates import candidates, lending_hosts
+from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import bounded, records, same
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Share, place
-from ramshare.manager.state import Cluster
-from ramshare.manager.taking_back import UnusedGrants
+from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Reply

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from ramshare.manager.cluster import AgentView, Cluster
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Candidate
-from ramshare.manager.state import AgentView, Cluster
 from ramshare.messages.state import Export, Mode
 from ramshare.topics import name
 

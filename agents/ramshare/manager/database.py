@@ -5,7 +5,7 @@ The paper's fields (host address, target, capacity, exportable or not, borrower)
 
 from collections.abc import Iterable
 
-from ramshare.manager.state import Cluster
+from ramshare.manager.cluster import Cluster
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState
 from ramshare.topics import name

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ramshare.bus.api import StateArrived
+from ramshare.manager.cluster import STALE_AFTER_S, Cluster
 from ramshare.manager.database import host_records, lease_records, records, same
-from ramshare.manager.state import STALE_AFTER_S, Cluster
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.state import Export, Lease, LeasePhase, ManagerState, Mode, Offer, Status
 from strategies import any_message

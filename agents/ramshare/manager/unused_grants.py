@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 
 from ramshare.agent import Agent
-from ramshare.manager.state import Cluster
+from ramshare.manager.cluster import Cluster
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import ReleaseLease
 
