@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from cli_world import isolate
+from ramshare.cli.account_lock import AccountInUseError, account_lock
 from ramshare.cli.options import Options, operator, parse_broker
 from ramshare.cli.output import UsageError
-from ramshare.cli.seat import NoSeatError, seat
 from ramshare.settings import SettingsError
 from ramshare.topics import BadTopicError
 
@@ -115,20 +115,20 @@ def _accounts(tmp_path: Path, *names: str) -> Options:
 def test_two_commands_at_once_take_two_accounts_of_the_same_person(tmp_path: Path) -> None:
     options = _accounts(tmp_path, "cli.alice", "cli.alice-watch", "cli.bob", "lender.hosta")
     assert [a.client for a in options.accounts()] == ["cli.alice", "cli.alice-watch"]
-    with seat(options.accounts(), 0.0) as first, seat(options.accounts(), 0.0) as second:
+    with account_lock(options.accounts(), 0.0) as first, account_lock(options.accounts(), 0.0) as second:
         assert (first.client, second.client) == ("cli.alice", "cli.alice-watch")
         assert second.password_file is not None
         assert second.password_file.name == "cli.alice-watch"
-    with seat(options.accounts(), 0.0) as again:
+    with account_lock(options.accounts(), 0.0) as again:
         assert again.client == "cli.alice"
 
 
 def test_without_a_free_account_the_one_who_holds_it_is_named(tmp_path: Path) -> None:
     options = _accounts(tmp_path, "cli.alice")
     with (
-        seat(options.accounts(), 0.0),
-        pytest.raises(NoSeatError, match=r"cli\.alice \(process \d+\)"),
-        seat(options.accounts(), 0.0),
+        account_lock(options.accounts(), 0.0),
+        pytest.raises(AccountInUseError, match=r"cli\.alice \(process \d+\)"),
+        account_lock(options.accounts(), 0.0),
     ):
         raise AssertionError("two commands share an account")
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliWorld:
     isolate(monkeypatch, tmp_path)
     monkeypatch.setenv("RAMSHARE_HOST", "hostc")
-    monkeypatch.setattr("ramshare.cli.waiting.POLL_S", 0.01)
+    monkeypatch.setattr("ramshare.cli.follow.POLL_S", 0.01)
     return CliWorld()
 
 

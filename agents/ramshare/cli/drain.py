@@ -8,9 +8,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import JsonOption, TimeoutOption, WaitOption
+from ramshare.cli.follow import StillWaitingError
 from ramshare.cli.output import err, note, out, print_json, size
 from ramshare.cli.session import POLL_S, Session, connected, require_host
-from ramshare.cli.waiting import StillWaitingError
 from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Offer
 

@@ -7,9 +7,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 
 from ramshare.bus.api import Arrival, Bus, Connected, Disconnected, StateArrived
+from ramshare.cli.account_lock import account_lock
 from ramshare.cli.options import Options
 from ramshare.cli.output import UsageError
-from ramshare.cli.seat import seat
 from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
@@ -61,9 +61,9 @@ HINTS = {
 def connected(options: Options) -> Iterator["Session"]:
     """Connect to the broker and disconnect at the end.
 
-    Raises `BrokerUnreachableError`, `NotAuthorisedError`, `NoSeatError`, `SettingsError`.
+    Raises `BrokerUnreachableError`, `NotAuthorisedError`, `AccountInUseError`, `SettingsError`.
     """
-    with seat(options.accounts()) as settings:
+    with account_lock(options.accounts()) as settings:
         assert settings.client is not None
         _ = settings.password  # a file that cannot be read is told before the broker is looked for
         bus = options.open_bus(settings, settings.client)

@@ -8,12 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import HostOption, JsonOption, TimeoutOption, VolumeArgument, WaitOption
+from ramshare.cli.follow import Following, Goal, wait_for
 from ramshare.cli.output import UsageError, one_line, out, print_json, size
 from ramshare.cli.placing import foresee
-from ramshare.cli.progress import Following, Goal
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
-from ramshare.cli.waiting import wait_for
 from ramshare.errors import ExitCode
 from ramshare.messages.base import VolumeName
 from ramshare.messages.replies import AttachReply, Reply

@@ -22,15 +22,15 @@ WAIT_S = 5.0
 POLL_S = 0.1
 
 
-class NoSeatError(RamshareError):
+class AccountInUseError(RamshareError):
     """All accounts that this person has here are in use."""
 
     code = "account-in-use"
 
 
 @contextmanager
-def seat(accounts: Sequence[BrokerSettings], wait_s: float = WAIT_S) -> Iterator[BrokerSettings]:
-    """Hold the first account that no other command on this machine uses. Raises `NoSeatError`."""
+def account_lock(accounts: Sequence[BrokerSettings], wait_s: float = WAIT_S) -> Iterator[BrokerSettings]:
+    """Hold the first account that no other command on this machine uses. Raises `AccountInUseError`."""
     directory = _directory()
     if directory is None:
         yield accounts[0]
@@ -46,7 +46,7 @@ def seat(accounts: Sequence[BrokerSettings], wait_s: float = WAIT_S) -> Iterator
                     os.close(handle)
                 return
         if time.monotonic() >= deadline:
-            raise NoSeatError(
+            raise AccountInUseError(
                 f"another command is connected as {accounts[0].client}{_holder(directory, accounts[0])}",
                 f"end it, or have an account made for this one, for example {accounts[0].client}-2 (--client)",
             )
