@@ -18,9 +18,9 @@ setup: packages $(VENV)/ready  ## install what is missing: Debian packages and .
 packages:
 	@scripts/packages $(SUDO)
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml agents/ramshare_lab/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable agents/ramshare_lab
 	touch $@
 
 demo: setup  ## the paper's system end to end on this machine, measured (about 6 minutes)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.worlds import MemoryWorld, MosquittoWorld, World
+from kit.broker_worlds import MemoryWorld, MosquittoWorld, World
 
 
 @pytest.fixture(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.bench.bus import TARGET_MS, as_json, measure
 from ramshare.linux.run import SystemRunner
+from ramshare_lab.experiments.bus.scenario import TARGET_MS, as_json, measure
 
 pytestmark = pytest.mark.broker
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.bench.monitor import MonitorSilentError, measure
-from ramshare.bench.results import ResultsError
-from ramshare.bench.surplus import SurplusResults, add, load_surplus
 from ramshare.linux.run import SystemRunner
+from ramshare_lab.experiments.monitor.scenario import MonitorSilentError, measure
+from ramshare_lab.experiments.results import ResultsError
+from ramshare_lab.experiments.surplus.results import SurplusResults, add, load_surplus
 
 pytestmark = pytest.mark.broker
 

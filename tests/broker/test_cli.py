@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cli_world import MIB, export, isolate, offer
-from ramshare.bus.broker import RunningBroker, free_port, start_broker
+from kit.cli_world import MIB, export, isolate, offer
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import ExitCode
 from ramshare.linux.run import SystemRunner
 from ramshare.messages.state import Status
+from ramshare_lab.cluster.broker import RunningBroker, free_port, start_broker
 
 pytestmark = pytest.mark.broker
 ACCOUNTS = ["manager", "lender.hosta", "cli.alice", "cli.alice-watch", "dashboard"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.bus.broker import config_dir, free_port, listening_ports
+from ramshare_lab.cluster.broker import config_dir, free_port, listening_ports
 
 pytestmark = pytest.mark.broker
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.worlds import MemoryWorld, MosquittoWorld, World
+from kit.broker_worlds import MemoryWorld, MosquittoWorld, World
+from kit.strategies import messages
 from ramshare.bus.api import Connected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop
@@ -16,7 +17,6 @@ from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.replies import REPLIES, Grant, Reply
 from ramshare.messages.requests import Drain
 from ramshare.topics import EventTopic, RequestTopic, StateTopic, model_of
-from strategies import messages
 
 ME = "lender.hosta"
 ROOT = "ramshare/v1"

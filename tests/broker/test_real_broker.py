@@ -10,8 +10,8 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
-from broker.messages import lease, memory
-from broker.worlds import CLIENTS, MosquittoWorld, eventually
+from kit.broker_worlds import CLIENTS, MosquittoWorld, eventually
+from kit.sample_messages import lease, memory
 from ramshare.bus.api import (
     BrokerUnreachableError,
     Connected,
@@ -20,7 +20,6 @@ from ramshare.bus.api import (
     RequestArrived,
     StateArrived,
 )
-from ramshare.bus.broker import BrokerStartError, free_port, listening_ports, start_broker
 from ramshare.bus.counters import Drop
 from ramshare.bus.mqtt import MqttBus
 from ramshare.contract.examples import EXAMPLES
@@ -30,6 +29,7 @@ from ramshare.messages.replies import BorrowReply, Reply
 from ramshare.messages.requests import BorrowMemory, Drain
 from ramshare.settings import BrokerSettings
 from ramshare.topics import BadTopicError
+from ramshare_lab.cluster.broker import BrokerStartError, free_port, listening_ports, start_broker
 
 pytestmark = pytest.mark.broker
 ROOT = "ramshare/v1"

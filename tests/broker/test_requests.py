@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from broker.worlds import MemoryWorld, World
+from kit.broker_worlds import MemoryWorld, World
 from ramshare.bus.api import Connected, NotAuthorisedError, RequestArrived, RequestTimeoutError
 from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop

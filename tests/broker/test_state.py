@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.messages import event, lease, memory
-from broker.worlds import World
+from kit.broker_worlds import World
+from kit.sample_messages import event, lease, memory
 from ramshare.bus.api import Connected, Disconnected, EventArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.messages.base import Message

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from kit.strategies import messages
 from ramshare.contract import asyncapi as contract
 from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import Message
 from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES
 from ramshare.topics import MANAGER, REQUESTS, state_models
-from strategies import messages
 
 pytestmark = pytest.mark.unit
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from ramshare.bench.thrash import Thrash, command
 from ramshare.bus.mqtt import MqttBus
-from ramshare.lab.cluster import Lab
-from ramshare.lab.operator import Operator, OperatorError
-from ramshare.lab.spec import VOLUME, LabSpec
-from ramshare.lab.vm import MIB
 from ramshare.linux.lvm import Lvm
 from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrain
 from ramshare.messages.state import Mode, VolumePhase
+from ramshare_lab.cluster.lab import Lab
+from ramshare_lab.cluster.operator import Operator, OperatorError
+from ramshare_lab.cluster.spec import VOLUME, LabSpec
+from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.load.thrash import Thrash, command
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

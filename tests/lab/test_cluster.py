@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.bench.thrash import Thrash, binary, command
-from ramshare.lab.agents import PACKAGE_ROOT
-from ramshare.lab.cluster import DISKS_DIR, Lab, LabRunsError
-from ramshare.lab.reaper import LABS_DIR, sweep
-from ramshare.lab.spec import LabSpec, address_of
-from ramshare.lab.vm import MIB
 from ramshare.linux.run import CommandError, SystemRunner, find_tool
+from ramshare_lab.cluster.agents import PACKAGE_ROOT
+from ramshare_lab.cluster.lab import DISKS_DIR, Lab, LabRunsError
+from ramshare_lab.cluster.reaper import LABS_DIR, sweep
+from ramshare_lab.cluster.spec import LabSpec, address_of
+from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.load.thrash import Thrash, binary, command
 
 pytestmark = [
     pytest.mark.lab,
@@ -32,8 +32,8 @@ their way out keep both memory and place in swap, and with no free place left th
 
 SCRIPT = """
 import sys
-from ramshare.lab.cluster import Lab
-from ramshare.lab.spec import LabSpec
+from ramshare_lab.cluster.lab import Lab
+from ramshare_lab.cluster.spec import LabSpec
 libvirt = "libvirt" in sys.argv[2:]
 spec = LabSpec(sys.argv[1], lenders=1, guests=int(libvirt), libvirt=libvirt, agents=False, swap_bytes=64 << 20)
 with Lab(spec, lambda line: print(line, flush=True)):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ramshare.lab.faults.case import FaultRow
-from ramshare.lab.faults.suite import run_suite, select
 from ramshare.messages.state import Mode
+from ramshare_lab.experiments.faults.case import FaultRow
+from ramshare_lab.experiments.faults.suite import run_suite, select
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ramshare.lab.cluster import Lab
-from ramshare.lab.show import Show
-from ramshare.lab.transparency import GuestPlan, GuestRun, Stay, run_guest
 from ramshare.messages.state import Mode
+from ramshare_lab.cluster.lab import Lab
+from ramshare_lab.cluster.show import Show
+from ramshare_lab.experiments.guest.scenario import GuestPlan, GuestRun, Stay, run_guest
 
 pytestmark = [
     pytest.mark.lab,

@@ -5,15 +5,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ramshare.bench.surplus import SurplusResults
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import MissingPartError
-from ramshare.lab.cluster import Lab
-from ramshare.lab.libvirt_host import require_libvirt
-from ramshare.lab.operator import Operator
-from ramshare.lab.surplus import DEMAND_BYTES, GUEST_BYTES, HOST_BYTES, LENDER, RESERVE_BYTES, SurplusPlan, SurplusRun
-from ramshare.lab.vm import MIB
 from ramshare.messages.requests import Drain, Undrain
+from ramshare_lab.cluster.lab import Lab
+from ramshare_lab.cluster.libvirt_host import require_libvirt
+from ramshare_lab.cluster.operator import Operator
+from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.experiments.surplus.results import SurplusResults
+from ramshare_lab.experiments.surplus.scenario import (
+    DEMAND_BYTES,
+    GUEST_BYTES,
+    HOST_BYTES,
+    LENDER,
+    RESERVE_BYTES,
+    SurplusPlan,
+    SurplusRun,
+)
 
 try:
     require_libvirt()

@@ -14,12 +14,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from borrowing_host import LOCAL, Host
-from hands import VOLUME, FakeExports, FakePolicy, FakeSampler, ModelHost
+from kit.borrowing_host import LOCAL, Host
+from kit.hands import VOLUME, FakeExports, FakePolicy, FakeSampler, ModelHost
+from kit.memory_bus import MemoryBus
+from kit.world import MIB, World
 from ramshare.agent import Agent
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.host import BorrowerHost
-from ramshare.bus.memory import MemoryBus
 from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import Lender
 from ramshare.manager.agent import Manager
@@ -27,7 +28,6 @@ from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Drain, Request, ReturnVolume, Undrain
 from ramshare.messages.state import ManagerState, Mode, Volume, VolumePhase
 from ramshare.settings import BorrowerSettings, HostSettings, LenderSettings
-from world import MIB, World
 
 pytestmark = pytest.mark.unit
 

@@ -1,7 +1,6 @@
 """The `ramshare` command: its options, its commands, and how each ends: with an exit code of `errors.ExitCode`."""
 
-import importlib
-import importlib.util
+import importlib.metadata
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +23,17 @@ EXIT_CODES = (
 
 
 GROUPS = {
-    "bench": ("bench", "Measure the bus, or memory and swap as the paper does."),
-    "lab": ("bench", "The whole cluster on one machine: real broker, agents, targets and kernels. Needs root."),
-    "policy": ("policy", "Replay recorded traces through the surplus policies and compare them."),
+    "bench": "Measure the bus, or memory and swap as the paper does.",
+    "lab": "The whole cluster on one machine: real broker, agents, targets and kernels. Needs root.",
+    "policy": "Replay recorded traces through the surplus policies and compare them.",
 }
-"""Groups of commands in modules of their own: the extra that brings their libraries, and what help says of them.
+"""Groups of commands that the lab (the distribution `ramshare-lab`) brings, and what help says of them.
 
-They are imported only when one of their commands is called: drawing and numbers take longer to load than the rest.
+Found by their entry points, and imported only when one of their commands is called: drawing and numbers take longer to
+load than the rest.
 """
+ENTRY_POINTS = "ramshare.commands"
+GET_THE_LAB = "pip install ramshare-lab, or from a checkout: pip install . ./agents/ramshare_lab"
 
 
 class Commands(TyperGroup):
@@ -39,7 +41,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and the arguments left."""
-        if args and args[0] in GROUPS and _exists(args[0]):
+        if args and args[0] in GROUPS:
             return args[0], _load(args[0]), args[1:]
         return super().resolve_command(ctx, args)
 
@@ -105,32 +107,27 @@ _add("undrain", drain.undrain, drain.UNDRAIN_EXAMPLE)
 _add("schemas", schemas.schemas, schemas.SCHEMAS_EXAMPLE)
 
 
-def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"ramshare.cli.{name}") is not None
-
-
 def _load(name: str) -> Any:
-    """Import a group. Raises `MissingPartError` saying how to get the libraries that it needs."""
+    """Import a group. Raises `MissingPartError` saying how to get the lab, or the library of its that is missing."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)
+    if not found:
+        raise MissingPartError(f"ramshare {name} is part of the lab, which is not installed", GET_THE_LAB)
     try:
-        return typer.main.get_group(importlib.import_module(f"ramshare.cli.{name}").app)
+        return typer.main.get_group(next(iter(found)).load())
     except ModuleNotFoundError as missing:
         package = (missing.name or "").partition(".")[0]
         if package in ("", "ramshare"):
             raise
-        extra = GROUPS[name][0]
-        raise MissingPartError(
-            f"ramshare {name} needs the Python package {package}", f"pip install 'ramshare[{extra}]'"
-        ) from missing
+        raise MissingPartError(f"ramshare {name} needs the Python package {package}", GET_THE_LAB) from missing
 
 
 def _add_group(name: str) -> None:
     """Have help and completion know a group that `resolve_command` loads."""
-    if _exists(name):
 
-        def group() -> None:
-            """Replaced by the group itself."""
+    def group() -> None:
+        """Replaced by the group itself."""
 
-        app.command(name, help=GROUPS[name][1])(group)
+    app.command(name, help=GROUPS[name])(group)
 
 
 for _name in GROUPS:

@@ -1,1 +1,0 @@
-"""The microbenchmark of the paper, its figures, and benchmarks of single parts; driven by the lab and the CLI."""

@@ -1,0 +1,101 @@
+"""From a lab's description to its parts: which virtual machines, and which agents with which settings. Pure."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ramshare_lab.cluster.agents import PACKAGE_ROOT, AgentSpec
+from ramshare_lab.cluster.netns import MTU, PREFIX_LENGTH
+from ramshare_lab.cluster.spec import LENDER_NAMES, LabSpec, address_of, mac_of
+from ramshare_lab.cluster.vm import DiskSpec, VmSpec
+
+SWITCH = "switch"
+"""Where the manager runs, with the broker."""
+PASSWORD_IN_VM = Path("/var/lib/ramshare/password")
+
+
+def vm_specs(spec: LabSpec, state_dir: Path, disks: Path, add_tap: Callable[[str, str], str]) -> list[VmSpec]:
+    """Return the virtual machines; `add_tap` makes a name and an address into the name of a network device."""
+    borrowers = dict.fromkeys(spec.borrower_names, (spec.memory_bytes, spec.disk_bytes))
+    guests = dict.fromkeys(spec.guest_names, (spec.guest_memory_bytes, spec.guest_swap_bytes))
+    return [
+        VmSpec(
+            lab=spec.name,
+            name=name,
+            role="borrower" if name in borrowers else "guest",
+            state_dir=state_dir / "vm" / name,
+            address=address_of(name),
+            prefix_length=PREFIX_LENGTH,
+            mac=mac_of(name),
+            tap=add_tap(name, address_of(name)),
+            mtu=MTU,
+            memory_bytes=memory_bytes,
+            vcpus=spec.vcpus if name in borrowers else 1,
+            disk=_disk(spec, disks / f"{name}.raw", disk_bytes),
+            swap_bytes=spec.swap_bytes if name in borrowers else spec.guest_swap_bytes,
+            ceiling_bytes=spec.ceiling_bytes if name in borrowers else 0,
+            rotational=spec.rotational,
+            swap_queue=spec.swap_queue,
+        )
+        for name, (memory_bytes, disk_bytes) in (borrowers | guests).items()
+    ]
+
+
+def _disk(spec: LabSpec, path: Path, size_bytes: int) -> DiskSpec | None:
+    return DiskSpec(path, size_bytes, spec.disk_iops, spec.disk_bytes_per_s) if size_bytes else None
+
+
+def agent_specs(
+    spec: LabSpec,
+    state_dir: Path,
+    broker: tuple[str, int],
+    password_path: Callable[[str], Path],
+    hypervisor: str = "",
+) -> list[AgentSpec]:
+    """Return the agents. The first lender has the guests; it learns of them from `hypervisor`, where there is one."""
+
+    def agent(role: str, host: str, password: Path | None = None, extra: Mapping[str, str] | None = None) -> AgentSpec:
+        client = {"manager": "manager", "monitor": f"guest.{host}"}.get(role, f"{role}.{host}")
+        env = _common_env(client, host, broker, password or password_path(client))
+        return AgentSpec(client, role, host, {**env, **(extra or {}), **spec.env}, spec.agent_module)
+
+    return [
+        agent("manager", SWITCH),
+        *(agent("lender", name, extra=_lender_env(spec, name, state_dir, hypervisor)) for name in spec.lender_names),
+        *(agent("borrower", name, PASSWORD_IN_VM) for name in spec.borrower_names),
+        *(agent("monitor", name, PASSWORD_IN_VM) for name in spec.guest_names),
+    ]
+
+
+def _common_env(client: str, host: str, broker: tuple[str, int], password: Path) -> dict[str, str]:
+    """Return the settings that every agent needs; nothing comes from this machine's own `/etc/ramshare`."""
+    return {
+        "PYTHONPATH": str(PACKAGE_ROOT),
+        "RAMSHARE_ENV_FILE": "/dev/null",
+        "RAMSHARE_BROKER_HOST": broker[0],
+        "RAMSHARE_BROKER_PORT": str(broker[1]),
+        "RAMSHARE_CLIENT": client,
+        "RAMSHARE_HOST": host,
+        "RAMSHARE_PASSWORD_FILE": str(password),
+    }
+
+
+def _lender_env(spec: LabSpec, name: str, state_dir: Path, hypervisor: str) -> dict[str, str]:
+    guests = spec.guest_names if name == LENDER_NAMES[0] else ()
+    committed_bytes = spec.lender_bytes if spec.committed_bytes is None else spec.committed_bytes
+    return {
+        "RAMSHARE_LENDER_CAPACITY_BYTES": str(spec.host_capacity_bytes(name)),
+        "RAMSHARE_LENDER_ADDRESS": address_of(name),
+        "RAMSHARE_LENDER_CONTROL_PORT": str(control_port(spec, name)),
+        "RAMSHARE_LENDER_LIMIT_BYTES": str(spec.lender_bytes),
+        "RAMSHARE_LENDER_COMMITTED_BYTES": str(committed_bytes),
+        "RAMSHARE_LENDER_DIRECTORY": str(state_dir / "lender" / name),
+        "RAMSHARE_LENDER_GUESTS": json.dumps(() if hypervisor else guests),
+        "RAMSHARE_LENDER_HYPERVISOR": hypervisor if guests else "",
+    }
+
+
+def control_port(spec: LabSpec, lender: str) -> int:
+    """Return a lender's tgtd control port: their sockets are shared by all labs, and 0 is the machine's own tgtd."""
+    return 30 + 10 * (zlib.crc32(spec.name.encode()) % 3000) + spec.lender_names.index(lender)

@@ -1,0 +1,1 @@
+"""The main job, end to end: lent, measured, and brought home."""

@@ -1,0 +1,37 @@
+"""`ramshare lab demo`: the whole system, end to end, measured, with its table and chart."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ramshare.cli.output import note, out
+from ramshare.messages.state import Mode
+from ramshare_lab.experiments import results_table
+from ramshare_lab.experiments.demo.scenario import DemoPlan, run_demo
+from ramshare_lab.experiments.figures import demo_chart
+from ramshare_lab.experiments.results import save, to_json
+from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+
+
+def demo(
+    name: Name = "demo",
+    results: Results = Path("results"),
+    seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="Time for each access pattern.")] = 5.0,
+    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; both by default.")] = None,
+    accel: Accel = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print results/demo.json instead of the table.")] = False,
+) -> None:
+    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 6 minutes)."""
+    if modes and Mode.MOVE not in modes:
+        raise typer.BadParameter("the demo's figures are of the move; add --mode move")
+    plan = DemoPlan(seconds=seconds, mirror=not modes or Mode.MIRROR in modes)
+    with interruptible(), showing() as show:
+        measured = run_demo(plan, name, accel, show)
+    save(measured, results / "demo.json")
+    chart = demo_chart(measured, results / "demo.png")
+    if as_json:
+        typer.echo(to_json(measured), nl=False)
+        return
+    out().print(results_table.table(measured))
+    note(f"written: {results / 'demo.json'}, {chart}")

@@ -1,0 +1,1 @@
+"""The paper's microbenchmark on this machine, without a cluster."""

@@ -1,0 +1,1 @@
+"""What a monitor costs its guest."""

@@ -1,0 +1,1 @@
+"""The paper's figures 2 and 3, measured anew."""

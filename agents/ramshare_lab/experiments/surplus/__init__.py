@@ -1,0 +1,1 @@
+"""What lending costs real guests with balloons."""

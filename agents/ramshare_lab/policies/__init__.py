@@ -1,0 +1,1 @@
+"""Surplus policies on recorded traces: replayed, scored, compared and drawn."""

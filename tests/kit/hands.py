@@ -1,0 +1,190 @@
+"""What agents hold in their hands, without any machine: a borrower's host, a lender's exports, its policy and memory.
+
+What these hold outlives the agent that uses them, as disks, kernels and RAM file systems do.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from kit.borrowing_host import Host, Lent
+from kit.world import MIB
+from ramshare.agent import RefusedError
+from ramshare.borrower.machine.host import Looked
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.errors import RamshareError
+from ramshare.lender.exports.records import ExportRecord
+from ramshare.messages.names import target_of
+from ramshare.messages.replies import ErrorCode, Grant
+from ramshare.messages.requests import ExportLease
+from ramshare.messages.state import LeasePhase, Memory, Mode
+from ramshare.policy.model import Decision, HostSample
+
+VOLUME = "vg0/swap"
+GIB = 1 << 30
+
+
+class ModelHost:
+    """`BorrowerHost` on the model: steps that need no bus are applied to it, grants become its leases."""
+
+    def __init__(self, model: Host, on_session: Callable[[str, bool], None]) -> None:
+        """`on_session` hears of every login and logout: (lease, open)."""
+        self.model = model
+        self.on_session = on_session
+        self.fails: RamshareError | None = None
+        self.grants: dict[str, Grant] = {}
+
+    def start(self) -> list[str]:
+        return [VOLUME] if self.model.tagged else []
+
+    def sessions_changed(self) -> bool:
+        return False
+
+    def resume_suspended(self, volumes: Collection[str], now_s: float) -> list[str]:
+        return []
+
+    def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
+        if volume != VOLUME:
+            raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"no logical volume {volume} on this host")
+        self.model.hear(heard)
+        return self.model.view()
+
+    def cycle(self, volume: str, heard: Heard) -> Looked:
+        view = self.look(volume, heard)
+        step = next_step(view)
+        if self.fails is not None:
+            return Looked(view, step, str(self.fails))
+        if not isinstance(step, s.AskForMemory | s.TellLoss | s.Release):
+            self.model.apply(step)
+            if isinstance(step, s.SplitLeg | s.CutOffLeases):
+                for goes in step.leaving:
+                    self.on_session(goes.lease, False)
+            if isinstance(step, s.Login | s.Logout):
+                opened = self.model.leases[step.lease].session
+                self.on_session(step.lease, opened)
+                if isinstance(step, s.Login) and not opened:
+                    return Looked(view, step, "iscsiadm: no answer")
+        self.model.tick()
+        return Looked(view, step)
+
+    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
+        view = self.look(volume)
+        if view.goal is Goal.ATTACHED and view.mode is not mode:
+            raise RefusedError(ErrorCode.CONFLICT, "attached by the other mode")
+        return view
+
+    def overhead_bytes(self, volume: str, mode: Mode) -> int:
+        return 1
+
+    def extent_bytes(self, volume: str) -> int:
+        return 1
+
+    def initiator(self) -> str:
+        return "iqn.2026-11.test:b"
+
+    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+        self.grants |= {grant.lease: grant for grant in grants}
+        if mode is not None:
+            self.model.goal, self.model.mode = Goal.ATTACHED, mode
+        self.model.tagged = True
+        for tag in leases:
+            self.model.leases.setdefault(tag.lease, Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}"))
+
+    def send_home(self, volume: str) -> bool:
+        self.look(volume)
+        self.model.goal = Goal.HOME
+        return self.model.tagged
+
+    def drop_lease(self, volume: str, lease: str) -> None:
+        lent = self.model.leases.pop(lease)
+        assert not self.model.used(lease)
+        assert not lent.session
+        assert not lent.in_vg
+
+
+class FakeExports:
+    """Hands without RAM files and targets. What it holds outlives the agent, as the RAM file system does."""
+
+    def __init__(self, directory: Path, on_removed: Callable[[str], None] = lambda _lease: None) -> None:
+        self.on_removed = on_removed
+        self.records: dict[str, ExportRecord] = {}
+        self.sessions: set[str] = set()
+        self.fails: Exception | None = None
+        self.marker = directory / "draining"
+        self.removed: list[tuple[str, bool]] = []
+
+    def start(self) -> dict[str, ExportRecord]:
+        if self.fails:
+            raise self.fails
+        return dict(self.records)
+
+    def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
+        if self.fails:
+            raise self.fails
+        if request.lease not in self.records:
+            self.records[request.lease] = ExportRecord(
+                **request.model_dump(
+                    include={"lease", "borrower", "initiator", "size_bytes", "mode", "login_within_s"}
+                ),
+                target=target_of("a", request.lease),
+                tid=len(self.records) + 1,
+                chap_user=request.lease,
+                chap_secret=cast("Any", f"secret-of-{request.lease}"),
+                created_at=datetime.now(UTC),
+            )
+        return self.records[request.lease]
+
+    def remove(self, lease: str, *, force: bool = False) -> None:
+        if lease in self.sessions and not force:
+            raise RefusedError(ErrorCode.IN_USE, "log out first")
+        if lease in self.sessions:
+            assert self.records[lease].mode is Mode.MIRROR, "the only copy of pages would be thrown away"
+        self.removed.append((lease, force))
+        if self.records.pop(lease, None) is not None:
+            self.on_removed(lease)
+        self.sessions.discard(lease)
+
+    def look(self) -> dict[str, bool]:
+        for lease in self.sessions & self.records.keys():
+            self.records[lease] = self.records[lease].model_copy(update={"phase": LeasePhase.ATTACHED})
+        return {lease: lease in self.sessions for lease in self.records}
+
+
+class FakePolicy:
+    """Says what it is told to."""
+
+    name = "told"
+
+    def __init__(self) -> None:
+        self.lendable_bytes = 1000 * MIB
+        self.samples: list[HostSample] = []
+        self.restored: dict[str, Any] = {}
+
+    def decide(self, sample: HostSample) -> Decision:
+        self.samples.append(sample)
+        return Decision(self.lendable_bytes, "the guests use little")
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"policy": self.name, "samples": len(self.samples)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.restored = dict(state)
+
+
+class FakeSampler:
+    """A host of 8 GiB."""
+
+    def __init__(self) -> None:
+        self.available_bytes = 6 * GIB
+
+    def sample(self) -> Memory:
+        return Memory(
+            total_bytes=8 * GIB,
+            available_bytes=self.available_bytes,
+            used_bytes=8 * GIB - self.available_bytes,
+            interval_s=5.0,
+        )

@@ -1,0 +1,284 @@
+"""A cluster inside one process: agents on the in-memory broker, turned by hand, on the test's own clock.
+
+`World.settle` lets every agent take turns until nobody has anything to do; `World.advance` lets time pass in steps
+small enough that no tick is skipped. Threads of workers are replaced by running their jobs at once.
+"""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from kit.memory_bus import MemoryBroker, MemoryBus, memory_bus
+from ramshare.agent import Agent, RefusedError
+from ramshare.bus.api import Arrival, RequestArrived
+from ramshare.messages.base import Message
+from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
+from ramshare.messages.requests import BorrowMemory, ExportLease, ReleaseLease
+from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer
+from ramshare.topics import Root, StateTopic, model_of, name
+
+T = TypeVar("T")
+MIB = 1 << 20
+STEP_S = 0.25
+MOST_TURNS = 200
+"""More turns than any honest exchange takes: beyond it two agents are shouting at each other."""
+
+
+class World:
+    """A broker, the agents on it, and the time."""
+
+    step_s = STEP_S
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.agents: dict[str, Agent] = {}
+        self.errors = _Errors()
+        logging.getLogger("ramshare").addHandler(self.errors)
+
+    def clock(self) -> float:
+        return self.broker.now_s
+
+    def bus(self, client: str) -> MemoryBus:
+        return memory_bus(self.broker, client)
+
+    def start(self, make: Callable[[MemoryBus], Agent], client: str) -> Agent:
+        """Connect and begin an agent, as `agent.serve` does; a second one of this name takes the first one's place."""
+        agent = make(self.bus(client))
+        agent.clock = self.clock
+        _run_jobs_at_once(agent)
+        agent.start()
+        self.agents[client] = agent
+        return agent
+
+    def kill(self, client: str) -> None:
+        """End an agent without a word."""
+        del self.agents[client]
+        self.broker.crash(client)
+
+    def settle(self) -> None:
+        """Let everybody take turns until nothing is published any more."""
+        for _ in range(MOST_TURNS):
+            before = len(self.broker.published)
+            for agent in list(self.agents.values()):
+                agent.turn()
+            if len(self.broker.published) == before and not any(agent._posted for agent in self.agents.values()):
+                return
+        raise AssertionError(f"no end to the talk: {[p.topic for _, p in self.broker.published[-10:]]}")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with turns in between."""
+        until = self.broker.now_s + seconds
+        while self.broker.now_s < until:
+            self.broker.advance(min(self.step_s, until - self.broker.now_s))
+            self.settle()
+
+    def state(self, client: str, path: str) -> Message | None:
+        """Return a retained message, as anyone would read it."""
+        payload = self.broker.retained().get(StateTopic(client, path).render())
+        return None if payload is None else model_of(StateTopic(client, path)).model_validate_json(payload)
+
+    def states(self, client: str, prefix: str) -> dict[str, Message]:
+        """Return a client's retained messages whose path begins with `prefix`."""
+        root = StateTopic(client, "x").render().removesuffix("x")
+        paths = [topic.removeprefix(root) for topic in self.broker.retained() if topic.startswith(root + prefix)]
+        return {path: message for path in paths if (message := self.state(client, path)) is not None}
+
+    def events(self, kind: str) -> list[str]:
+        """Return the topics of every event of one kind so far."""
+        return [p.topic for _, p in self.broker.published if "/event/" in p.topic and p.topic.endswith(f"/{kind}")]
+
+    def close(self) -> None:
+        """Stop listening for errors."""
+        logging.getLogger("ramshare").removeHandler(self.errors)
+
+
+class _Errors(logging.Handler):
+    """Collects what agents log as an exception: an agent goes on after one, a test must not."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.seen.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+def _run_jobs_at_once(agent: Agent) -> None:
+    """Replace the worker thread: a job runs when it is given, its outcome is posted to the loop as always."""
+
+    def work(job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+        try:
+            outcome: T | Exception = job()
+        except Exception as error:
+            outcome = error
+        agent.post(lambda: done(outcome))
+
+    agent.work = work  # type: ignore[method-assign]
+
+
+class FakeLender(Agent):
+    """A lender without any memory: offers, grants, refuses or keeps silent as the test says; lends no byte twice."""
+
+    def __init__(self, bus: MemoryBus, capacity_bytes: int, committed_bytes: int = 0) -> None:
+        super().__init__(bus)
+        self.capacity_bytes = capacity_bytes
+        self.committed_bytes = committed_bytes
+        self.exports: dict[str, Export] = {}
+        self.refuses = False
+        self.silent = False
+        self.answers_late: list[Callable[[], None]] | None = None
+        self.tells_offers = True
+        self.asked: list[ExportLease] = []
+        self.released: list[str] = []
+
+    def begin(self) -> None:
+        self.handlers = {ExportLease: self._export, ReleaseLease: self._release}
+        for export in self.exports.values():
+            self.bus.set_state(f"export/{export.lease}", export)
+        self.offer()
+
+    def tick(self) -> float:
+        return 60.0
+
+    def lent_bytes(self, mode: Mode | None = None) -> int:
+        return sum(e.size_bytes for e in self.exports.values() if mode is None or e.mode is mode)
+
+    def offer(self) -> None:
+        free = self.capacity_bytes - self.lent_bytes()
+        committed_free = min(free, self.committed_bytes - self.lent_bytes(Mode.MOVE))
+        self.bus.set_state(
+            "offer",
+            Offer(
+                host=name(self.bus.client),
+                portal="10.0.0.1:3260",
+                capacity_bytes=self.capacity_bytes,
+                lent_bytes=self.lent_bytes(),
+                free_bytes=max(0, free),
+                committed_bytes=self.committed_bytes,
+                committed_free_bytes=max(0, committed_free),
+                exportable=free > 0,
+                reason="spare",
+            ),
+        )
+
+    def connected(self, lease: str, phase: LeasePhase = LeasePhase.ATTACHED) -> None:
+        """Pretend that the borrower logged in."""
+        self.exports[lease] = self.exports[lease].model_copy(update={"connected": True, "phase": phase})
+        self.bus.set_state(f"export/{lease}", self.exports[lease])
+
+    def _export(self, arrived: RequestArrived) -> Reply | None:
+        request = arrived.request
+        assert isinstance(request, ExportLease)
+        self.asked.append(request)
+        if self.silent:
+            return None
+        if self.refuses:
+            raise RefusedError(ErrorCode.FAILED, "the RAM file system is full")
+        if request.lease not in self.exports:
+            self._check_room(request)
+            self._make(request, arrived.client)
+        reply = ExportReply(request_id=request.request_id, grant=self._grant(request.lease))
+        if self.answers_late is not None:
+            self.answers_late.append(lambda: self.desk.settle(arrived, reply))
+            return None
+        return reply
+
+    def _check_room(self, request: ExportLease) -> None:
+        free = self.capacity_bytes - self.lent_bytes()
+        if request.mode is Mode.MOVE:
+            free = min(free, self.committed_bytes - self.lent_bytes(Mode.MOVE))
+        if request.size_bytes > free:
+            raise RefusedError(ErrorCode.NO_CAPACITY, f"{free >> 20} MiB left")
+
+    def _make(self, request: ExportLease, manager: str) -> None:
+        at = datetime.now(UTC)
+        self.exports[request.lease] = Export(
+            lease=request.lease,
+            host=name(self.bus.client),
+            borrower=request.borrower,
+            initiator=request.initiator,
+            target=f"iqn.2026-11.io.ramshare:{name(self.bus.client)}.{request.lease}",
+            portal="10.0.0.1:3260",
+            size_bytes=request.size_bytes,
+            mode=request.mode,
+            phase=LeasePhase.EXPORTED,
+            connected=False,
+            created_at=at,
+            login_by=at + timedelta(seconds=request.login_within_s),
+        )
+        self.bus.set_state(f"export/{request.lease}", self.exports[request.lease])
+        if self.tells_offers:
+            self.offer()
+
+    def _grant(self, lease: str) -> Grant:
+        export = self.exports[lease]
+        return Grant(
+            lease=lease,
+            lender=self.bus.client,
+            portal=export.portal,
+            target=export.target,
+            size_bytes=export.size_bytes,
+            chap_user=lease,
+            chap_secret=f"secret-of-{lease}",
+        )
+
+    def _release(self, arrived: RequestArrived) -> Reply | None:
+        request = arrived.request
+        assert isinstance(request, ReleaseLease)
+        if self.silent:
+            return None
+        if request.lease not in self.exports:
+            raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here")
+        if self.exports[request.lease].connected:
+            raise RefusedError(ErrorCode.IN_USE, "log out first")
+        del self.exports[request.lease]
+        self.released.append(request.lease)
+        self.bus.set_state(f"export/{request.lease}", None)
+        self.offer()
+        return Reply(request_id=request.request_id)
+
+
+class FakeBorrower:
+    """Asks the manager for memory and keeps the answers."""
+
+    def __init__(self, world: World, host: str) -> None:
+        self.world = world
+        self.client = f"borrower.{host}"
+        self.bus = world.bus(self.client)
+
+    def ask(self, size_bytes: int, **changes: Any) -> "Future[Reply]":
+        """Send a borrow request; the future holds the reply once the world has settled."""
+        fields: dict[str, Any] = {"volume": "vg0/swap", "mode": Mode.MIRROR, "initiator": "iqn.2026-11.test:b"}
+        return self.bus.ask("manager", BorrowMemory(size_bytes=size_bytes, **{**fields, **changes}), 600.0)
+
+    def borrow(self, size_bytes: int, **changes: Any) -> BorrowReply:
+        """Ask, let the world settle, and return the reply."""
+        future = self.ask(size_bytes, **changes)
+        self.world.settle()
+        return reply_of(future)
+
+    def uses(self, lease: str, lender: str) -> None:
+        """Publish a lease, as a borrower does from the grant on."""
+        message = Lease(
+            lease=lease, lender=lender, volume="vg0/swap", size_bytes=1, mode=Mode.MIRROR, phase=LeasePhase.ATTACHED
+        )
+        self.bus.set_state(f"lease/{lease}", message)
+
+
+def reply_of(future: "Future[Reply]") -> BorrowReply:
+    """Return the reply that must have come by now."""
+    assert future.done(), "no reply yet"
+    reply = future.result()
+    assert isinstance(reply, BorrowReply)
+    return reply
+
+
+def drain(bus: MemoryBus) -> list[Arrival]:
+    """Return and forget what arrived at a bus that no agent serves."""
+    return bus.arrivals()
+
+
+__all__ = ["MIB", "FakeBorrower", "FakeLender", "Root", "World", "drain", "reply_of"]

@@ -1,0 +1,144 @@
+"""A volume at rest is planned for from LVM's last answer as long as the kernel says that nothing has changed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.borrowing_host import Host
+from kit.fakes import FakeRunner
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.machine.lvm_cache import TRUSTED_S, KernelWords, LvmCache
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.linux.iscsi_sessions import Session
+from ramshare.messages.state import Mode
+
+pytestmark = pytest.mark.unit
+
+SESSION = Session(1, "iqn.2026-11.io.ramshare:hosta.l1", "10.0.0.1:3260", "LOGGED_IN", "/dev/sda", 5, "running")
+WORDS = KernelWords(
+    [SESSION],
+    "0 507904 raid raid1 7 0 region_size 131072 write_mostly 0 max_write_behind 64 2 254:1 254:2 254:3 254:4",
+    "0 507904 raid raid1 2 AA 507904/507904 idle 0 0 -",
+)
+VOLUME = "vg0/swap"
+
+
+def attached(mode: Mode) -> VolumeView:
+    """Return the picture of a volume that is attached and at rest."""
+    host = Host(4, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=100)
+    while not isinstance(step := next_step(host.view()), s.Done):
+        host.apply(step)
+        host.tick()
+    return replace(host.view(), volume=VOLUME)
+
+
+MIRRORED = attached(Mode.MIRROR)
+WANTED_BACK = Heard(frozenset(lease.lease for lease in MIRRORED.leases))
+
+
+def known(view: VolumeView = MIRRORED, words: KernelWords = WORDS) -> LvmCache:
+    """Return what is known after LVM has been asked at second 0."""
+    steady = LvmCache()
+    steady.note(view, next_step(view), lambda: words, 0.0)
+    return steady
+
+
+def plan(
+    steady: LvmCache, heard: Heard = NOTHING_HEARD, words: KernelWords = WORDS, now_s: float = 30.0
+) -> s.Step | None:
+    found = steady.plan(VOLUME, heard, lambda: words, now_s)
+    return found[1] if found else None
+
+
+def test_memory_that_is_wanted_back_is_let_go_without_asking_lvm() -> None:
+    step = plan(known(), WANTED_BACK)
+    assert isinstance(step, s.CutOffLeases)
+    assert {goes.lease for goes in step.leaving} == WANTED_BACK.vacate
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_volume_at_rest_stays_at_rest(mode: Mode) -> None:
+    assert isinstance(plan(known(attached(mode))), s.Done)
+
+
+def test_pages_that_lie_on_a_lease_only_are_moved_by_what_lvm_says_now() -> None:
+    moved = attached(Mode.MOVE)
+    assert plan(known(moved), Heard(frozenset(lease.lease for lease in moved.leases))) is None
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        replace(WORDS, sessions=[]),
+        replace(WORDS, sessions=[replace(SESSION, state="FAILED")]),
+        replace(WORDS, sessions=[replace(SESSION, device="/dev/sdb")]),
+        replace(WORDS, table="0 507904 linear 254:1 0"),
+        replace(WORDS, status="0 507904 raid raid1 2 DA 507904/507904 idle 0 0 -"),
+        replace(WORDS, table=None, status=None),
+    ],
+)
+def test_any_change_in_the_kernel_has_lvm_asked(now: KernelWords) -> None:
+    assert plan(known(), WANTED_BACK, now) is None
+
+
+def test_the_last_good_copy_is_never_let_go() -> None:
+    dead = replace(WORDS, status="0 507904 raid raid1 2 DA 507904/507904 idle 0 0 -")
+    assert dead.leg_failed
+    assert plan(known(words=dead), WANTED_BACK, dead) is None
+
+
+def test_lvm_is_asked_again_by_and_by() -> None:
+    steady = known()
+    assert plan(steady, now_s=TRUSTED_S - 1) is not None
+    assert plan(steady, now_s=TRUSTED_S) is None
+
+
+def test_a_change_of_tags_has_lvm_asked() -> None:
+    steady = known()
+    steady.forget(VOLUME)
+    assert plan(steady) is None
+
+
+def test_the_kernel_is_asked_only_of_volumes_at_rest() -> None:
+    steady = LvmCache()
+    asked = []
+
+    def words() -> KernelWords:
+        asked.append(1)
+        return WORDS
+
+    steady.note(MIRRORED, s.Wait("the mirror is synchronising, 3 %", 3.0), words, 0.0)
+    assert steady.plan(VOLUME, WANTED_BACK, words, 1.0) is None
+    assert not asked
+
+
+def test_a_host_lets_go_of_a_lease_without_one_lvm_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def look(_volume: str, heard: Heard) -> VolumeView:
+        asked.append(heard)
+        return replace(MIRRORED, heard=heard)
+
+    runner = FakeRunner().on("dmsetup", "table", "vg0-swap", stdout=str(WORDS.table))
+    runner.on("dmsetup", "status", "vg0-swap", stdout=str(WORDS.status))
+    host = BorrowerHost(runner, tmp_path)
+    monkeypatch.setattr(host, "look", look)
+    assert isinstance(host.cycle(VOLUME, NOTHING_HEARD).step, s.Done)
+    assert isinstance(host.cycle(VOLUME, WANTED_BACK).step, s.CutOffLeases)
+    assert asked == [NOTHING_HEARD]
+
+
+@given(steps=st.integers(0, 40), mode=st.sampled_from(Mode), vacate=st.booleans())
+def test_what_is_planned_is_what_a_fresh_look_would_plan(steps: int, mode: Mode, vacate: bool) -> None:
+    host = Host(4, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=100)
+    for _ in range(steps):
+        host.apply(next_step(host.view()))
+        host.tick()
+    view = replace(host.view(), volume=VOLUME)
+    heard = Heard(frozenset(lease.lease for lease in view.leases)) if vacate else NOTHING_HEARD
+    assert plan(known(view), heard) in (None, next_step(replace(view, heard=heard)))

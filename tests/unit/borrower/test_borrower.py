@@ -1,0 +1,466 @@
+"""The borrower's agent on the model of a host: whom it asks, what it says, and what it does when nobody answers."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from kit.borrowing_host import LOCAL, Host
+from kit.hands import VOLUME, ModelHost
+from kit.memory_bus import MemoryBus
+from kit.world import FakeLender, World
+from ramshare.borrower.agent import Borrower
+from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.releases import RELEASE_TRIES
+from ramshare.errors import RamshareError
+from ramshare.manager.agent import LOGIN_WITHIN_S, Manager
+from ramshare.messages.replies import AttachReply, ErrorCode, Reply
+from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
+from ramshare.messages.state import Export, Lease, Mode, Volume, VolumePhase
+from ramshare.settings import BorrowerSettings, HostSettings
+
+pytestmark = pytest.mark.unit
+
+
+class Scene(World):
+    """A manager, lenders of a few bytes each, a borrower with a volume of four, and an operator."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+        self.model = Host(4)
+        self.lenders: dict[str, FakeLender] = {}
+        self.cli = self.bus("cli.al")
+
+    def lender(self, host: str, size: int, committed: int = 0, exports: dict[str, Export] | None = None) -> FakeLender:
+        def make(bus: MemoryBus) -> FakeLender:
+            lender = FakeLender(bus, size, committed)
+            lender.exports = exports or {}
+            return lender
+
+        lender = cast("FakeLender", self.start(make, f"lender.{host}"))
+        self.lenders[f"lender.{host}"] = lender
+        self.settle()
+        return lender
+
+    def session(self, lease: str, is_open: bool) -> None:
+        """A login or logout shows at the lender."""
+        for lender in self.lenders.values():
+            if lease in lender.exports:
+                lender.exports[lease] = lender.exports[lease].model_copy(update={"connected": is_open})
+
+    def manager(self) -> None:
+        self.start(Manager, "manager")
+
+    def borrower(self) -> Borrower:
+        def make(bus: MemoryBus) -> Borrower:
+            host = cast("BorrowerHost", ModelHost(self.model, self.session))
+            settings = BorrowerSettings(directory=self.directory)
+            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), host)
+
+        return cast("Borrower", self.start(make, "borrower.b"))
+
+    def ready(self) -> "Scene":
+        self.manager()
+        self.borrower()
+        self.advance(5)
+        return self
+
+    def tell(self, client: str, request: Request, server: str = "borrower.b") -> "Future[Reply]":
+        bus = self.cli if client == "cli.al" else self.agents[client].bus
+        future = bus.ask(server, request, 300.0)
+        self.settle()
+        return future
+
+    def borrow(self, mode: Mode = Mode.MIRROR, **changes: Any) -> Reply:
+        future = self.tell("cli.al", BorrowVolume(volume=VOLUME, mode=mode, **changes))
+        self.advance(20)
+        return future.result()
+
+    def bring_back(self) -> Reply:
+        future = self.tell("cli.al", ReturnVolume(volume=VOLUME))
+        self.advance(30)
+        return future.result()
+
+    def vacate(self, lender: str, *leases: str, within_s: float = 10.0) -> "Future[Reply]":
+        return self.tell(lender, Vacate.until(leases, 1, within_s))
+
+    def host(self) -> ModelHost:
+        borrower = self.agents["borrower.b"]
+        assert isinstance(borrower, Borrower)
+        return cast("ModelHost", borrower.host)
+
+    def volume(self) -> Volume:
+        found = self.state("borrower.b", f"volume/{VOLUME}")
+        assert isinstance(found, Volume)
+        return found
+
+    def lent(self) -> int:
+        return sum(lender.lent_bytes() for lender in self.lenders.values())
+
+    def kinds(self) -> list[str]:
+        topics = [p.topic for author, p in self.broker.published if author == "borrower.b" and "/event/" in p.topic]
+        return [topic.rsplit("/", 1)[-1] for topic in topics]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.close()
+    assert scene.errors.seen == []
+
+
+def test_a_volume_goes_out_over_two_lenders_and_home_again_with_everything_given_back(scene: Scene) -> None:
+    scene.lender("x", 3)
+    scene.lender("y", 3)
+    scene.ready()
+    reply = scene.borrow()
+    assert isinstance(reply, AttachReply)
+    assert set(reply.lenders) == {"lender.x", "lender.y"}
+    assert (scene.volume().phase, scene.volume().local_bytes, scene.volume().remote_bytes) == ("attached", 4, 4)
+    assert len(scene.states("borrower.b", "lease/")) == 2
+    assert scene.lent() == 6, "each lease has a byte of overhead"
+    assert scene.bring_back().ok
+    assert scene.volume().phase is VolumePhase.HOME
+    assert (scene.lent(), scene.states("borrower.b", "lease/"), scene.model.tagged) == (0, {}, False)
+    assert [kind for kind in scene.kinds() if kind != "step"] == ["attached", "detached"]
+
+
+def test_each_step_is_said_once(scene: Scene) -> None:
+    scene.lender("x", 9)
+    scene.ready().borrow()
+    assert scene.kinds().count("step") == 4, "ask was the request's own; log in, join, mirror, prefer remote"
+
+
+def test_a_move_shows_where_the_pages_are(scene: Scene) -> None:
+    scene.lender("x", 9, committed=9)
+    scene.ready().borrow(Mode.MOVE)
+    volume = scene.volume()
+    assert (volume.local_bytes, volume.remote_bytes, volume.phase) == (0, 4, "attached")
+    assert volume.placement[0].startswith("lender.x ")
+
+
+def test_borrowing_twice_is_one_loan(scene: Scene) -> None:
+    scene.lender("x", 30)
+    scene.ready()
+    request = BorrowVolume(volume=VOLUME)
+    first, again = scene.tell("cli.al", request), scene.tell("cli.al", request)
+    scene.advance(10)
+    other = scene.borrow()
+    assert first.result().ok
+    assert again.result().ok
+    assert other.sentence == "already borrowed"
+    assert scene.lent() == 5
+
+
+def test_two_operators_at_the_same_moment_make_one_loan(scene: Scene) -> None:
+    lender = scene.lender("x", 30)
+    lender.answers_late = []
+    scene.ready()
+    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    second = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    for answer in lender.answers_late:
+        answer()
+    scene.advance(5)
+    assert first.result().ok
+    assert second.result().error is ErrorCode.BUSY
+    assert scene.lent() == 5
+
+
+def test_a_return_during_a_borrow_is_told_to_come_again(scene: Scene) -> None:
+    lender = scene.lender("x", 30)
+    lender.answers_late = []
+    scene.ready()
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    request = ReturnVolume(volume=VOLUME)
+    assert scene.tell("cli.al", request).result().error is ErrorCode.BUSY
+    for answer in lender.answers_late:
+        answer()
+    scene.advance(5)
+    assert scene.tell("cli.al", request).result().ok
+    scene.advance(20)
+    assert scene.lent() == 0
+
+
+def test_a_refusal_of_the_manager_reaches_the_operator_and_changes_nothing(scene: Scene) -> None:
+    scene.lender("x", 2)
+    scene.ready()
+    reply = scene.borrow()
+    assert reply.error is ErrorCode.NO_CAPACITY
+    assert not scene.model.tagged
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME)) is not None
+
+
+def test_without_a_manager_the_operator_is_told_so(scene: Scene) -> None:
+    scene.borrower()
+    scene.settle()
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.advance(60)
+    assert future.result().error is ErrorCode.NOT_READY
+    assert "manager" in future.result().sentence
+
+
+def test_an_unknown_volume_is_refused(scene: Scene) -> None:
+    scene.ready()
+    future = scene.tell("cli.al", BorrowVolume(volume="vg0/nothing"))
+    scene.settle()
+    assert future.result().error is ErrorCode.UNKNOWN_VOLUME
+    again = scene.tell("cli.al", ReturnVolume(volume="vg0/nothing"))
+    assert again.result().error is ErrorCode.UNKNOWN_VOLUME
+
+
+def test_what_is_at_home_may_be_returned_again(scene: Scene) -> None:
+    scene.ready()
+    reply = scene.bring_back()
+    assert reply.ok
+    assert "at home" in reply.sentence
+
+
+# ---- restarts
+
+
+def test_a_restarted_agent_goes_on_where_its_predecessor_was(scene: Scene) -> None:
+    scene.lender("x", 9, committed=9)
+    scene.ready()
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MOVE))
+    for _ in range(40):
+        scene.advance(0.25)
+        if scene.model.move is not None:
+            break
+    assert scene.model.move is not None
+    scene.kill("borrower.b")
+    scene.borrower()
+    scene.advance(20)
+    assert set(scene.model.pages) != {LOCAL}
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_an_agent_that_died_before_it_logged_in_gives_the_grants_back_and_gets_others(scene: Scene) -> None:
+    lender = scene.lender("x", 30)
+    scene.ready()
+    scene.host().fails = RamshareError("iscsiadm: killed")
+    scene.borrow()
+    old = set(lender.exports)
+    scene.kill("borrower.b")
+    scene.model.crash_agent()
+    scene.borrower()
+    scene.advance(20)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+    assert scene.lent() == 5
+    assert set(lender.released) == old
+
+
+def test_state_that_a_predecessor_left_behind_is_cleared(scene: Scene) -> None:
+    scene.lender("x", 9)
+    scene.ready().borrow()
+    lease = next(iter(scene.model.leases))
+    scene.kill("borrower.b")
+    scene.model.__init__(4)  # type: ignore[misc]
+    assert isinstance(scene.state("borrower.b", f"lease/{lease}"), Lease)
+    scene.borrower()
+    scene.advance(5)
+    assert scene.states("borrower.b", "lease/") == {}
+    assert scene.states("borrower.b", "volume/") == {}
+
+
+# ---- memory called back
+
+
+def test_a_mirrored_lease_that_is_called_back_is_given_back_at_once_and_replaced(scene: Scene) -> None:
+    lender = scene.lender("x", 9)
+    scene.ready().borrow()
+    scene.lender("y", 20)
+    lease = next(iter(lender.exports))
+    lender.capacity_bytes = 0
+    lender.offer()
+    assert scene.vacate("lender.x", lease).result().ok
+    scene.advance(3)
+    assert lender.exports == {}
+    scene.advance(15)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+    assert {lent.lender for lent in scene.model.leases.values()} == {"lender.y"}
+
+
+def test_a_moved_lease_that_is_called_back_goes_to_another_lender(scene: Scene) -> None:
+    lender = scene.lender("x", 5, committed=5)
+    scene.ready().borrow(Mode.MOVE)
+    scene.lender("y", 5, committed=5)
+    scene.vacate("lender.x", *lender.exports)
+    scene.advance(15)
+    assert lender.exports == {}
+    assert LOCAL not in scene.model.pages
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_moved_lease_that_is_called_back_comes_home_if_nobody_else_has_memory(scene: Scene) -> None:
+    lender = scene.lender("x", 5, committed=5)
+    scene.ready().borrow(Mode.MOVE)
+    lender.capacity_bytes = 0
+    scene.vacate("lender.x", *lender.exports)
+    scene.advance(10)
+    assert lender.exports == {}
+    assert set(scene.model.pages) == {LOCAL}
+    assert "no memory" not in scene.volume().step
+
+
+def test_a_vacate_is_followed_even_while_the_manager_is_being_asked_for_something_else(scene: Scene) -> None:
+    x = scene.lender("x", 3)
+    y = scene.lender("y", 3)
+    scene.ready().borrow()
+    x.capacity_bytes = 0
+    x.offer()
+    scene.kill("manager")
+    scene.vacate("lender.x", *x.exports)
+    scene.advance(3)
+    assert x.exports == {}
+    scene.vacate("lender.y", *y.exports)
+    scene.advance(3)
+    assert y.exports == {}, "the manager's silence lasts longer than this"
+
+
+def test_a_return_is_not_undone_by_memory_that_was_asked_for_before(scene: Scene) -> None:
+    x = scene.lender("x", 3)
+    scene.lender("y", 3)
+    scene.ready().borrow()
+    z = scene.lender("z", 9)
+    z.answers_late = []
+    x.capacity_bytes = 0
+    x.offer()
+    scene.vacate("lender.x", *x.exports)
+    scene.advance(3)
+    assert z.answers_late, "a replacement is being made"
+    scene.tell("cli.al", ReturnVolume(volume=VOLUME))
+    for answer in z.answers_late:
+        answer()
+    z.answers_late = None
+    scene.advance(20)
+    assert scene.volume().phase is VolumePhase.HOME
+    assert scene.lent() == 0
+
+
+def test_vacate_is_refused_for_what_is_unknown_somebody_elses_or_overdue(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.lender("evil", 1)
+    scene.ready().borrow()
+    lease = next(iter(x.exports))
+    assert scene.vacate("lender.x", "nobody-knows").result().error is ErrorCode.UNKNOWN_LEASE
+    assert scene.vacate("lender.evil", lease).result().error is ErrorCode.NOT_ALLOWED
+    assert scene.vacate("lender.x", lease, within_s=-5).result().error is ErrorCode.DEADLINE_PASSED
+    assert scene.tell("cli.al", Vacate.until((lease,), 1, 10)).result().error is ErrorCode.NOT_ALLOWED
+    scene.advance(10)
+    assert lease in x.exports
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_vacate_that_also_names_a_lease_that_is_gone_is_followed_for_the_rest(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.ready().borrow()
+    x.capacity_bytes = 0
+    scene.vacate("lender.x", "gone-already", *x.exports)
+    scene.advance(10)
+    assert x.exports == {}
+
+
+def test_a_borrower_that_has_just_started_asks_the_lender_to_come_again(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.ready().borrow()
+    scene.kill("borrower.b")
+    scene.borrower()
+    lease = next(iter(x.exports))
+    future = x.bus.ask("borrower.b", Vacate.until((lease,), 1, 10), 60.0)
+    scene.agents["borrower.b"].turn()
+    x.turn()
+    assert future.result().error is ErrorCode.NOT_READY
+
+
+# ---- lenders that die
+
+
+def test_a_dead_lenders_leg_is_dropped_and_replaced_without_waiting_for_it(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.ready().borrow()
+    scene.lender("y", 9)
+    lease = next(iter(x.exports))
+    scene.kill("lender.x")
+    scene.model.kill(lease)
+    scene.advance(31)
+    assert "leg-lost" in scene.kinds()
+    scene.advance(10)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+    assert {lent.lender for lent in scene.model.leases.values()} == {"lender.y"}
+    assert not scene.model.lost_pages
+
+
+def test_a_dead_lender_that_comes_back_is_told_what_nobody_needs_any_more(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.ready().borrow()
+    lease = next(iter(x.exports))
+    exports = {lease: x.exports[lease].model_copy(update={"connected": False})}
+    scene.kill("lender.x")
+    scene.model.kill(lease)
+    scene.lender("y", 9)
+    scene.advance(60)
+    scene.kill("borrower.b")
+    scene.borrower()
+    back = scene.lender("x", 9, exports=exports)
+    scene.advance(30)
+    assert back.released == [lease]
+
+
+def test_a_lender_that_does_not_answer_a_release_does_not_hold_the_volume_for_ever(scene: Scene) -> None:
+    x = scene.lender("x", 9)
+    scene.ready().borrow()
+    x.silent = True
+    scene.tell("cli.al", ReturnVolume(volume=VOLUME))
+    scene.advance(25 * RELEASE_TRIES + 60)
+    assert scene.volume().phase is VolumePhase.HOME
+    x.silent = False
+    scene.advance(30)
+    assert x.exports == {}
+
+
+def test_lost_pages_are_reported_with_their_size(scene: Scene) -> None:
+    x = scene.lender("x", 5, committed=5)
+    scene.ready().borrow(Mode.MOVE)
+    lease = next(iter(x.exports))
+    scene.kill("lender.x")
+    scene.model.kill(lease)
+    scene.advance(40)
+    assert scene.kinds().count("pages-lost") == 1
+    assert lease not in scene.model.leases, "and then written off"
+
+
+# ---- failing steps, silent managers
+
+
+def test_a_step_that_fails_is_shown_said_once_and_tried_again_less_and_less_often(scene: Scene) -> None:
+    scene.lender("x", 9)
+    scene.ready()
+    host = scene.host()
+    host.fails = RamshareError("vgextend: the disk is on fire")
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.advance(100)
+    assert "on fire" in scene.volume().step
+    assert scene.kinds().count("failed") == 1
+    host.fails = None
+    scene.advance(70)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_manager_that_died_before_it_replied_is_asked_the_same_again(scene: Scene) -> None:
+    x = scene.lender("x", 30)
+    x.answers_late = []
+    scene.ready()
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    assert len(x.exports) == 1
+    scene.kill("manager")
+    x.answers_late = None
+    scene.manager()
+    scene.advance(30)
+    assert future.result().ok
+    assert scene.lent() == 5, "the successor went on with the loan that its predecessor had begun"
+    scene.advance(LOGIN_WITHIN_S + 10)
+    assert scene.volume().phase is VolumePhase.ATTACHED

@@ -1,0 +1,198 @@
+from pathlib import Path
+
+import pytest
+
+from kit.cli_world import MIB, CliWorld, KeyboardBus, attaches, isolate, offer, refuses, returns, volume
+from ramshare.messages.replies import ErrorCode
+from ramshare.messages.requests import BorrowVolume, ReturnVolume
+from ramshare.messages.state import Mode, Status, VolumePhase
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliWorld:
+    isolate(monkeypatch, tmp_path)
+    monkeypatch.setenv("RAMSHARE_HOST", "hostc")
+    monkeypatch.setattr("ramshare.cli.follow.POLL_S", 0.01)
+    return CliWorld()
+
+
+def test_borrow_follows_the_volume_until_it_is_attached(world: CliWorld) -> None:
+    borrower = world.borrower()
+    result = world.run("borrow", "vg0/swap", "--min-lenders", "2")
+    assert result.exit_code == 0
+    request = borrower.asked[0]
+    assert isinstance(request, BorrowVolume)
+    assert (request.volume, request.mode, request.min_lenders) == ("vg0/swap", Mode.MIRROR, 2)
+    assert "vg0/swap of hostc is attached after" in result.stdout
+    assert "step of attached" in result.stderr
+
+
+def test_a_volume_that_is_attached_in_another_mode_is_left_so_and_told(world: CliWorld) -> None:
+    world.borrower()
+    result = world.run("borrow", "vg0/swap", "--mode", "move")
+    assert result.exit_code == 5
+    assert "was attached already, by mirror; it was left so" in result.stderr
+    assert "ramshare return vg0/swap --host hostc" in result.stderr
+
+
+def test_borrow_in_json_prints_nothing_but_json(world: CliWorld) -> None:
+    world.borrower()
+    told = world.run_json("borrow", "vg0/swap", "--json")
+    assert told.pop("seconds") >= 0
+    assert told == {
+        "volume": "vg0/swap",
+        "host": "hostc",
+        "done": True,
+        "phase": "attached",
+        "mode": "mirror",
+        "size_bytes": 256 * MIB,
+        "local_bytes": 256 * MIB,
+        "remote_bytes": 256 * MIB,
+        "placement": [f"local /dev/vda {256 * MIB}"],
+        "leases": ["l1"],
+        "lenders": ["lender.hosta"],
+        "sentence": "one is enough",
+    }
+
+
+def test_the_device_path_of_a_volume_is_understood(world: CliWorld) -> None:
+    borrower = world.borrower()
+    assert world.run("borrow", "/dev/vg0/swap").exit_code == 0
+    request = borrower.asked[0]
+    assert isinstance(request, BorrowVolume)
+    assert request.volume == "vg0/swap"
+
+
+def test_a_failure_of_an_earlier_attempt_is_not_taken_for_this_one(world: CliWorld) -> None:
+    borrower = world.borrower()
+    borrower.tell("volume/vg0/swap", volume(VolumePhase.FAILED, step="long ago"))
+    assert world.run("borrow", "vg0/swap").exit_code == 0
+
+
+def test_a_borrower_that_gives_up_is_a_failure(world: CliWorld) -> None:
+    failed = volume(VolumePhase.FAILED, step="failed, will try again: no disk")
+    world.borrower(answers={BorrowVolume: attaches(volume(VolumePhase.ATTACHING), failed)})
+    result = world.run("borrow", "vg0/swap", "--json")
+    assert result.exit_code == 1
+    assert "no disk" in result.stderr
+    assert '"volume-failed"' in result.stdout
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_every_refusal_is_told_with_its_sentence_and_its_code(world: CliWorld, code: ErrorCode) -> None:
+    world.borrower(answers={BorrowVolume: refuses(code, "because I say so")})
+    result = world.run("borrow", "vg0/swap")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.startswith("error: because I say so\n")
+    told = world.run_json("borrow", "vg0/swap", "--json")
+    assert told["error"]["code"] == code.value
+    assert told["error"]["exit_code"] == 5
+
+
+def test_without_waiting_the_command_says_how_to_follow(world: CliWorld) -> None:
+    world.borrower(answers={BorrowVolume: attaches(volume(VolumePhase.ATTACHING))})
+    result = world.run("borrow", "vg0/swap", "--no-wait")
+    assert result.exit_code == 0
+    assert "has begun: one is enough. Follow it: ramshare watch" in result.stdout
+
+
+def test_the_time_given_ends_the_waiting_and_not_the_work(world: CliWorld) -> None:
+    borrower = world.borrower(answers={BorrowVolume: attaches(volume(VolumePhase.ATTACHING))})
+    result = world.run("borrow", "vg0/swap", "--timeout", "0.1")
+    assert result.exit_code == 1
+    assert "is not done yet: step of attaching" in result.stderr
+    assert len(borrower.asked) == 1
+
+
+def test_ctrl_c_stops_the_watching_only_and_says_so(world: CliWorld) -> None:
+    borrower = world.borrower(answers={BorrowVolume: attaches(volume(VolumePhase.ATTACHING))})
+    world.bus_type = KeyboardBus
+    result = world.run("borrow", "vg0/swap")
+    assert result.exit_code == 130
+    assert "Stopped watching; the borrower of hostc goes on attaching vg0/swap." in result.stderr
+    assert "ramshare return vg0/swap --host hostc" in result.stderr
+    assert len(borrower.asked) == 1
+
+
+def test_return_waits_until_the_volume_is_home(world: CliWorld) -> None:
+    world.borrower()
+    result = world.run("return", "vg0/swap")
+    assert result.exit_code == 0
+    assert "vg0/swap of hostc is home again" in result.stdout
+    assert world.run_json("return", "vg0/swap", "--json")["phase"] == "home"
+
+
+def test_a_volume_that_is_home_already_needs_no_wait(world: CliWorld) -> None:
+    borrower = world.borrower(answers={ReturnVolume: returns})
+    borrower.tell("volume/vg0/swap", volume(VolumePhase.HOME))
+    assert world.run("return", "vg0/swap").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["", "vg0", "vg0/", "/swap", "vg0/swap/x", "vg0/sw+ap", "vg0/#", "../..", "vg 0/swap", "-vg/lv", "a/b\n"]
+)
+def test_what_cannot_be_a_volume_is_refused_before_anybody_is_asked(world: CliWorld, name: str) -> None:
+    result = world.run("borrow", "--", name)
+    assert result.exit_code == 2
+    assert world.opened == []
+
+
+@pytest.mark.parametrize("option", ["--min-lenders=0", "--min-lenders=-1", "--min-lenders=65", "--min-lenders=x"])
+def test_absurd_numbers_of_lenders_are_wrong_usage(world: CliWorld, option: str) -> None:
+    assert world.run("borrow", "vg0/swap", option).exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--timeout=0", "--timeout=-1", "--timeout=nan", "--timeout=1e12", "--mode=copy"])
+def test_other_absurd_options_are_wrong_usage(world: CliWorld, option: str) -> None:
+    assert world.run("borrow", "vg0/swap", option).exit_code == 2
+
+
+def test_a_host_without_a_borrower_is_named_with_the_command_that_starts_one(world: CliWorld) -> None:
+    world.borrower("hostd")
+    result = world.run("borrow", "vg0/swap", "--host", "nowhere")
+    assert result.exit_code == 5
+    assert "no borrower is known on host 'nowhere'; online: hostd" in result.stderr
+    assert "ramshare run borrower" in result.stderr
+
+
+def test_a_borrower_that_is_offline_is_told_apart_from_one_that_never_was(world: CliWorld) -> None:
+    world.borrower().tell("status", Status(status="offline"))
+    result = world.run("borrow", "vg0/swap")
+    assert result.exit_code == 1
+    assert "the borrower of hostc is offline" in result.stderr
+    assert "systemctl start ramshare-borrower" in result.stderr
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "#", "-x", "h" * 64, "höst"])
+def test_what_cannot_be_a_host_is_wrong_usage(world: CliWorld, host: str) -> None:
+    assert world.run("borrow", "vg0/swap", "--host", host).exit_code == 2
+
+
+def test_a_dry_run_asks_nobody_and_says_who_would_lend(world: CliWorld) -> None:
+    hosts = (offer("hosta"), offer("hostb", free_bytes=64 * MIB))
+    world.manager(*hosts)
+    for told in hosts:
+        world.lender(told)
+    borrower = world.borrower()
+    borrower.tell("volume/vg0/swap", volume(VolumePhase.HOME))
+    told = world.run_json("borrow", "vg0/swap", "--dry-run", "--json")
+    assert told["possible"]
+    assert told["shares"] == {"lender.hosta": 264 * MIB}
+    assert borrower.asked == []
+
+
+def test_a_dry_run_of_what_cannot_be_says_why(world: CliWorld) -> None:
+    world.manager(offer())
+    world.lender(offer())
+    world.borrower().tell("volume/vg0/swap", volume(VolumePhase.HOME))
+    result = world.run("borrow", "vg0/swap", "--dry-run", "--mode", "move")
+    assert result.exit_code == 5
+    assert "asked for 256 MiB, but the cluster can lend 124 MiB now" in result.stdout
+
+
+def test_a_dry_run_without_anybody_names_every_obstacle(world: CliWorld) -> None:
+    told = world.run_json("borrow", "vg0/swap", "--dry-run", "--json")
+    assert len(told["obstacles"]) == 3
+    assert told["size_bytes"] is None

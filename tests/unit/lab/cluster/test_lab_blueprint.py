@@ -1,0 +1,69 @@
+"""What a lab is built of, before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, load
+from ramshare_lab.cluster.agents import AgentSpec
+from ramshare_lab.cluster.blueprint import PASSWORD_IN_VM, agent_specs, control_port, vm_specs
+from ramshare_lab.cluster.spec import OPERATORS, LabSpec
+from ramshare_lab.cluster.vm import MIB, VmSpec
+
+pytestmark = pytest.mark.unit
+
+SPEC = LabSpec(
+    name="t", lenders=2, borrowers=2, guests=2, committed_bytes=100 * MIB, env={"RAMSHARE_LOG_LEVEL": "debug"}
+)
+STATE = Path("/state")
+
+
+def agents(hypervisor: str = "") -> dict[str, AgentSpec]:
+    specs = agent_specs(SPEC, STATE, ("10.77.0.1", 1883), lambda client: Path("/secret") / client, hypervisor)
+    return {spec.name: spec for spec in specs}
+
+
+def machines(spec: LabSpec = SPEC) -> dict[str, VmSpec]:
+    return {vm.name: vm for vm in vm_specs(spec, STATE, Path("/disks"), lambda name, _address: f"tap-{name}")}
+
+
+def test_every_account_that_is_no_persons_has_an_agent() -> None:
+    assert set(agents()) == set(SPEC.clients) - set(OPERATORS)
+
+
+def test_borrowers_and_guests_are_machines_and_their_agents_run_there() -> None:
+    inside = {spec.host for spec in agents().values() if spec.env["RAMSHARE_PASSWORD_FILE"] == str(PASSWORD_IN_VM)}
+    assert inside == set(machines()) == {"hostx", "hosty", "web1", "web2"}
+    assert len({vm.address for vm in machines().values()} | {vm.mac for vm in machines().values()}) == 8
+
+
+def test_only_a_machine_that_swaps_has_a_disk() -> None:
+    assert {name: vm.disk is not None for name, vm in machines().items()} == {
+        "hostx": True,
+        "hosty": True,
+        "web1": False,
+        "web2": False,
+    }
+    swapping = machines(LabSpec(name="t", guest_swap_bytes=64 * MIB))["web1"]
+    assert swapping.disk is not None
+    assert swapping.disk.size_bytes == swapping.swap_bytes == 64 * MIB
+
+
+@pytest.mark.parametrize("hypervisor", ["", "qemu+unix:///system"])
+def test_the_settings_are_what_agents_accept(monkeypatch: pytest.MonkeyPatch, hypervisor: str) -> None:
+    seen = []
+    for name in ("lender.hosta", "lender.hostb"):
+        for key, value in agents(hypervisor)[name].env.items():
+            monkeypatch.setenv(key, value)
+        assert load(BrokerSettings).client == name
+        assert load(HostSettings).host == name.partition(".")[2]
+        seen.append(load(LenderSettings))
+    first, second = seen
+    assert first.guests == (() if hypervisor else ("web1", "web2"))
+    assert (first.hypervisor, second.hypervisor, second.guests) == (hypervisor, "", ())
+    assert first.committed_bytes == 100 * MIB
+    assert first.control_port != second.control_port
+
+
+def test_labs_do_not_share_a_control_port() -> None:
+    assert control_port(SPEC, "hosta") != control_port(LabSpec(name="other"), "hosta")

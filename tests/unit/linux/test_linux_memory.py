@@ -1,0 +1,194 @@
+"""Memory, swap and pressure as `/proc` shows them, on kernels that have everything and on those that do not."""
+
+import mmap
+import os
+import select
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kit.fakes import FakeRunner
+from ramshare.linux.memory import PressureTrigger, read_counters, read_memory, read_pressure
+from ramshare.linux.protect import protect_from_oom
+from ramshare.linux.swap import (
+    Swap,
+    active_swap,
+    is_formatted,
+    is_swap,
+    page_cluster,
+    read_swaps,
+    set_page_cluster,
+    turn_off,
+)
+
+pytestmark = pytest.mark.unit
+
+MEMINFO = """\
+MemTotal:         751348 kB
+MemFree:          527320 kB
+MemAvailable:     529260 kB
+Buffers:               0 kB
+Cached:           186764 kB
+SwapTotal:         65532 kB
+SwapFree:          65000 kB
+HugePages_Total:       0
+"""
+SWAPS = """\
+Filename				Type		Size		Used		Priority
+{device}                    partition	65532		532		-2
+/a\\040b                    file	1024		0		10
+"""
+PRESSURE = """\
+some avg10=1.50 avg60=0.25 avg300=0.00 total=123456
+full avg10=0.50 avg60=0.00 avg300=0.00 total=2345
+"""
+
+
+def test_sizes_are_bytes(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    info = read_memory(tmp_path)
+    assert (info.total_bytes, info.available_bytes) == (751348 * 1024, 529260 * 1024)
+    assert (info.swap_total_bytes, info.swap_free_bytes) == (65532 * 1024, 65000 * 1024)
+    assert info.used_bytes == (751348 - 529260) * 1024
+
+
+def test_a_kernel_without_memavailable_counts_only_what_is_free(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text(MEMINFO.replace("MemAvailable", "MemSomething"))
+    assert read_memory(tmp_path).available_bytes == 527320 * 1024
+
+
+def test_swap_traffic_is_bytes_and_both_kinds_of_refault_count(tmp_path: Path) -> None:
+    lines = ["pswpin 10", "pswpout 20", "workingset_refault_anon 3", "workingset_refault_file 4", "pgmajfault 5"]
+    (tmp_path / "vmstat").write_text("\n".join(lines))
+    counters = read_counters(tmp_path)
+    assert counters.swap_in_bytes == 10 * mmap.PAGESIZE
+    assert counters.swap_out_bytes == 20 * mmap.PAGESIZE
+    assert (counters.refaults, counters.major_faults, counters.oom_kills) == (7, 5, None)
+    (tmp_path / "vmstat").write_text("workingset_refault 9\noom_kill 1\n")
+    assert (read_counters(tmp_path).refaults, read_counters(tmp_path).oom_kills) == (9, 1)
+    (tmp_path / "vmstat").write_text("")
+    assert read_counters(tmp_path).refaults is None
+
+
+def test_this_machines_own_memory_can_be_read() -> None:
+    info = read_memory()
+    assert 0 < info.available_bytes <= info.total_bytes
+    read_counters()
+
+
+def test_pressure_is_read_and_its_absence_is_not_an_error(tmp_path: Path) -> None:
+    assert read_pressure(tmp_path) is None
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/memory").write_text(PRESSURE)
+    pressure = read_pressure(tmp_path)
+    assert pressure is not None
+    assert pressure.full is not None
+    assert (pressure.some.avg10, pressure.some.total_us, pressure.full.avg10) == (1.5, 123456, 0.5)
+    (tmp_path / "pressure/memory").write_text(PRESSURE.splitlines()[0])
+    alone = read_pressure(tmp_path)
+    assert alone is not None
+    assert alone.full is None
+
+
+def test_a_trigger_writes_its_threshold_and_is_closed_with_its_block(tmp_path: Path) -> None:
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure/memory").write_text("")
+    with PressureTrigger(proc=tmp_path) as trigger:
+        os.fstat(trigger.fileno())
+    trigger.close()
+    assert trigger.fileno() == -1
+    assert (tmp_path / "pressure/memory").read_text() == "some 150000 1000000\0"
+
+
+def test_a_real_trigger_can_be_polled_whatever_window_this_kernel_allows() -> None:
+    if read_pressure() is None:
+        pytest.skip("this kernel has no memory PSI (boot with psi=1)")
+    with PressureTrigger() as trigger:
+        poll = select.poll()
+        poll.register(trigger, select.POLLPRI)
+        assert all(not event & select.POLLERR for _, event in poll.poll(0))
+
+
+def test_a_trigger_without_psi_is_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        PressureTrigger(proc=tmp_path)
+
+
+def test_active_swaps_are_listed_with_their_names_decoded(tmp_path: Path) -> None:
+    (tmp_path / "swaps").write_text(SWAPS.format(device="/dev/mapper/vg0-swap"))
+    partition, file = read_swaps(tmp_path)
+    assert (partition.path, partition.kind, partition.size_bytes) == ("/dev/mapper/vg0-swap", "partition", 65532 * 1024)
+    assert (partition.used_bytes, partition.priority) == (532 * 1024, -2)
+    assert (file.path, file.priority) == ("/a b", 10)
+
+
+def test_no_swap_in_the_kernel_is_no_swap(tmp_path: Path) -> None:
+    assert read_swaps(tmp_path) == []
+
+
+def test_a_loop_device_over_a_volume_is_that_volumes_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, volume, other = (tmp_path / name for name in ("loop3", "vg0-swap", "vg0-other"))
+    volume.write_bytes(bytes(2 * mmap.PAGESIZE))
+    other.write_bytes(bytes(2 * mmap.PAGESIZE))
+    real_stat = Path.stat
+
+    def stat(path: Path) -> object:
+        return SimpleNamespace(st_rdev=os.makedev(7, 3)) if path == loop else real_stat(path)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr("ramshare.linux.swap.SYS", tmp_path)
+    backing = tmp_path / "dev/block/7:3/loop/backing_file"
+    backing.parent.mkdir(parents=True)
+    backing.write_text(f"{volume}\n")
+    (tmp_path / "swaps").write_text(SWAPS.format(device=loop))
+    found = active_swap(str(volume), tmp_path)
+    assert found is not None
+    assert found.path == str(loop)
+    assert active_swap(str(other), tmp_path) is None
+
+
+def test_turning_a_volumes_swap_off_ends_its_loop_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = FakeRunner().on(...)
+    monkeypatch.setattr("ramshare.linux.swap.active_swap", lambda _: Swap("/dev/loop3", "partition", 100, 10, 5))
+    monkeypatch.setattr("ramshare.linux.swap._loop_number", lambda _: 3)
+    turn_off(runner, "/dev/vg0/swap")
+    assert runner.calls == [("swapoff", "/dev/loop3"), ("losetup", "--detach", "/dev/loop3")]
+
+
+def test_a_swap_is_recognised_under_its_other_name(tmp_path: Path) -> None:
+    device, link = tmp_path / "dm-0", tmp_path / "vg0-swap"
+    device.write_bytes(bytes(2 * mmap.PAGESIZE))
+    link.symlink_to(device)
+    (tmp_path / "swaps").write_text(SWAPS.format(device=device))
+    assert active_swap(str(link), tmp_path) is not None
+    assert is_swap(str(link), tmp_path)
+    other = tmp_path / "dm-1"
+    other.write_bytes(device.read_bytes())
+    assert active_swap(str(other), tmp_path) is None
+    assert not is_swap(str(other), tmp_path)
+
+
+def test_a_signature_makes_a_swap_and_its_absence_does_not(tmp_path: Path) -> None:
+    device = tmp_path / "device"
+    page = bytearray(2 * mmap.PAGESIZE)
+    device.write_bytes(page)
+    assert not is_formatted(str(device))
+    page[mmap.PAGESIZE - 10 : mmap.PAGESIZE] = b"SWAPSPACE2"
+    device.write_bytes(page)
+    assert is_formatted(str(device))
+    device.write_bytes(b"short")
+    assert not is_formatted(str(device))
+
+
+def test_the_swap_read_ahead_can_be_read_and_set(tmp_path: Path) -> None:
+    (tmp_path / "sys/vm").mkdir(parents=True)
+    set_page_cluster(3, tmp_path)
+    assert page_cluster(tmp_path) == 3
+
+
+def test_protection_is_written_for_the_right_process_or_reported_as_refused(tmp_path: Path) -> None:
+    (tmp_path / "42").mkdir()
+    assert protect_from_oom(42, proc=tmp_path)
+    assert (tmp_path / "42/oom_score_adj").read_text() == "-1000\n"
+    assert not protect_from_oom(43, proc=tmp_path)

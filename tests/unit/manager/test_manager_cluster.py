@@ -1,0 +1,251 @@
+"""What the manager believes of whom: only what is fresh, current and about itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.strategies import any_message
+from ramshare.bus.api import StateArrived
+from ramshare.manager.cluster import STALE_AFTER_S, Cluster
+from ramshare.manager.database import host_records, lease_records, records, same
+from ramshare.messages.base import MAX_BYTES, Message
+from ramshare.messages.state import Export, Lease, LeasePhase, ManagerState, Mode, Offer, Status
+
+pytestmark = pytest.mark.unit
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def status(word: str = "online") -> Status:
+    return Status.model_validate({"status": word})
+
+
+def offer(**changes: Any) -> Offer:
+    fields: dict[str, Any] = {
+        "host": "a",
+        "portal": "10.0.0.1:3260",
+        "capacity_bytes": 100,
+        "lent_bytes": 0,
+        "free_bytes": 100,
+        "exportable": True,
+        "reason": "spare",
+    }
+    return Offer.model_validate({**fields, **changes})
+
+
+def export(lease: str = "l1", **changes: Any) -> Export:
+    fields: dict[str, Any] = {
+        "lease": lease,
+        "host": "a",
+        "borrower": "borrower.b",
+        "initiator": "iqn.2026-11.test:b",
+        "target": f"iqn.2026-11.test:a.{lease}",
+        "portal": "10.0.0.1:3260",
+        "size_bytes": 10,
+        "mode": Mode.MIRROR,
+        "phase": LeasePhase.EXPORTED,
+        "connected": False,
+        "created_at": NOW,
+        "login_by": NOW + timedelta(seconds=60),
+    }
+    return Export.model_validate({**fields, **changes})
+
+
+def lease(lease: str = "l1") -> Lease:
+    return Lease(
+        lease=lease, lender="lender.a", volume="vg/swap", size_bytes=1, mode=Mode.MOVE, phase=LeasePhase.ATTACHED
+    )
+
+
+class Told:
+    """A cluster, and shorthand to tell it things."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster()
+        self.now_s = 1000.0
+        self._seq = 0
+
+    def hear(
+        self, client: str, path: str, message: Message | None, *, replay: bool = False, instance: str = "i1"
+    ) -> None:
+        self._seq += 1
+        stamped = message.stamped(instance, self._seq, NOW) if message is not None else None
+        self.cluster.take(StateArrived(client, path, stamped, replay), self.now_s)
+
+    def usable(self, client: str = "lender.a") -> bool:
+        return self.cluster.usable(self.cluster.agents[client], self.now_s)
+
+
+def test_what_the_broker_replays_makes_an_agent_known_but_not_trusted() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status(), replay=True)
+    told.hear("lender.a", "offer", offer(), replay=True)
+    assert not told.usable()
+    assert told.cluster.unheard() == ["lender.a"]
+    told.hear("lender.a", "status", status())
+    assert told.usable()
+    assert told.cluster.unheard() == []
+
+
+def test_nobody_waits_for_guests_operators_or_the_dead() -> None:
+    told = Told()
+    for client in ("guest.web1", "cli.al", "dashboard"):
+        told.hear(client, "status", status(), replay=True)
+    told.hear("lender.a", "status", status("offline"), replay=True)
+    assert told.cluster.unheard() == []
+
+
+def test_an_agent_that_is_silent_for_two_heartbeats_is_not_asked() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.now_s += STALE_AFTER_S
+    assert told.usable()
+    told.now_s += 1
+    assert not told.usable()
+    told.hear("lender.a", "offer", offer())
+    assert told.usable()
+
+
+def test_an_agent_whose_will_was_published_is_not_asked() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.hear("lender.a", "status", status("offline"))
+    assert not told.usable()
+
+
+def test_after_a_cut_nobody_is_trusted_until_he_speaks_again() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.cluster.distrust()
+    assert not told.usable()
+    assert told.cluster.unheard() == ["lender.a"]
+
+
+def test_the_offer_of_an_earlier_run_is_nobodys_word() -> None:
+    told = Told()
+    told.hear("lender.a", "offer", offer(), replay=True, instance="old")
+    told.hear("lender.a", "status", status(), instance="new")
+    assert told.cluster.agents["lender.a"].offer is None
+    assert host_records(told.cluster, told.now_s) == {}
+    told.hear("lender.a", "offer", offer(free_bytes=7), instance="new")
+    found = told.cluster.agents["lender.a"].offer
+    assert found is not None
+    assert found.free_bytes == 7
+
+
+def test_a_late_replay_does_not_undo_what_is_newer() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told._seq = 20
+    told.hear("lender.a", "offer", offer(free_bytes=1))
+    told._seq = 10
+    told.hear("lender.a", "offer", offer(free_bytes=99), replay=True)
+    found = told.cluster.agents["lender.a"].offer
+    assert found is not None
+    assert found.free_bytes == 1
+
+
+def test_a_cleared_topic_is_forgotten_and_an_agent_with_none_left_too() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.hear("lender.a", "export/l1", export())
+    told.hear("lender.a", "export/l1", None)
+    assert told.cluster.exports() == []
+    told.hear("lender.a", "status", None)
+    assert told.cluster.agents == {}
+
+
+def test_an_export_that_names_another_lease_than_its_topic_is_ignored() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.hear("lender.a", "export/l1", export("l2"))
+    told.hear("borrower.b", "lease/l1", lease("l2"))
+    assert told.cluster.exports() == []
+    assert told.cluster.borrowing_hosts() == set()
+
+
+def test_a_last_will_counts_though_it_was_written_before_everything_else() -> None:
+    told = Told()
+    told._seq = 50
+    told.hear("lender.a", "status", status())
+    told._seq = 1
+    told.hear("lender.a", "status", status("offline"))
+    assert not told.usable()
+
+
+def test_a_host_borrows_by_its_own_word_or_its_lenders() -> None:
+    told = Told()
+    told.hear("borrower.b", "lease/l1", lease())
+    told.hear("lender.a", "export/l7", export("l7", borrower="borrower.c"))
+    assert told.cluster.borrowing_hosts() == {"b", "c"}
+    assert told.cluster.lending_hosts() == {"a"}
+
+
+def test_the_database_tells_the_papers_fields_and_why_not() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.hear("lender.a", "offer", offer())
+    told.hear("lender.a", "export/l1", export())
+    host = host_records(told.cluster, told.now_s)["a"]
+    assert (host.address, host.exportable, host.capacity_bytes, host.reason) == ("10.0.0.1:3260", True, 100, "spare")
+    record = lease_records(told.cluster)["l1"]
+    assert (record.host, record.borrower, record.target) == ("a", "borrower.b", "iqn.2026-11.test:a.l1")
+
+    told.hear("borrower.a", "lease/l9", lease("l9"))
+    told.now_s += STALE_AFTER_S + 1
+    host = host_records(told.cluster, told.now_s)["a"]
+    assert not host.exportable
+    assert "swap is remote" in host.reason
+
+
+def test_claims_that_add_up_to_more_than_a_message_holds_do_not_break_the_summary() -> None:
+    told = Told()
+    for client in ("lender.a", "lender.c"):
+        told.hear(client, "status", status())
+        told.hear(client, "offer", offer(capacity_bytes=MAX_BYTES, free_bytes=MAX_BYTES))
+    summary = records(told.cluster, True, told.now_s)["summary"]
+    assert isinstance(summary, ManagerState)
+    assert summary.capacity_bytes == MAX_BYTES
+
+
+def test_a_thousand_silent_agents_do_not_break_the_summary() -> None:
+    told = Told()
+    for number in range(1000):
+        told.hear(f"lender.host{number}", "status", status(), replay=True)
+    summary = records(told.cluster, False, told.now_s)["summary"]
+    assert isinstance(summary, ManagerState)
+    assert "1000 not heard" in summary.reason
+
+
+def test_two_messages_say_the_same_whoever_sent_them_when() -> None:
+    assert same(offer().stamped("i1", 1, NOW), offer().stamped("i2", 9, NOW + timedelta(days=1)))
+    assert not same(offer(), offer(free_bytes=1))
+    assert not same(offer(), None)
+    assert not same(offer(), status())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["lender.a", "lender.b", "borrower.a", "borrower.b", "guest.g"]),
+            any_message([Status, Offer, Export, Lease]),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_agents_claim_the_database_can_be_told(
+    claims: list[tuple[str, Message, bool, bool]],
+) -> None:
+    told = Told()
+    for client, message, replay, clear in claims:
+        path = {"offer/1": "offer", "status/1": "status"}.get(message.KIND, "")
+        if isinstance(message, Export | Lease):
+            path = f"{'export' if isinstance(message, Export) else 'lease'}/{message.lease}"
+        told.hear(client, path, None if clear else message, replay=replay)
+        told.now_s += 7
+        assert "summary" in records(told.cluster, True, told.now_s)
