@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -18,8 +18,10 @@ from typing import ClassVar, TypeVar
 
 from ramshare import __version__
 from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
+from ramshare.desk import Desk, RefusedError, refusal
 from ramshare.errors import RamshareError
-from ramshare.messages.events import Event, EventKind
+from ramshare.loop import say
+from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Announce, Request
 from ramshare.messages.state import Status
@@ -31,56 +33,6 @@ Handler = Callable[[RequestArrived], Reply | None]
 
 RETRY_TICK_S = 1.0
 """After a tick that failed."""
-REMEMBERED_REPLIES = 1000
-"""A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
-
-
-class RefusedError(RamshareError):
-    """A request cannot be granted; becomes an error reply with this code and sentence."""
-
-    def __init__(self, code: ErrorCode, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
-"""Refusals that say "ask again": the same request asked again is a new try."""
-
-
-class Desk:
-    """Answers each request once and repeats that answer for its duplicates, those of an open request included."""
-
-    def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
-        self._answer = answer
-        self._open: dict[tuple[str, str, str], list[RequestArrived]] = {}
-        self._done: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
-
-    def admit(self, arrived: RequestArrived) -> bool:
-        """Return whether this request is new; a duplicate is answered here, now or with its twin."""
-        key = _key(arrived)
-        if key in self._done:
-            self._answer(arrived, self._done[key])
-        elif key in self._open:
-            self._open[key].append(arrived)
-        else:
-            self._open[key] = [arrived]
-            return True
-        return False
-
-    def settle(self, arrived: RequestArrived, reply: Reply) -> None:
-        """Send the answer to a request and to the duplicates that wait for it."""
-        key = _key(arrived)
-        for waiting in self._open.pop(key, []):
-            self._answer(waiting, reply)
-        if reply.error in PASSING:
-            return
-        self._done[key] = reply
-        while len(self._done) > REMEMBERED_REPLIES:
-            self._done.popitem(last=False)
-
-
-def _key(arrived: RequestArrived) -> tuple[str, str, str]:
-    return arrived.client, arrived.verb, arrived.request.request_id
 
 
 class Agent(ABC):
@@ -132,8 +84,7 @@ class Agent(ABC):
 
     def say(self, kind: EventKind, sentence: str, **about: object) -> None:
         """Log a sentence and publish it as an event."""
-        log.info("%s: %s", kind, sentence)
-        self.bus.event(kind, Event.model_validate({"kind": kind, "sentence": sentence[:1000], **about}))
+        say(self.bus, kind, sentence, **about)
 
     def post(self, call: Callable[[], None]) -> None:
         """Have `call` run on the loop; safe from any thread."""
@@ -240,10 +191,10 @@ class Agent(ABC):
             reply = self._handle(arrived)
         except RefusedError as refused:
             log.info("refused %s of %s: %s", arrived.verb, arrived.client, refused)
-            reply = Reply(request_id=arrived.request.request_id, error=refused.code, sentence=str(refused)[:1000])
+            reply = refusal(arrived.request.request_id, refused)
         except Exception as error:
             log.exception("%s of %s failed", arrived.verb, arrived.client)
-            reply = Reply(request_id=arrived.request.request_id, error=ErrorCode.FAILED, sentence=str(error)[:1000])
+            reply = refusal(arrived.request.request_id, error)
         if reply is not None:
             self.desk.settle(arrived, reply)
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from kit.borrowing_host import Host, Lent
 from kit.world import MIB
-from ramshare.agent import RefusedError
 from ramshare.borrower.machine.host import Looked
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.messages.names import target_of

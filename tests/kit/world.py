@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from kit.memory_bus import MemoryBroker, MemoryBus, memory_bus
-from ramshare.agent import Agent, RefusedError
+from ramshare.agent import Agent
 from ramshare.bus.api import Arrival, RequestArrived
+from ramshare.desk import RefusedError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease, ReleaseLease

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kit.memory_bus import MemoryBus
 from kit.world import World
-from ramshare.agent import REMEMBERED_REPLIES, Agent, Desk, RefusedError
+from ramshare.agent import Agent
 from ramshare.bus.api import EventArrived, RequestArrived, StateArrived
+from ramshare.desk import REMEMBERED_REPLIES, Desk, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Announce, Drain, ReleaseLease, Request, Undrain

@@ -6,7 +6,7 @@ Leases that are granted are written down on the volume before anything else is d
 from collections.abc import Callable
 from functools import partial
 
-from ramshare.agent import Agent, RefusedError
+from ramshare.agent import Agent
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.plan.steps import AskForMemory
 from ramshare.borrower.plan.tags import LeaseTag
@@ -14,6 +14,7 @@ from ramshare.borrower.plan.view import VolumeView
 from ramshare.borrower.publish import Publisher
 from ramshare.borrower.volumes import ManagedVolume, Volumes
 from ramshare.bus.api import RequestTimeoutError
+from ramshare.desk import RefusedError
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowMemory, BorrowVolume
 from ramshare.messages.state import Mode

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-from ramshare.agent import Agent, RefusedError
+from ramshare.agent import Agent
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.plan.view import Goal, LeaseView, VolumeView
 from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import RequestArrived
+from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate

@@ -6,7 +6,8 @@ Used by the lender's agent, on its loop.
 import time
 from collections import deque
 
-from ramshare.agent import Agent, RefusedError
+from ramshare.agent import Agent
+from ramshare.desk import RefusedError
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.guests.reports import Neighbours
 from ramshare.lender.offer_plan import Limits, OfferPlan, plan_offer

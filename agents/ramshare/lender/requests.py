@@ -6,8 +6,9 @@ Used by the lender's agent, on its loop.
 import logging
 from functools import partial
 
-from ramshare.agent import Agent, RefusedError
+from ramshare.agent import Agent
 from ramshare.bus.api import RequestArrived
+from ramshare.desk import RefusedError
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.exports.store import Exports

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ramshare.agent import RefusedError
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.iscsi import Logins
 from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
@@ -23,6 +22,7 @@ from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.tags import LeaseTag, goal_tags, lease_of_pv, ours, parse
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.borrower.plan.write_backlog import WriteBacklog, Writes
+from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.ballast import Ballast

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ramshare.agent import RefusedError
+from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord, parse_records
 from ramshare.linux.protect import protect_threads_of

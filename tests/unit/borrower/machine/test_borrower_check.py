@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from kit.fakes import FakeRunner
-from ramshare.agent import RefusedError
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.plan.view import Goal, Layout, VolumeView
+from ramshare.desk import RefusedError
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.state import Mode
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ramshare.agent import RefusedError
+from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.store import Exports
 from ramshare.linux.ramdisk import NotEnoughMemoryError
