@@ -27,11 +27,15 @@ from ramshare.settings import (
 from ramshare.topics import MANAGER, Root
 
 if TYPE_CHECKING:
+    from ramshare.linux.host_checks.model import Finding
     from ramshare.linux.hypervisor import Hypervisor
 
 ROLES = ("monitor", "lender", "manager", "borrower")
 CLIENT_ROLE = {"monitor": "guest"}
 """Where the first part of the client's name is not the role: a monitor speaks for the guest it runs in."""
+
+CHANGES_THE_HOST = ("lender", "borrower")
+"""Roles whose work depends on what else is set on the host."""
 
 LENDER_TOOLS = ("mount", "umount", "tgtd", "tgtadm")
 BORROWER_TOOLS = ("iscsiadm", "iscsid", "lvm", "dmsetup")
@@ -54,10 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         broker = broker_settings(arguments.role, host.host)
         build = builder(arguments.role, host)
         if arguments.check:
-            sys.stdout.write(
-                f"the configuration is valid: {broker.client} at {broker.broker_host}:{broker.broker_port}\n"
-            )
-            return ExitCode.OK
+            return check_host(arguments.role, broker)
         assert broker.client is not None
         agent = build(MqttBus(broker, broker.client))
         agent.heartbeat_s = broker.announce_interval_s
@@ -66,6 +67,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {_one_line(str(error))}\n")
         return error.exit_code
     return ExitCode.OK
+
+
+def check_host(role: str, broker: BrokerSettings) -> ExitCode:
+    """Say whether this host lets the agent work; its configuration is known to be valid. Returns the exit code."""
+    found = host_findings(role)
+    for finding in found:
+        sys.stderr.write(f"{'error' if finding.blocks else 'warning'}: {_one_line(str(finding))}\n")
+    if any(finding.blocks for finding in found):
+        return ExitCode.FAILED
+    sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker_host}:{broker.broker_port}\n")
+    return ExitCode.OK
+
+
+def host_findings(role: str) -> "list[Finding]":
+    """Return what works against an agent of `role` on this host; nothing does against one that changes no host."""
+    if role not in CHANGES_THE_HOST:
+        return []
+    from ramshare.linux.host_checks.model import Host
+    from ramshare.linux.host_checks.registry import findings
+    from ramshare.linux.run import SystemRunner
+
+    return findings(role, Host(SystemRunner()))
 
 
 def broker_settings(role: str, host: str) -> BrokerSettings:

@@ -12,6 +12,7 @@ from kit.memory_bus import MemoryBroker, MemoryBus
 from ramshare import launch as agent
 from ramshare.agent import Agent
 from ramshare.errors import ExitCode, MissingPartError
+from ramshare.linux.host_checks.model import Finding
 from ramshare.settings import HostSettings, SettingsError
 
 pytestmark = pytest.mark.unit
@@ -56,6 +57,17 @@ def test_a_heartbeat_without_pause_is_refused(monkeypatch: pytest.MonkeyPatch, i
 def test_check_says_what_would_be_used_and_connects_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert agent.main(["manager", "--check"]) == ExitCode.OK
     assert capsys.readouterr().out == "the configuration is valid: manager at 127.0.0.1:1883\n"
+
+
+@pytest.mark.parametrize(("blocks", "code"), [(False, ExitCode.OK), (True, ExitCode.FAILED)])
+def test_check_says_what_works_against_us_and_fails_if_it_stops_us(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], blocks: bool, code: ExitCode
+) -> None:
+    found = Finding("this host hides our disks", "edit /etc/lvm/lvm.conf", blocks=blocks)
+    monkeypatch.setattr(agent, "host_findings", lambda _role: [found])
+    assert agent.main(["manager", "--check"]) == code
+    level = "error" if blocks else "warning"
+    assert capsys.readouterr().err == f"{level}: this host hides our disks; edit /etc/lvm/lvm.conf\n"
 
 
 @pytest.mark.parametrize(

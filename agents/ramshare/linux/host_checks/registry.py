@@ -1,0 +1,13 @@
+"""Every check of a host, in the order in which its findings are shown."""
+
+from typing import Any
+
+from ramshare.linux.host_checks.model import Check, Finding, Host
+
+CHECKS: tuple[Check[Any], ...] = ()
+
+
+def findings(role: str, host: Host, checks: tuple[Check[Any], ...] = CHECKS) -> list[Finding]:
+    """Return what works against the agent of `role` on this host; what stops it comes first."""
+    found = [finding for check in checks if role in check.roles for finding in check.findings(host)]
+    return sorted(found, key=lambda finding: not finding.blocks)
