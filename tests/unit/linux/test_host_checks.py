@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes import FakeRunner
+from kit.fakes import FakeRunner
 from ramshare.linux.host_checks.model import Check, Finding, Host
 from ramshare.linux.host_checks.registry import findings
 
