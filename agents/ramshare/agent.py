@@ -1,6 +1,6 @@
 """What every agent has in common: one event loop, signals, requests answered once, a heartbeat, an orderly end.
 
-An agent says what to do when something arrives (`on_state`, `handlers`) and when time passes (`tick`). All of it runs
+An agent says what to do when something arrives (`on_state`, `handle`) and when time passes (`tick`). All of it runs
 on one thread. What may take long (commands, copying) runs on the one worker thread and reports back to the loop.
 """
 
@@ -11,14 +11,15 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, cast
 
 from ramshare import __version__
 from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
-from ramshare.desk import Desk, RefusedError, refusal
+from ramshare.desk import Desk, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.loop import say
 from ramshare.messages.events import EventKind
@@ -29,28 +30,49 @@ from ramshare.topics import ALLOWED, EVERYBODY, role
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Handler = Callable[[RequestArrived], Reply | None]
+R = TypeVar("R", bound=Request)
+Handler = Callable[[RequestArrived[R]], Reply | None]
+"""Serves a request: returns the answer, raises, or returns None and settles it at the desk later."""
 
 RETRY_TICK_S = 1.0
 """After a tick that failed."""
 
 
+def _one_thread() -> Executor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What an agent runs on: its clocks and its worker. Tests give their own."""
+
+    clock: Callable[[], float] = time.monotonic
+    """Seconds that never go back."""
+    wall: Callable[[], float] = time.time
+    """Seconds since 1970, as others write them into their messages."""
+    worker: Callable[[], Executor] = _one_thread
+    """Makes what runs the agent's jobs, one after the other."""
+
+
+REAL = Runtime()
+
+
 class Agent(ABC):
-    """Base of the four agents. Subclasses fill `handlers` and implement `begin` and `tick`."""
+    """Base of the four agents. Subclasses say in `begin` what they serve (`handle`) and implement `tick`."""
 
     heartbeat_s = 60.0
     sweeps: ClassVar[bool] = False
     """Whether retained state that an earlier run left behind is cleared; see `true_paths`."""
 
-    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bus: Bus, runtime: Runtime = REAL) -> None:
         self.bus = bus
-        self.clock = clock
-        self.handlers: dict[type[Request], Handler] = {}
+        self.clock = runtime.clock
+        self._handlers: dict[type[Request], Handler[Request]] = {}
         self.desk = Desk(bus.answer)
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+        self._worker = runtime.worker()
         self._next_tick_s = 0.0
         self._next_heartbeat_s = 0.0
         self._inherited: set[str] = set()
@@ -82,6 +104,10 @@ class Agent(ABC):
     def end(self) -> None:  # noqa: B027 (optional)
         """Stop own helpers; what runs for others (exports, volumes) stays."""
 
+    def handle(self, kind: type[R], handler: Handler[R]) -> None:
+        """Have requests of one class served by `handler`."""
+        self._handlers[kind] = cast("Handler[Request]", handler)
+
     def say(self, kind: EventKind, sentence: str, **about: object) -> None:
         """Log a sentence and publish it as an event."""
         say(self.bus, kind, sentence, **about)
@@ -92,12 +118,17 @@ class Agent(ABC):
         self._wake.set()
 
     def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
-        """Run `job` on the worker thread, then `done` with its result or exception on the loop."""
+        """Run `job` on the worker thread, then `done` with its result or exception on the loop.
+
+        While a request is served, `done` belongs to it: if `done` raises, the request is refused.
+        """
+        done = self.desk.follow_up(done)
         future = self._worker.submit(job)
         future.add_done_callback(lambda ended: self._report(ended, done))
 
     def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
-        """Send a request and run `done` with the reply, or the exception, on the loop."""
+        """Send a request and run `done` with the reply, or the exception, on the loop; see `work`."""
+        done = self.desk.follow_up(done)
         future = self.bus.ask(server, request, timeout_s)
         future.add_done_callback(lambda ended: self._report(ended, done))
 
@@ -187,25 +218,19 @@ class Agent(ABC):
             return
         if not self.desk.admit(arrived):
             return
-        try:
-            reply = self._handle(arrived)
-        except RefusedError as refused:
-            log.info("refused %s of %s: %s", arrived.verb, arrived.client, refused)
-            reply = refusal(arrived.request.request_id, refused)
-        except Exception as error:
-            log.exception("%s of %s failed", arrived.verb, arrived.client)
-            reply = refusal(arrived.request.request_id, error)
-        if reply is not None:
-            self.desk.settle(arrived, reply)
+        with self.desk.serving(arrived):
+            reply = self._handler(arrived)(arrived)
+            if reply is not None:
+                self.desk.settle(arrived, reply)
 
-    def _handle(self, arrived: RequestArrived) -> Reply | None:
+    def _handler(self, arrived: RequestArrived) -> Handler[Request]:
         allowed = ALLOWED.get((role(self.bus.client), arrived.verb), frozenset())
         if role(arrived.client) not in allowed:
             raise RefusedError(ErrorCode.NOT_ALLOWED, f"{arrived.client} may not ask for {arrived.verb} here")
-        handler = self.handlers.get(type(arrived.request))
+        handler = self._handlers.get(type(arrived.request))
         if handler is None:
             raise RefusedError(ErrorCode.BAD_REQUEST, f"{self.bus.client} does not serve {arrived.verb}")
-        return handler(arrived)
+        return handler
 
     def _report(self, ended: "Future[T]", done: Callable[[T | Exception], None]) -> None:
         if ended.cancelled():

@@ -1,15 +1,23 @@
 """The desk at which an agent's requests are answered: each once, refusals included.
 
 `refusal` is the one place that turns an exception into an answer: whatever goes wrong between a request and its reply,
-its sender hears of it and can ask again.
+its sender hears of it and can ask again. A handler may answer later, from what it was told by a worker or another agent
+(`Loop.work`, `Loop.ask`): such a callback still belongs to the request, and when it raises, the request is refused.
 """
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ramshare.bus.api import RequestArrived
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 REMEMBERED_REPLIES = 1000
 """A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
@@ -26,14 +34,29 @@ class RefusedError(RamshareError):
 PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
 """Refusals that say "ask again": the same request asked again is a new try."""
 
+_Key = tuple[str, str, str]
+
+
+@dataclass
+class _Open:
+    """A request that has no answer yet: itself, its duplicates, and what waits for its end."""
+
+    copies: list[RequestArrived]
+    then: list[Callable[[Reply], None]] = field(default_factory=list)
+
 
 class Desk:
-    """Answers each request once and repeats that answer for its duplicates, those of an open request included."""
+    """Answers each request once and repeats that answer for its duplicates, those of an open request included.
+
+    All of it runs on the agent's loop.
+    """
 
     def __init__(self, answer: Callable[[RequestArrived, Reply], None]) -> None:
+        """`answer` sends a reply, or raises; see `Bus.answer`."""
         self._answer = answer
-        self._open: dict[tuple[str, str, str], list[RequestArrived]] = {}
-        self._done: OrderedDict[tuple[str, str, str], Reply] = OrderedDict()
+        self._open: dict[_Key, _Open] = {}
+        self._done: OrderedDict[_Key, Reply] = OrderedDict()
+        self._serving: RequestArrived | None = None
 
     def admit(self, arrived: RequestArrived) -> bool:
         """Return whether this request is new; a duplicate is answered here, now or with its twin."""
@@ -41,17 +64,72 @@ class Desk:
         if key in self._done:
             self._answer(arrived, self._done[key])
         elif key in self._open:
-            self._open[key].append(arrived)
+            self._open[key].copies.append(arrived)
         else:
-            self._open[key] = [arrived]
+            self._open[key] = _Open([arrived])
             return True
         return False
 
+    @contextmanager
+    def serving(self, arrived: RequestArrived) -> Iterator[None]:
+        """Whatever is raised within refuses the request, and goes no further; callbacks begun within belong to it."""
+        before, self._serving = self._serving, arrived
+        try:
+            yield
+        except Exception as error:
+            self.refuse(arrived, error)
+        finally:
+            self._serving = before
+
+    def follow_up(self, done: Callable[[T], None]) -> Callable[[T], None]:
+        """Return `done` as a part of serving what is being served at this moment, if anything is."""
+        arrived = self._serving
+        if arrived is None:
+            return done
+
+        def guarded(outcome: T) -> None:
+            with self.serving(arrived):
+                done(outcome)
+
+        return guarded
+
+    def when_answered(self, arrived: RequestArrived, call: Callable[[Reply], None]) -> None:
+        """Have `call` run with the answer to an open request, granted or refused: to free what is held for it."""
+        self._open[_key(arrived)].then.append(call)
+
     def settle(self, arrived: RequestArrived, reply: Reply) -> None:
-        """Send the answer to a request and to the duplicates that wait for it."""
+        """Send the answer to a request and to the duplicates that wait for it; one that has its answer keeps that."""
         key = _key(arrived)
-        for waiting in self._open.pop(key, []):
-            self._answer(waiting, reply)
+        opened = self._open.pop(key, None)
+        if opened is None:
+            return
+        try:
+            reply = self._send(opened.copies, reply)
+            self._remember(key, reply)
+        finally:
+            for call in opened.then:
+                call(reply)
+
+    def refuse(self, arrived: RequestArrived, error: Exception) -> None:
+        """Answer a request with the reason why it is not granted. What nobody foresaw is logged with its traceback."""
+        level = logging.INFO if isinstance(error, RefusedError) else logging.ERROR
+        trace = None if isinstance(error, RamshareError) else error
+        log.log(level, "refused %s of %s: %s", arrived.verb, arrived.client, error, exc_info=trace)
+        self.settle(arrived, refusal(arrived.request.request_id, error))
+
+    def _send(self, copies: list[RequestArrived], reply: Reply) -> Reply:
+        """Send; an answer that cannot be sent (too large) becomes a refusal. Return what was sent."""
+        try:
+            for waiting in copies:
+                self._answer(waiting, reply)
+        except Exception as error:
+            log.exception("the answer to %s of %s cannot be sent", copies[0].verb, copies[0].client)
+            reply = refusal(reply.request_id, error)
+            for waiting in copies:
+                self._answer(waiting, reply)
+        return reply
+
+    def _remember(self, key: _Key, reply: Reply) -> None:
         if reply.error in PASSING:
             return
         self._done[key] = reply
@@ -59,7 +137,7 @@ class Desk:
             self._done.popitem(last=False)
 
 
-def _key(arrived: RequestArrived) -> tuple[str, str, str]:
+def _key(arrived: RequestArrived) -> _Key:
     return arrived.client, arrived.verb, arrived.request.request_id
 
 

@@ -29,11 +29,14 @@ class Loop(Protocol):
         ...
 
     def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
-        """Run `job` on the worker thread, then `done` with its result or exception on the loop."""
+        """Run `job` on the worker thread, then `done` with its result or exception on the loop.
+
+        While a request is served, `done` belongs to it: if `done` raises, the request is refused.
+        """
         ...
 
     def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
-        """Send a request and run `done` with the reply, or the exception, on the loop."""
+        """Send a request and run `done` with the reply, or the exception, on the loop; see `work`."""
         ...
 
     def soon(self) -> None:

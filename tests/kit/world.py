@@ -6,12 +6,12 @@ small enough that no tick is skipped. Threads of workers are replaced by running
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from kit.memory_bus import MemoryBroker, MemoryBus, memory_bus
-from ramshare.agent import Agent
+from ramshare.agent import Agent, Runtime
 from ramshare.bus.api import Arrival, RequestArrived
 from ramshare.desk import RefusedError
 from ramshare.messages.base import Message
@@ -35,6 +35,8 @@ class World:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.agents: dict[str, Agent] = {}
+        self.worker = HandWorker()
+        self.runtime = Runtime(clock=self.clock, worker=lambda: self.worker)
         self.errors = _Errors()
         logging.getLogger("ramshare").addHandler(self.errors)
 
@@ -44,11 +46,9 @@ class World:
     def bus(self, client: str) -> MemoryBus:
         return memory_bus(self.broker, client)
 
-    def start(self, make: Callable[[MemoryBus], Agent], client: str) -> Agent:
+    def start(self, make: Callable[[MemoryBus, Runtime], Agent], client: str) -> Agent:
         """Connect and begin an agent, as `agent.serve` does; a second one of this name takes the first one's place."""
-        agent = make(self.bus(client))
-        agent.clock = self.clock
-        _run_jobs_at_once(agent)
+        agent = make(self.bus(client), self.runtime)
         agent.start()
         self.agents[client] = agent
         return agent
@@ -107,24 +107,44 @@ class _Errors(logging.Handler):
             self.seen.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
 
 
-def _run_jobs_at_once(agent: Agent) -> None:
-    """Replace the worker thread: a job runs when it is given, its outcome is posted to the loop as always."""
+class HandWorker(Executor):
+    """A worker without a thread: a job runs when it is given, its outcome is posted to the loop as always.
 
-    def work(job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
-        try:
-            outcome: T | Exception = job()
-        except Exception as error:
-            outcome = error
-        agent.post(lambda: done(outcome))
+    After `hold` jobs wait until `go_on`, as behind one that takes long.
+    """
 
-    agent.work = work  # type: ignore[method-assign]
+    def __init__(self) -> None:
+        self._held: list[Callable[[], None]] | None = None
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:
+                future.set_exception(error)
+
+        if self._held is None:
+            run()
+        else:
+            self._held.append(run)
+        return future
+
+    def hold(self) -> None:
+        self._held = []
+
+    def go_on(self) -> None:
+        held, self._held = self._held or [], None
+        for run in held:
+            run()
 
 
 class FakeLender(Agent):
     """A lender without any memory: offers, grants, refuses or keeps silent as the test says; lends no byte twice."""
 
-    def __init__(self, bus: MemoryBus, capacity_bytes: int, committed_bytes: int = 0) -> None:
-        super().__init__(bus)
+    def __init__(self, bus: MemoryBus, runtime: Runtime, capacity_bytes: int, committed_bytes: int = 0) -> None:
+        super().__init__(bus, runtime)
         self.capacity_bytes = capacity_bytes
         self.committed_bytes = committed_bytes
         self.exports: dict[str, Export] = {}
@@ -136,7 +156,8 @@ class FakeLender(Agent):
         self.released: list[str] = []
 
     def begin(self) -> None:
-        self.handlers = {ExportLease: self._export, ReleaseLease: self._release}
+        self.handle(ExportLease, self._export)
+        self.handle(ReleaseLease, self._release)
         for export in self.exports.values():
             self.bus.set_state(f"export/{export.lease}", export)
         self.offer()
@@ -170,9 +191,8 @@ class FakeLender(Agent):
         self.exports[lease] = self.exports[lease].model_copy(update={"connected": True, "phase": phase})
         self.bus.set_state(f"export/{lease}", self.exports[lease])
 
-    def _export(self, arrived: RequestArrived) -> Reply | None:
+    def _export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         request = arrived.request
-        assert isinstance(request, ExportLease)
         self.asked.append(request)
         if self.silent:
             return None
@@ -226,9 +246,8 @@ class FakeLender(Agent):
             chap_secret=f"secret-of-{lease}",
         )
 
-    def _release(self, arrived: RequestArrived) -> Reply | None:
+    def _release(self, arrived: RequestArrived[ReleaseLease]) -> Reply | None:
         request = arrived.request
-        assert isinstance(request, ReleaseLease)
         if self.silent:
             return None
         if request.lease not in self.exports:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kit.memory_bus import MemoryBus
 from kit.world import World
-from ramshare.agent import Agent
+from ramshare.agent import Agent, Runtime
 from ramshare.bus.api import EventArrived, RequestArrived, StateArrived
 from ramshare.desk import REMEMBERED_REPLIES, Desk, RefusedError
 from ramshare.errors import RamshareError
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.unit
 class Clerk(Agent):
     """Drains when told so and counts; `tick` and `answer` can be made to fail."""
 
-    def __init__(self, bus: MemoryBus) -> None:
-        super().__init__(bus)
+    def __init__(self, bus: MemoryBus, runtime: Runtime) -> None:
+        super().__init__(bus, runtime)
         self.calls: list[str] = []
         self.seen: list[str] = []
         self.ticks = 0
@@ -34,7 +34,7 @@ class Clerk(Agent):
         self.once_more = False
 
     def begin(self) -> None:
-        self.handlers = {Drain: self._drain}
+        self.handle(Drain, self._drain)
         self.bus.watch_state("+", "#")
         self.bus.watch_events()
 
@@ -55,7 +55,7 @@ class Clerk(Agent):
     def on_event(self, arrived: EventArrived) -> None:
         self.seen.append(arrived.kind)
 
-    def _drain(self, arrived: RequestArrived) -> Reply | None:
+    def _drain(self, arrived: RequestArrived[Drain]) -> Reply | None:
         self.calls.append(arrived.client)
         if self.fail:
             raise self.fail
@@ -167,6 +167,46 @@ def test_the_desk_does_not_grow_for_ever() -> None:
     assert not desk.admit(arrived(f"request-{REMEMBERED_REPLIES}"))
 
 
+def test_a_request_keeps_the_answer_that_it_has() -> None:
+    answers = Answers()
+    desk = Desk(answers)
+    request = arrived("request-1")
+    desk.admit(request)
+    for sentence in ("first", "second"):
+        desk.settle(request, Reply(request_id="request-1", sentence=sentence))
+    desk.admit(request)
+    assert [sentence for _, sentence in answers.sent] == ["first", "first"]
+
+
+def test_what_is_held_for_a_request_is_freed_with_its_answer_whatever_that_is() -> None:
+    desk = Desk(Answers())
+    freed: list[ErrorCode | None] = []
+    for number, error in enumerate((None, ValueError("no"))):
+        request = arrived(f"request-{number}")
+        desk.admit(request)
+        desk.when_answered(request, lambda reply: freed.append(reply.error))
+        with desk.serving(request):
+            if error:
+                raise error
+            desk.settle(request, Reply(request_id=request.request.request_id))
+    assert freed == [None, ErrorCode.FAILED]
+
+
+def test_an_answer_that_cannot_be_sent_becomes_a_refusal() -> None:
+    sent: list[Reply] = []
+
+    def answer(_arrived: RequestArrived, reply: Reply) -> None:
+        if reply.ok:
+            raise RamshareError("70000 bytes, the limit is 65536")
+        sent.append(reply)
+
+    desk = Desk(answer)
+    for copy in range(2):
+        desk.admit(arrived("request-1", copy))
+    desk.settle(arrived("request-1"), Reply(request_id="request-1"))
+    assert [(reply.error, "limit" in reply.sentence) for reply in sent] == [(ErrorCode.FAILED, True)] * 2
+
+
 # ---- who may ask
 
 
@@ -196,6 +236,77 @@ def test_only_a_manager_makes_everybody_speak(world: World, clerk: Clerk) -> Non
 
 
 # ---- nothing stops it
+
+
+class Slow(Agent):
+    """Answers after a job, a question to somebody else and another job; each may raise, and so may what hears of it."""
+
+    breaks = ""
+
+    def begin(self) -> None:
+        self.handle(Drain, self._drain)
+
+    def tick(self) -> float:
+        return 60.0
+
+    def _maybe(self, seam: str) -> None:
+        if self.breaks == seam:
+            raise ZeroDivisionError(seam)
+
+    def _drain(self, arrived: RequestArrived[Drain]) -> Reply | None:
+        def first(outcome: Exception | None) -> None:
+            self._maybe("first callback")
+            self._raise(outcome)
+            self.ask("lender.nobody", Drain(), 1.0, asked)
+
+        def asked(_reply: Reply | Exception) -> None:
+            self._maybe("callback of a question")
+            self.work(lambda: self._maybe("second job"), second)
+
+        def second(outcome: Exception | None) -> None:
+            self._raise(outcome)
+            self._maybe("last callback")
+            self.desk.settle(arrived, Reply(request_id=arrived.request.request_id))
+            self._maybe("after the answer")
+
+        self.work(lambda: self._maybe("first job"), first)
+        self._maybe("handler, after its job was begun")
+        return None
+
+    def _raise(self, outcome: Exception | None) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+SEAMS = (
+    "handler, after its job was begun",
+    "first job",
+    "first callback",
+    "callback of a question",
+    "second job",
+    "last callback",
+)
+
+
+@pytest.mark.parametrize("seam", ["", *SEAMS, "after the answer"])
+def test_whatever_fails_on_the_way_to_an_answer_becomes_the_answer(world: World, seam: str) -> None:
+    slow = world.start(Slow, "lender.hosta")
+    assert isinstance(slow, Slow)
+    slow.breaks = seam
+    future = world.bus("cli.al").ask("lender.hosta", Drain(), 60.0)
+    world.advance(3.0)
+    assert future.result().error is (ErrorCode.FAILED if seam in SEAMS else None)
+    assert seam not in SEAMS or seam in future.result().sentence
+    slow.breaks = ""
+    again = world.bus("cli.al").ask("lender.hosta", Drain(), 60.0)
+    world.advance(3.0)
+    assert again.result().ok
+
+
+def test_a_callback_that_belongs_to_no_request_harms_none(world: World, clerk: Clerk) -> None:
+    clerk.work(lambda: None, lambda _outcome: 1 / 0)  # type: ignore[arg-type]
+    world.settle()
+    assert ask(world, "cli.al", Drain()).result().ok
 
 
 def test_a_handler_that_fails_answers_so_and_the_agent_goes_on(world: World, clerk: Clerk) -> None:
@@ -245,7 +356,7 @@ def test_an_agent_that_cannot_begin_ends_and_says_why(world: World) -> None:
         def end(self) -> None:
             self.ended = True
 
-    agent = Unable(world.bus("lender.hostz"))
+    agent = Unable(world.bus("lender.hostz"), world.runtime)
     with pytest.raises(RamshareError, match="no tgtd here"):
         agent.run()
     assert agent.ended
@@ -292,12 +403,12 @@ def test_states_that_came_before_a_reply_are_seen_before_it(world: World, clerk:
     clerk.seen = order
 
     class Giver(Clerk):
-        def _drain(self, arrived: RequestArrived) -> Reply | None:
+        def _drain(self, arrived: RequestArrived[Drain]) -> Reply | None:
             self.bus.set_state("status", Status(status="online", version="new"))
             return Reply(request_id=arrived.request.request_id)
 
         def begin(self) -> None:
-            self.handlers = {Drain: self._drain}
+            self.handle(Drain, self._drain)
 
     world.start(Giver, "lender.hostb")
     world.settle()

@@ -6,6 +6,7 @@ and the volume returned: then nothing may be left anywhere.
 
 import tempfile
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from kit.borrowing_host import LOCAL, Host
 from kit.hands import VOLUME, FakeExports, FakePolicy, FakeSampler, ModelHost
 from kit.memory_bus import MemoryBus
 from kit.world import MIB, World
-from ramshare.agent import Agent
+from ramshare.agent import Agent, Runtime
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.lender import agent as lender_agent
@@ -59,17 +60,16 @@ class Cluster(World):
         """Start an agent, or start it again."""
         if client in self.agents:
             self.kill(client)
-        self.start(lambda bus: self.make(client, bus), client)
+        self.start(partial(self.make, client), client)
 
-    def make(self, client: str, bus: MemoryBus) -> Agent:
+    def make(self, client: str, bus: MemoryBus, runtime: Runtime) -> Agent:
         _, _, host = client.partition(".")
         if client == "manager":
-            return Manager(bus)
+            return Manager(bus, runtime)
         if client == "borrower.b":
             hands = cast("BorrowerHost", ModelHost(self.model, self.session))
-            return Borrower(
-                bus, HostSettings(host="b"), BorrowerSettings(directory=self.directory), cast("Any", None), hands
-            )
+            settings = BorrowerSettings(directory=self.directory)
+            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), hands, runtime)
         return Lender(
             bus,
             HostSettings(host=host),
@@ -78,6 +78,7 @@ class Cluster(World):
             cast("Any", self.exports[host]),
             cast("Any", FakeSampler()),
             policy=self.policies[host],
+            runtime=runtime,
         )
 
     def session(self, lease: str, is_open: bool) -> None:

@@ -8,7 +8,7 @@ step, follow it up), `releases.py` (leases go back), `publish.py` (events and st
 
 from collections.abc import Collection
 
-from ramshare.agent import Agent
+from ramshare.agent import REAL, Agent, Runtime
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.publish import Publisher
@@ -38,8 +38,9 @@ class Borrower(Agent):
         settings: BorrowerSettings,
         runner: Runner,
         host: BorrowerHost | None = None,
+        runtime: Runtime = REAL,
     ) -> None:
-        super().__init__(bus)
+        super().__init__(bus, runtime)
         self.host = host or BorrowerHost(runner, settings.directory, patience_s=settings.patience_s)
         self.volumes = Volumes(self)
         self._publisher = Publisher(self)
@@ -50,11 +51,9 @@ class Borrower(Agent):
 
     def begin(self) -> None:
         """Find the volumes that carry our tags and go on with them."""
-        self.handlers = {
-            BorrowVolume: self._requests.borrow,
-            ReturnVolume: self._requests.send_home,
-            Vacate: self._requests.vacate,
-        }
+        self.handle(BorrowVolume, self._requests.borrow)
+        self.handle(ReturnVolume, self._requests.send_home)
+        self.handle(Vacate, self._requests.vacate)
         self._releases.start()
         self._reconciler.start()
 

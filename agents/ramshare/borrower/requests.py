@@ -31,10 +31,9 @@ class Requests:
         self._loans = loans
         self._borrowing: set[str] = set()
 
-    def borrow(self, arrived: RequestArrived) -> Reply | None:
+    def borrow(self, arrived: RequestArrived[BorrowVolume]) -> Reply | None:
         """Get memory for a volume; answered when there are leases, or why there are none."""
         request = arrived.request
-        assert isinstance(request, BorrowVolume)
         if request.volume in self._borrowing:
             raise RefusedError(ErrorCode.BUSY, f"{request.volume} is being borrowed for at this moment")
         self._borrowing.add(request.volume)
@@ -72,10 +71,9 @@ class Requests:
         )
         self._agent.desk.settle(arrived, answer)
 
-    def send_home(self, arrived: RequestArrived) -> Reply | None:
+    def send_home(self, arrived: RequestArrived[ReturnVolume]) -> Reply | None:
         """Bring a volume home; answered when that has been written down."""
         request = arrived.request
-        assert isinstance(request, ReturnVolume)
         if request.volume in self._borrowing:
             raise RefusedError(ErrorCode.BUSY, f"memory for {request.volume} is being asked for; return it after that")
 
@@ -90,10 +88,9 @@ class Requests:
         self._agent.work(partial(self._host.send_home, request.volume), done)
         return None
 
-    def vacate(self, arrived: RequestArrived) -> Reply | None:
+    def vacate(self, arrived: RequestArrived[Vacate]) -> Reply | None:
         """Leave leases that their lender wants back."""
         request = arrived.request
-        assert isinstance(request, Vacate)
         if request.deadline <= request.at:
             raise RefusedError(ErrorCode.DEADLINE_PASSED, "the deadline lies in the past")
         if not self._volumes.all_seen:

@@ -6,12 +6,16 @@ Agents depend on this page only; `bus/mqtt.py` speaks MQTT 5 over paho, `bus/mem
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import Request
+
+R_co = TypeVar("R_co", bound=Request, covariant=True, default=Request)
 
 
 class BrokerUnreachableError(RamshareError):
@@ -52,12 +56,12 @@ class EventArrived:
 
 
 @dataclass(frozen=True)
-class RequestArrived:
-    """`client` asks this agent for `verb`; answer with `Bus.answer`."""
+class RequestArrived(Generic[R_co]):
+    """`client` asks this agent for `verb`; answer with `Bus.answer`. Without a parameter: any request."""
 
     client: str
     verb: str
-    request: Request
+    request: R_co
     correlation: bytes
 
 

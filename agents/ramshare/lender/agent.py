@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection
 from functools import partial
 
-from ramshare.agent import Agent
+from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus, StateArrived
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
@@ -59,8 +59,9 @@ class Lender(Agent):
         watch: Watch | None = None,
         hypervisor: Hypervisor | None = None,
         policy: Policy | None = None,
+        runtime: Runtime = REAL,
     ) -> None:
-        super().__init__(bus)
+        super().__init__(bus, runtime)
         host = host_settings.host
         self._interval_s = host_settings.sample_interval_s
         portal = f"{settings.address or _own_address()}:{settings.port}"
@@ -91,12 +92,10 @@ class Lender(Agent):
         """Check the machine, hear this host's guests, and bring records and targets in line."""
         require_root("a lender")
         require_tools(("tgtd", "tgtadm", "mount"))
-        self.handlers = {
-            ExportLease: self._requests.export,
-            ReleaseLease: self._requests.release,
-            Drain: partial(self._requests.drain, draining=True),
-            Undrain: partial(self._requests.drain, draining=False),
-        }
+        self.handle(ExportLease, self._requests.export)
+        self.handle(ReleaseLease, self._requests.release)
+        self.handle(Drain, partial(self._requests.drain, draining=True))
+        self.handle(Undrain, partial(self._requests.drain, draining=False))
         self.neighbours.start()
         self._watch.start(lambda: self.post(self._decide_soon))
         self.neighbours.vms.start(self._look_at_guests)

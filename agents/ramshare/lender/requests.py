@@ -42,10 +42,9 @@ class Requests:
         self._reclaim = reclaim
         self._reserve_bytes = reserve_bytes
 
-    def export(self, arrived: RequestArrived) -> Reply | None:
+    def export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         """Make an export, or grant again the one that this lease has."""
         request = arrived.request
-        assert isinstance(request, ExportLease)
         if not self._ledger.ready:
             raise RefusedError(ErrorCode.NOT_READY, "the lender has just started")
         if request.lease in self._ledger.pending:
@@ -89,10 +88,9 @@ class Requests:
         )
         self._agent.desk.settle(arrived, ExportReply(request_id=request.request_id, grant=grant))
 
-    def release(self, arrived: RequestArrived) -> Reply | None:
+    def release(self, arrived: RequestArrived[ReleaseLease]) -> Reply | None:
         """Take a lease back from its borrower or the manager; answered when its memory is free."""
         request = arrived.request
-        assert isinstance(request, ReleaseLease)
         if not self._ledger.ready:
             raise RefusedError(ErrorCode.NOT_READY, "the lender has just started and does not know its leases yet")
         record = self._ledger.records.get(request.lease)

@@ -53,7 +53,7 @@ class Manager(Agent):
         self._published: dict[str, Message] = {}
         self._loans: list[Loan] = []
         self._unused_grants = UnusedGrants(self, self.cluster, EXPORT_TIMEOUT_S)
-        self.handlers = {BorrowMemory: self._borrow}
+        self.handle(BorrowMemory, self._borrow)
         for path in WATCHED:
             self.bus.watch_state(path=path)
         self.on_connected()
@@ -90,18 +90,25 @@ class Manager(Agent):
             self.ready = True
             log.info("ready: %d agents known, not heard: %s", len(self.cluster.agents), self.cluster.unheard())
             for loan in list(self._loans):
-                self._advance(loan)
+                with self.desk.serving(loan.arrived):
+                    self._advance(loan)
 
     # ---- borrow
 
-    def _borrow(self, arrived: RequestArrived) -> Reply | None:
+    def _borrow(self, arrived: RequestArrived[BorrowMemory]) -> Reply | None:
         """Begin a loan. While listening it is only taken note of, which takes no longer than `LISTEN_S`."""
-        need = arrived.request
-        assert isinstance(need, BorrowMemory)
-        loan = Loan(arrived, need)
+        loan = Loan(arrived)
         self._loans.append(loan)
+        self.desk.when_answered(arrived, lambda reply: self._ended(loan, reply))
         self._advance(loan)
         return None
+
+    def _ended(self, loan: Loan, reply: Reply) -> None:
+        """Forget a loan that has its answer; what was granted for one that is refused goes back."""
+        self._loans.remove(loan)
+        if not reply.ok:
+            for grant in loan.grants.values():
+                self._unused_grants.release(grant.lender, grant.lease)
 
     def _advance(self, loan: Loan) -> None:
         """Ask lenders for what is missing; when nothing is, or nobody can, answer."""
@@ -149,6 +156,9 @@ class Manager(Agent):
 
     def _exported(self, loan: Loan, lease: str, reply: Reply | Exception) -> None:
         share = loan.waiting.pop(lease)
+        if loan not in self._loans:  # refused meanwhile: something went wrong here
+            self._unused_grants.release(share.lender, lease)
+            return
         if isinstance(reply, ExportReply) and reply.ok and reply.grant is not None and reply.grant.lease == lease:
             loan.grants[lease] = reply.grant
         else:
@@ -160,7 +170,6 @@ class Manager(Agent):
         self._advance(loan)
 
     def _grant(self, loan: Loan) -> None:
-        self._loans.remove(loan)
         grants = tuple(loan.grants.values())
         reason = (loan.reason or "the same as before")[:1000]
         self.desk.settle(loan.arrived, BorrowReply(request_id=loan.need.request_id, grants=grants, sentence=reason))
@@ -173,9 +182,6 @@ class Manager(Agent):
         )
 
     def _refuse(self, loan: Loan, code: ErrorCode, reason: str) -> None:
-        self._loans.remove(loan)
-        for grant in loan.grants.values():
-            self._unused_grants.release(grant.lender, grant.lease)
         reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason[:1000])
         self.desk.settle(loan.arrived, reply)
         self.say(EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)

@@ -10,18 +10,22 @@ from ramshare.messages.requests import BorrowMemory
 from ramshare.topics import name
 
 
-@dataclass
+@dataclass(eq=False)
 class Loan:
     """What was asked for, what lenders have granted, what they are being asked for, and who refused."""
 
-    arrived: RequestArrived
-    need: BorrowMemory
+    arrived: RequestArrived[BorrowMemory]
     begun: bool = False
     counter: int = 0
     reason: str = ""
     grants: dict[str, Grant] = field(default_factory=dict)
     waiting: dict[str, Share] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def need(self) -> BorrowMemory:
+        """What was asked for."""
+        return self.arrived.request
 
     @property
     def borrower(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ramshare.agent import Agent
+from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus
 from ramshare.linux.footprint import let_go
 from ramshare.linux.pressure_watch import NoWatch, Watch
@@ -25,8 +25,9 @@ class Monitor(Agent):
         sampler: MemorySampler | None = None,
         tidy: Callable[[], object] = let_go,
         watch: Watch | None = None,
+        runtime: Runtime = REAL,
     ) -> None:
-        super().__init__(bus)
+        super().__init__(bus, runtime)
         self._interval_s = settings.sample_interval_s
         self._sampler = sampler or MemorySampler(settings.sample_interval_s)
         self._tidy = tidy

@@ -11,6 +11,7 @@ from kit.borrowing_host import LOCAL, Host
 from kit.hands import VOLUME, ModelHost
 from kit.memory_bus import MemoryBus
 from kit.world import FakeLender, World
+from ramshare.agent import Runtime
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.releases import RELEASE_TRIES
@@ -35,8 +36,8 @@ class Scene(World):
         self.cli = self.bus("cli.al")
 
     def lender(self, host: str, size: int, committed: int = 0, exports: dict[str, Export] | None = None) -> FakeLender:
-        def make(bus: MemoryBus) -> FakeLender:
-            lender = FakeLender(bus, size, committed)
+        def make(bus: MemoryBus, runtime: Runtime) -> FakeLender:
+            lender = FakeLender(bus, runtime, size, committed)
             lender.exports = exports or {}
             return lender
 
@@ -55,10 +56,10 @@ class Scene(World):
         self.start(Manager, "manager")
 
     def borrower(self) -> Borrower:
-        def make(bus: MemoryBus) -> Borrower:
+        def make(bus: MemoryBus, runtime: Runtime) -> Borrower:
             host = cast("BorrowerHost", ModelHost(self.model, self.session))
             settings = BorrowerSettings(directory=self.directory)
-            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), host)
+            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), host, runtime)
 
         return cast("Borrower", self.start(make, "borrower.b"))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kit.hands import GIB, FakeExports, FakePolicy, FakeSampler
 from kit.memory_bus import MemoryBus
 from kit.world import MIB, World
-from ramshare.agent import Agent
+from ramshare.agent import Agent, Runtime
 from ramshare.bus.api import RequestArrived
 from ramshare.errors import RamshareError
 from ramshare.lender import agent as lender_agent
@@ -30,20 +30,20 @@ pytestmark = pytest.mark.unit
 class Obedient(Agent):
     """A borrower that gives a lease back some seconds after it was asked to, or never."""
 
-    def __init__(self, bus: MemoryBus, exports: FakeExports) -> None:
-        super().__init__(bus)
+    def __init__(self, bus: MemoryBus, runtime: Runtime, exports: FakeExports) -> None:
+        super().__init__(bus, runtime)
         self.exports = exports
         self.asked: list[Vacate] = []
         self.obeys = True
 
     def begin(self) -> None:
-        self.handlers = {Vacate: self._vacate}
+        self.handle(Vacate, self._vacate)
 
     def tick(self) -> float:
         return 60.0
 
-    def _vacate(self, arrived: RequestArrived) -> Reply | None:
-        request = cast("Vacate", arrived.request)
+    def _vacate(self, arrived: RequestArrived[Vacate]) -> Reply | None:
+        request = arrived.request
         self.asked.append(request)
         if self.obeys:
             for lease in request.leases:
@@ -67,7 +67,7 @@ class Scene(World):
     def lender(self, **changes: Any) -> Lender:
         fields: dict[str, Any] = {"address": "10.0.0.1", "reserve_bytes": 512 * MIB, **changes}
 
-        def make(bus: MemoryBus) -> Lender:
+        def make(bus: MemoryBus, runtime: Runtime) -> Lender:
             return Lender(
                 bus,
                 HostSettings(host="a"),
@@ -76,6 +76,7 @@ class Scene(World):
                 cast("Any", self.exports),
                 cast("Any", self.sampler),
                 policy=self.policy,
+                runtime=runtime,
             )
 
         lender = cast("Lender", self.start(make, "lender.a"))
@@ -83,7 +84,7 @@ class Scene(World):
         return lender
 
     def borrower(self) -> Obedient:
-        return cast("Obedient", self.start(lambda bus: Obedient(bus, self.exports), "borrower.b"))
+        return cast("Obedient", self.start(lambda bus, runtime: Obedient(bus, runtime, self.exports), "borrower.b"))
 
     def ask(self, client: str, request: Request) -> "Future[Reply]":
         if client in self.agents:
@@ -185,14 +186,8 @@ def test_a_move_may_use_committed_memory_only(scene: Scene) -> None:
 
 
 def test_two_exports_at_the_same_time_do_not_get_the_same_bytes(scene: Scene) -> None:
-    lender = scene.lender()
-    jobs: list[Callable[[], None]] = []
-    at_once = lender.work
-
-    def later(job: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        jobs.append(lambda: at_once(job, done))
-
-    lender.work = later  # type: ignore[method-assign]
+    scene.lender()
+    scene.worker.hold()
     requests = [
         ExportLease(
             lease=lease,
@@ -204,9 +199,7 @@ def test_two_exports_at_the_same_time_do_not_get_the_same_bytes(scene: Scene) ->
         for lease in ("l1", "l2")
     ]
     futures = [scene.ask("manager", request) for request in requests]
-    lender.work = at_once  # type: ignore[method-assign]
-    for job in jobs:
-        job()
+    scene.worker.go_on()
     scene.settle()
     assert [future.result().error for future in futures] == [None, ErrorCode.NO_CAPACITY]
 
@@ -314,15 +307,11 @@ def test_a_lease_with_an_open_session_is_not_removed_by_a_release(scene: Scene) 
 
 
 def test_memory_that_is_back_is_announced_once_though_two_ask_for_it(scene: Scene) -> None:
-    lender = scene.lender()
+    scene.lender()
     scene.export(400, "l1")
-    jobs: list[Callable[[], None]] = []
-    at_once = lender.work
-    lender.work = lambda job, done: jobs.append(lambda: at_once(job, done))  # type: ignore[method-assign]
+    scene.worker.hold()
     futures = [scene.ask(client, ReleaseLease(lease="l1")) for client in ("borrower.b", "manager")]
-    lender.work = at_once  # type: ignore[method-assign]
-    for job in jobs:
-        job()
+    scene.worker.go_on()
     scene.settle()
     assert all(future.result().ok for future in futures)
     assert len(scene.events("released")) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kit.memory_bus import MemoryBroker, MemoryBus
+from ramshare.agent import Runtime
 from ramshare.linux.footprint import Mapping, clean_files, let_go
 from ramshare.monitor.agent import TIDY_EVERY_S, Monitor
 from ramshare.settings import HostSettings
@@ -45,10 +46,10 @@ def test_where_there_are_no_maps_nothing_is_let_go(tmp_path: Path) -> None:
 
 def test_a_monitor_tidies_up_after_its_second_report_and_then_seldom() -> None:
     now_s, tidied = [1000.0], []
+    runtime = Runtime(lambda: now_s[0])
     bus = MemoryBus(MemoryBroker(), "guest.web1")
     bus.connect()
-    monitor = Monitor(bus, HostSettings(host="web1"), tidy=lambda: tidied.append(now_s[0]))
-    monitor.clock = lambda: now_s[0]
+    monitor = Monitor(bus, HostSettings(host="web1"), tidy=lambda: tidied.append(now_s[0]), runtime=runtime)
     for _ in range(int(TIDY_EVERY_S / 5) + 3):
         monitor.tick()
         now_s[0] += 5.0

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.memory_bus import MemoryBroker, MemoryBus
+from ramshare.agent import Runtime
 from ramshare.linux.memory import read_memory
 from ramshare.linux.pressure_watch import FALL_BYTES, FALL_SHARE, Available, Falls, PressureWatch
 from ramshare.monitor.agent import Monitor
@@ -138,8 +139,7 @@ def test_a_monitor_reports_at_once_when_memory_gets_short() -> None:
     bus.connect()
     sent: list[str] = []
     bus.set_state = lambda path, message: sent.append(path)  # type: ignore[method-assign]
-    monitor = Monitor(bus, HostSettings(host="web1"), watch=hand, tidy=lambda: None)
-    monitor.clock = lambda: now_s
+    monitor = Monitor(bus, HostSettings(host="web1"), watch=hand, tidy=lambda: None, runtime=Runtime(lambda: now_s))
     monitor.start()
     monitor.turn()
     monitor.turn()

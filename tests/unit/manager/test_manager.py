@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.memory_bus import MemoryBus
 from kit.world import MIB, FakeBorrower, FakeLender, World, reply_of
+from ramshare.agent import Runtime
 from ramshare.manager.agent import EXPORT_TIMEOUT_S, LISTEN_S, LOGIN_WITHIN_S, Manager
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState, Mode, Status
@@ -25,8 +26,8 @@ class Setting(World):
         return manager
 
     def lender(self, host: str, mib: int, committed_mib: int = 0) -> FakeLender:
-        def make(bus: Any) -> FakeLender:
-            return FakeLender(bus, mib * MIB, committed_mib * MIB)
+        def make(bus: MemoryBus, runtime: Runtime) -> FakeLender:
+            return FakeLender(bus, runtime, mib * MIB, committed_mib * MIB)
 
         lender = self.start(make, f"lender.{host}")
         assert isinstance(lender, FakeLender)
