@@ -4,9 +4,10 @@ import pytest
 
 from kit.broker_worlds import World
 from kit.sample_messages import event, lease, memory
-from ramshare.bus.api import Connected, Disconnected, EventArrived, StateArrived
+from ramshare.bus.api import Connected, Disconnected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.messages.base import Message
+from ramshare.messages.requests import Drain
 from ramshare.messages.state import Lease, Memory, Status
 from ramshare.topics import BadTopicError
 
@@ -144,6 +145,37 @@ def test_a_client_that_is_soon_back_is_never_shown_as_offline(world: World) -> N
     world.mend(lender)
     world.wait(6)
     assert set(statuses(world, watcher)) == {"online"}
+
+
+class Eager:
+    """A person who asks a lender for something in the moment in which it says `online`."""
+
+    def __init__(self, world: World) -> None:
+        self.bus = world.bus("cli.alice")
+        self.bus.watch_state("lender.hosta", "status")
+        self.bus.on_arrival(self._ask)
+        world.settle()
+
+    def _ask(self) -> None:
+        while (arrival := self.bus.next(0.0)) is not None:
+            message = arrival.message if isinstance(arrival, StateArrived) and not arrival.retained else None
+            if isinstance(message, Status) and message.status == "online":
+                self.bus.ask("lender.hosta", Drain(), 5.0)
+
+
+def test_who_asks_in_the_moment_in_which_it_sees_online_is_heard(world: World) -> None:
+    Eager(world)
+    world.first(world.slow_bus("lender.hosta"), RequestArrived)
+
+
+def test_who_asks_an_agent_that_is_back_at_a_broker_that_forgot_it_is_heard(world: World) -> None:
+    lender = world.slow_bus("lender.hosta")
+    eager = Eager(world)
+    world.cut(lender)
+    world.restart()
+    world.back(eager.bus)
+    world.mend(lender)
+    world.first(lender, RequestArrived)
 
 
 def test_an_agent_that_died_and_was_started_again_ends_up_online(world: World) -> None:

@@ -10,12 +10,14 @@ from typing import TypeVar
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
-from kit.memory_bus import MemoryBroker, memory_bus
+from kit.memory_bus import MemoryBroker, memory_bus, say_online
+from kit.slow_line import SlowLine
 from ramshare.bus.api import Arrival, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.bus.wire import Packet
 from ramshare.linux.run import SystemRunner
+from ramshare.settings import BrokerSettings
 from ramshare_lab.cluster.broker import RunningBroker, start_broker
 
 CLIENTS = (
@@ -44,6 +46,10 @@ class World(ABC):
         """Connect as `client`."""
 
     @abstractmethod
+    def slow_bus(self, client: str) -> CoreBus:
+        """Connect as `client` over a line on which each packet takes its time, where there are lines."""
+
+    @abstractmethod
     def publish(self, client: str, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish raw bytes with the client's own account, and wait until the broker has taken or refused it."""
 
@@ -54,6 +60,10 @@ class World(ABC):
     @abstractmethod
     def mend(self, bus: CoreBus) -> None:
         """Let the client connect again and wait until it has."""
+
+    @abstractmethod
+    def back(self, bus: CoreBus) -> None:
+        """Wait until a client that lost its broker is connected to it again, and the broker has taken all it said."""
 
     @abstractmethod
     def crash(self, bus: CoreBus) -> None:
@@ -119,6 +129,9 @@ class MemoryWorld(World):
     def bus(self, client: str) -> CoreBus:
         return memory_bus(self.broker, client)
 
+    def slow_bus(self, client: str) -> CoreBus:
+        return self.bus(client)
+
     def publish(self, client: str, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self.broker.publish(client, topic, payload, retain=retain)
 
@@ -127,6 +140,9 @@ class MemoryWorld(World):
 
     def mend(self, bus: CoreBus) -> None:
         self.broker.reconnect(bus.client)
+
+    def back(self, bus: CoreBus) -> None:
+        assert self.broker.is_up(bus.client)
 
     def crash(self, bus: CoreBus) -> None:
         self.broker.crash(bus.client)
@@ -153,10 +169,19 @@ class MosquittoWorld(World):
         super().__init__()
         self.broker: RunningBroker = start_broker(SystemRunner(), directory, CLIENTS)
         self._raw: dict[str, Client] = {}
+        self._lines: list[SlowLine] = []
         self._gates: dict[MqttBus, threading.Event] = {}
 
+    def slow_bus(self, client: str) -> MqttBus:
+        line = SlowLine(self.broker.host, self.broker.port)
+        self._lines.append(line)
+        return self._connected(self.broker.settings(client).model_copy(update={"broker_port": line.port}), client)
+
     def bus(self, client: str) -> MqttBus:
-        bus = MqttBus(self.broker.settings(client), client)
+        return self._connected(self.broker.settings(client), client)
+
+    def _connected(self, settings: BrokerSettings, client: str) -> MqttBus:
+        bus = MqttBus(settings, client)
         gate = self._gates[bus] = threading.Event()
         gate.set()
         serve = bus._mqtt._serve
@@ -167,6 +192,7 @@ class MosquittoWorld(World):
 
         setattr(bus._mqtt, "_serve", gated)  # noqa: B010 (a method, which mypy would not let me assign)
         bus.connect()
+        say_online(bus)
         self.buses.append(bus)
         return bus
 
@@ -204,6 +230,11 @@ class MosquittoWorld(World):
         self._gates[bus].set()
         eventually(lambda: bus._mqtt._session is not None)
 
+    def back(self, bus: CoreBus) -> None:
+        assert isinstance(bus, MqttBus)
+        eventually(lambda: bus._mqtt._session is not None, 30.0)
+        assert bus._mqtt.outbox.wait_until_empty(5)
+
     def crash(self, bus: CoreBus) -> None:
         assert isinstance(bus, MqttBus)
         bus.vanish()
@@ -226,6 +257,8 @@ class MosquittoWorld(World):
         for raw in self._raw.values():
             raw.disconnect()
             raw.loop_stop()
+        for line in self._lines:
+            line.close()
         self.broker.stop()
 
 

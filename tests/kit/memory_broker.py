@@ -41,10 +41,13 @@ class MemoryBroker:
         self.published: list[tuple[str, Packet]] = []
         """Every publication that was accepted, with its author, for assertions."""
         self.refused: list[tuple[str, Packet]] = []
+        self.holds_subscriptions = False
+        """Answers no subscription while it is true, as a broker that is slow."""
         self._accounts = None if accounts is None else frozenset(accounts)
         self._rules = AccessRules.load(config_dir() / "acl")
         self._clients: dict[str, _Client] = {}
         self._retained: dict[str, tuple[Packet, float]] = {}
+        self._held: list[tuple[str, str, int]] = []
         self._work: deque[Callable[[], None]] = deque()
         self._working = False
         self._guard = threading.Lock()
@@ -91,6 +94,14 @@ class MemoryBroker:
             client.queued.clear()
         for client in present:
             self._do(lambda c=client: self._welcome(c))  # type: ignore[misc]
+
+    def answer_subscriptions(self, count: int | None = None) -> None:
+        """Take the oldest `count` of the subscriptions that were held back; None: all, and hold none back any more."""
+        self.holds_subscriptions = False
+        answered, self._held = self._held[:count], self._held[len(self._held) if count is None else count :]
+        for name, topic_filter, qos in answered:
+            self.subscribe(name, topic_filter, qos)
+        self.holds_subscriptions = count is not None
 
     def until(self, packet: Packet) -> float:
         """Return when a packet of now expires."""
@@ -184,11 +195,15 @@ class MemoryBroker:
         client = self._clients.get(name)
         if client is None:
             return
+        if self.holds_subscriptions:
+            self._held.append((name, topic_filter, qos))
+            return
         self._forget()
         client.filters[topic_filter] = qos
         for topic, (packet, _) in list(self._retained.items()):
             if matches(topic_filter, topic) and self._rules.allow(name, "read", topic):
                 self._deliver(client, replace(packet, qos=min(packet.qos, qos)))
+        client.user.on_subscribed(topic_filter, "")
 
     def _welcome(self, client: _Client) -> None:
         client.connected = True

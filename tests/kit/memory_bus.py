@@ -5,11 +5,15 @@
 """
 
 from kit.memory_broker import MemoryBroker
+from ramshare import __version__
 from ramshare.bus.api import Arrival
 from ramshare.bus.core import CoreBus
+from ramshare.bus.publisher import ROLES_WITHOUT_STATUS
 from ramshare.bus.wire import LinkUser, Packet
+from ramshare.messages.state import Status
+from ramshare.topics import role
 
-__all__ = ["MemoryBroker", "MemoryBus", "memory_bus"]
+__all__ = ["MemoryBroker", "MemoryBus", "memory_bus", "say_online"]
 
 
 class _MemoryLink:
@@ -69,7 +73,14 @@ class MemoryBus(CoreBus):
 
 
 def memory_bus(broker: MemoryBroker, client: str) -> MemoryBus:
-    """Return a bus that is connected to `broker` as `client`."""
+    """Return a bus that is connected to `broker` as `client` and says so."""
     bus = MemoryBus(broker, client)
     bus.connect()
+    say_online(bus)
     return bus
+
+
+def say_online(bus: CoreBus) -> None:
+    """Say `online`, as an agent does that serves; people have no status."""
+    if role(bus.client) not in ROLES_WITHOUT_STATUS:
+        bus.set_state("status", Status(status="online", version=__version__))

@@ -48,7 +48,9 @@ class World:
 
     def start(self, make: Callable[[MemoryBus, Runtime], Agent], client: str) -> Agent:
         """Connect and begin an agent, as `agent.serve` does; a second one of this name takes the first one's place."""
-        agent = make(self.bus(client), self.runtime)
+        bus = MemoryBus(self.broker, client)
+        bus.connect()
+        agent = make(bus, self.runtime)
         agent.start()
         self.agents[client] = agent
         return agent

@@ -85,6 +85,55 @@ def ask(world: World, client: str, request: Request, server: str = "lender.hosta
     return future
 
 
+# ---- online means served
+
+
+class Listener(Clerk):
+    """Watches one client more."""
+
+    def begin(self) -> None:
+        self.handle(Drain, self._drain)
+        self.bus.watch_state("guest.web1", "memory")
+
+
+def test_an_agent_is_online_when_the_broker_has_taken_every_subscription_of_its_own(world: World) -> None:
+    world.broker.holds_subscriptions = True
+    world.start(Listener, "lender.hosta")
+    world.settle()
+    for _ in range(5):  # replies, own requests, requests to everybody, the broker's counter, a guest's memory
+        assert world.state("lender.hosta", "status") is None
+        world.broker.answer_subscriptions(1)
+    assert isinstance(world.state("lender.hosta", "status"), Status)
+
+
+def test_an_agent_that_reconnects_is_online_when_it_is_heard_again(world: World) -> None:
+    def births() -> int:
+        return sum(author == "lender.hosta" and "/status" in packet.topic for author, packet in world.broker.published)
+
+    world.start(Listener, "lender.hosta")
+    world.settle()
+    before = births()
+    world.broker.holds_subscriptions = True
+    world.broker.cut("lender.hosta")
+    world.broker.reconnect("lender.hosta")
+    world.settle()
+    world.advance(Clerk.heartbeat_s)
+    assert births() == before
+    world.broker.answer_subscriptions()
+    assert births() == before + 1
+
+
+def test_an_agent_that_cannot_begin_never_says_online(world: World) -> None:
+    class Unable(Clerk):
+        def begin(self) -> None:
+            raise RamshareError("no tgtd here")
+
+    with pytest.raises(RamshareError):
+        world.start(Unable, "lender.hosta")
+    world.settle()
+    assert world.state("lender.hosta", "status") is None
+
+
 # ---- one answer a request
 
 

@@ -94,7 +94,11 @@ class Bus(Protocol):
         ...
 
     def set_state(self, path: str, message: Message | None) -> None:
-        """Publish `state/<self>/<path>`, retained, now and on every reconnect; None clears it."""
+        """Publish `state/<self>/<path>`, retained, now and on every reconnect; None clears it.
+
+        `status` goes out when the broker has taken every subscription made before: `online` means that requests are
+        heard. Nothing says it before the client has done so itself.
+        """
         ...
 
     def republish(self) -> None:

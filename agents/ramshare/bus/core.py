@@ -22,6 +22,7 @@ from ramshare.errors import RamshareError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Request
+from ramshare.messages.state import Status
 from ramshare.topics import (
     EVERYBODY,
     VERSION,
@@ -63,6 +64,9 @@ class CoreBus:
         self._pending = Pending()
         self._inbox = Inbox(self.counters)
         self._dropped_before: int | None = None
+        self._unheard: set[str] = set()
+        """Subscriptions that the broker has yet to answer; before, `online` would promise what is not true."""
+        self._online_is_due = False
 
     @property
     def instance(self) -> str:
@@ -83,13 +87,18 @@ class CoreBus:
     def set_state(self, path: str, message: Message | None) -> None:
         """Publish `state/<self>/<path>`, retained, now and on every reconnect; None clears it."""
         with self.lock:
-            self._link.send(self._publisher.set_state(path, message))
+            packet = self._publisher.set_state(path, message)
+            if isinstance(message, Status) and message.status == "online":
+                self._say_online()
+            else:
+                self._link.send(packet)
 
     def republish(self) -> None:
         """Publish every state again, `status` last: who sees it has seen the rest."""
         with self.lock:
             for packet in self._publisher.everything():
                 self._link.send(packet)
+            self._say_online()
 
     def event(self, kind: str, message: Message) -> None:
         """Publish `event/<self>/<kind>`, not retained."""
@@ -152,19 +161,30 @@ class CoreBus:
         return self._publisher.status("offline")
 
     def on_up(self) -> None:
-        """Publish everything, then subscribe to everything."""
+        """Publish everything and subscribe to everything; `online` follows when the broker has taken that."""
         with self.lock:
             self._dropped_before = None
-            self.republish()
             prefix = f"{self._root.name}/{VERSION}"
             # Replies at QoS 0: the broker neither queues nor stores them, so no secret ever lies in its database.
-            self._link.subscribe(f"{prefix}/reply/{self.client}/+", 0)
-            for server in (self.client, EVERYBODY):
-                self._link.subscribe(f"{prefix}/request/{server}/+/+", 1)
-            for topic_filter in self._watched:
-                self._link.subscribe(topic_filter, 1)
+            wanted = {f"{prefix}/reply/{self.client}/+": 0, self._own_requests: 1}
+            wanted |= dict.fromkeys([f"{prefix}/request/{EVERYBODY}/+/+", *self._watched], 1)
+            self._unheard = set(wanted)
+            self.republish()
+            for topic_filter, qos in wanted.items():
+                self._link.subscribe(topic_filter, qos)
             self._link.subscribe(DROPPED_TOPIC, 0)
         self._inbox.put(Connected())
+
+    def on_subscribed(self, topic_filter: str, refusal: str) -> None:
+        """Say `online` once everything is heard. Who may not hear its requests never says so."""
+        if refusal:
+            log.error("%s: the broker refused the subscription to %s: %s", self.client, topic_filter, refusal)
+            if topic_filter == self._own_requests:
+                return
+        with self.lock:
+            self._unheard.discard(topic_filter)
+            if self._online_is_due:
+                self._say_online()
 
     def on_down(self, reason: str) -> None:
         """Tell the agent; the link tries again."""
@@ -209,9 +229,20 @@ class CoreBus:
 
     # --- inside
 
+    def _say_online(self) -> None:
+        self._online_is_due = bool(self._unheard)
+        online = self._publisher.online()
+        if online is not None and not self._unheard:
+            self._link.send(online)
+
+    @property
+    def _own_requests(self) -> str:
+        return f"{self._root.name}/{VERSION}/request/{self.client}/+/+"
+
     def _watch(self, topic_filter: str) -> None:
         with self.lock:
             self._watched[topic_filter] += 1
+            self._unheard.add(topic_filter)
             self._link.subscribe(topic_filter, 1)
 
     def _send(

@@ -217,8 +217,8 @@ class MqttLink:
                 _complete(self._first, None)
         if verdict.refusal and isinstance(sent, Outgoing):
             self._user.on_refused(sent.packet, verdict.refusal)
-        elif verdict.refusal:
-            log.error("%s: the broker refused the subscription to %s: %s", self._client, sent, verdict.refusal)
+        elif isinstance(sent, str):
+            self._user.on_subscribed(sent, verdict.refusal)
 
     def _flush(self, session: Session) -> None:
         """Send what waited. It may be a repetition: requests carry ids and replies correlations for that."""

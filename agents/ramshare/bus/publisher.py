@@ -70,14 +70,17 @@ class Publisher:
         return packet
 
     def everything(self) -> list[Packet]:
-        """Return every cleared topic and every state anew, with its old time; `status` comes last and is of now."""
+        """Return every cleared topic and every state but `status` anew, with its old time."""
         packets = [self._clearing(path) for path in self._cleared]
         for path, old in self._state.items():
             if path != STATUS:
                 self._state[path] = old.model_copy(update={"seq": next(self._seq)})
                 packets.append(self._state_packet(path, self._state[path]))
-        online = self.status("online")
-        return packets if online is None else [*packets, online]
+        return packets
+
+    def online(self) -> Packet | None:
+        """Return `online` as of now; None before the client itself has said that it serves."""
+        return self.status("online") if STATUS in self._state else None
 
     def status(self, status: str) -> Packet | None:
         """Return the status packet, None for a client that has no status."""

@@ -39,6 +39,10 @@ class LinkUser(Protocol):
         """The session is gone; the link tries again by itself."""
         ...
 
+    def on_subscribed(self, topic_filter: str, refusal: str) -> None:
+        """The broker has answered a subscription; `refusal` is empty when it took it."""
+        ...
+
     def on_packet(self, packet: Packet) -> None:
         """A publication arrived."""
         ...
@@ -68,7 +72,7 @@ class Link(Protocol):
         ...
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
-        """Subscribe now, if there is a session."""
+        """Subscribe now, if there is a session; `LinkUser.on_subscribed` follows."""
         ...
 
     def unsubscribe(self, topic_filter: str) -> None:
