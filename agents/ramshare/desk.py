@@ -145,4 +145,4 @@ def refusal(request_id: str, error: Exception) -> Reply:
     """Return the answer that says why a request was not granted: its code, or `FAILED` for what was not meant."""
     code = error.code if isinstance(error, RefusedError) else ErrorCode.FAILED
     sentence = str(error) if isinstance(error, RamshareError) else repr(error)
-    return Reply(request_id=request_id, error=code, sentence=sentence[:1000])
+    return Reply(request_id=request_id, error=code, sentence=sentence)

@@ -47,4 +47,4 @@ class Loop(Protocol):
 def say(bus: Bus, kind: EventKind, sentence: str, **about: object) -> None:
     """Log a sentence and publish it as an event."""
     log.info("%s: %s", kind, sentence)
-    bus.event(kind, Event.model_validate({"kind": kind, "sentence": sentence[:1000], **about}))
+    bus.event(kind, Event.model_validate({"kind": kind, "sentence": sentence, **about}))

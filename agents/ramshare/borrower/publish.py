@@ -86,7 +86,7 @@ def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Me
             remote_bytes=view.remote_bytes,
             placement=_placement(view),
             leases=tuple(lease.lease for lease in view.leases),
-            step=(f"failed, will try again: {error}" if error else str(step or ""))[:1000],
+            step=f"failed, will try again: {error}" if error else str(step or ""),
         )
     }
     for lease in view.leases:

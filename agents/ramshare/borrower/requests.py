@@ -110,5 +110,5 @@ class Requests:
         code = error.code if isinstance(error, RefusedError) else ErrorCode.FAILED
         sentence = str(error) if isinstance(error, RamshareError) else repr(error)
         log.info("refused %s of %s: %s", arrived.verb, arrived.client, sentence)
-        reply = Reply(request_id=arrived.request.request_id, error=code, sentence=sentence[:1000])
+        reply = Reply(request_id=arrived.request.request_id, error=code, sentence=sentence)
         self._agent.desk.settle(arrived, reply)

@@ -262,7 +262,7 @@ class CoreBus:
             )
 
     def _refuse(self, unserved: Unserved, code: ErrorCode, sentence: str) -> None:
-        reply = Reply(request_id=unserved.request_id, error=code, sentence=sentence[:1000])
+        reply = Reply(request_id=unserved.request_id, error=code, sentence=sentence)
         self._send(unserved.topic.reply(), reply, unserved.correlation, REPLY_EXPIRY_S)
 
     def _note_dropped(self, packet: Packet) -> None:

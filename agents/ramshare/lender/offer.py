@@ -47,7 +47,7 @@ class Offering:
         self._publish(plan, lent_bytes)
         if before is None or before.capacity_bytes != plan.capacity_bytes:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            self._decisions.append(f"{stamp} {plan.capacity_bytes} {plan.reason}"[:1000])
+            self._decisions.append(f"{stamp} {plan.capacity_bytes} {plan.reason}")
             self._agent.bus.set_state("decisions", Decisions(decisions=tuple(self._decisions)))
             sentence = f"can lend {plan.capacity_bytes >> 20} MiB: {plan.reason}"
             self._agent.say(EventKind.OFFER_CHANGED, sentence, size_bytes=plan.capacity_bytes)
@@ -93,6 +93,6 @@ class Offering:
                 committed_free_bytes=plan.committed_free_bytes,
                 exportable=plan.exportable,
                 draining=self._ledger.draining,
-                reason=plan.reason[:1000],
+                reason=plan.reason,
             ),
         )

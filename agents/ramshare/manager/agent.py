@@ -171,7 +171,7 @@ class Manager(Agent):
 
     def _grant(self, loan: Loan) -> None:
         grants = tuple(loan.grants.values())
-        reason = (loan.reason or "the same as before")[:1000]
+        reason = loan.reason or "the same as before"
         self.desk.settle(loan.arrived, BorrowReply(request_id=loan.need.request_id, grants=grants, sentence=reason))
         self.say(
             EventKind.GRANTED,
@@ -182,7 +182,7 @@ class Manager(Agent):
         )
 
     def _refuse(self, loan: Loan, code: ErrorCode, reason: str) -> None:
-        reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason[:1000])
+        reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason)
         self.desk.settle(loan.arrived, reply)
         self.say(EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)
 

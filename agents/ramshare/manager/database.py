@@ -82,5 +82,5 @@ def _summary(cluster: Cluster, ready: bool, hosts: list[HostRecord], leases: int
         capacity_bytes=bounded(host.capacity_bytes for host in hosts),
         lent_bytes=bounded(host.lent_bytes for host in hosts),
         free_bytes=bounded(host.free_bytes for host in hosts if host.exportable),
-        reason="serving" if ready else listening[:1000],
+        reason="serving" if ready else listening,
     )

@@ -7,7 +7,7 @@ receipt so that a newer peer may add some; what is known is validated strictly e
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 """Larger payloads are dropped unread; the largest message of our own (a borrow reply of 64 leases) stays below half."""
@@ -20,7 +20,21 @@ PositiveBytes = Annotated[int, Field(gt=0, le=MAX_BYTES)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-Sentence = Annotated[str, StringConstraints(max_length=1000)]
+
+
+MAX_SENTENCE = 1000
+"""Characters; longer ones quote a tool's whole output."""
+
+
+def _shortened(text: object) -> object:
+    return f"{text[: MAX_SENTENCE - 1]}…" if isinstance(text, str) and len(text) > MAX_SENTENCE else text
+
+
+Line = Annotated[str, BeforeValidator(_shortened)]
+"""Text for people that shortens itself."""
+
+Sentence = Annotated[Line, StringConstraints(max_length=MAX_SENTENCE)]
+"""The same, one to a message. What arrives longer is shortened, too: a sentence is no reason to drop a message."""
 
 ClientName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?$", max_length=80)]
 """MQTT user name and client id: `role.name`, or just `manager`."""

@@ -11,6 +11,7 @@ from ramshare.messages.base import (
     HostName,
     Iqn,
     LeaseId,
+    Line,
     Message,
     Percent,
     Portal,
@@ -194,4 +195,4 @@ class Decisions(Message):
     """`state/lender.<host>/decisions`: the last changes of the offer with the numbers behind them (`ramshare why`)."""
 
     KIND: ClassVar[str] = "decisions/1"
-    decisions: tuple[str, ...] = Field(default=(), max_length=20, description="Newest last: time, bytes, reason.")
+    decisions: tuple[Line, ...] = Field(default=(), max_length=20, description="Newest last: time, bytes, reason.")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kit.strategies import messages
-from ramshare.messages.base import MAX_BYTES, MAX_PAYLOAD_BYTES, Message
+from ramshare.messages.base import MAX_BYTES, MAX_PAYLOAD_BYTES, MAX_SENTENCE, Message
 from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import Drain, Vacate
-from ramshare.messages.state import Memory, Offer, Status
+from ramshare.messages.state import Decisions, Memory, Offer, Status
 from ramshare.topics import REQUESTS, state_models
 
 pytestmark = pytest.mark.unit
@@ -170,3 +170,28 @@ def test_messages_cannot_be_changed_after_they_were_made() -> None:
     status = Status(status="online")
     with pytest.raises(ValidationError):
         setattr(status, "status", "offline")  # noqa: B010 (mypy knows that it is frozen)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "rest"),
+    [
+        (Reply, "sentence", {"request_id": "request-1"}),
+        (Event, "sentence", {"kind": "step"}),
+        (Offer, "reason", {key: value for key, value in offer().items() if key != "reason"}),
+    ],
+)
+def test_a_sentence_shortens_itself_when_it_is_made_and_when_it_arrives(
+    kind: type[Message], field: str, rest: dict[str, Any]
+) -> None:
+    fits, long = "x" * MAX_SENTENCE, "x" * (MAX_SENTENCE + 1)
+    for made in (
+        kind(**rest, **{field: long}),
+        kind.model_validate_json(json.dumps({**rest, field: long}, default=str)),
+    ):
+        assert getattr(made, field) == "x" * (MAX_SENTENCE - 1) + "…"
+    assert getattr(kind(**rest, **{field: fits}), field) == fits
+    assert kind.model_json_schema()["properties"][field]["maxLength"] == MAX_SENTENCE
+
+
+def test_a_line_of_many_shortens_itself_too() -> None:
+    assert [len(line) for line in Decisions(decisions=("x" * 5000, "short")).decisions] == [MAX_SENTENCE, 5]
