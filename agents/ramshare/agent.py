@@ -38,8 +38,8 @@ RETRY_TICK_S = 1.0
 """After a tick that failed."""
 
 
-def _one_thread() -> Executor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="worker")
+def _one_thread(name: str) -> Executor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Runtime:
     """Seconds that never go back."""
     wall: Callable[[], float] = time.time
     """Seconds since 1970, as others write them into their messages."""
-    worker: Callable[[], Executor] = _one_thread
-    """Makes what runs the agent's jobs, one after the other."""
+    worker: Callable[[str], Executor] = _one_thread
+    """Makes a thread of a name that runs jobs, one after the other."""
 
 
 REAL = Runtime()
@@ -72,7 +72,7 @@ class Agent(ABC):
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._worker = runtime.worker()
+        self._worker = runtime.worker("worker")
         self._next_tick_s = 0.0
         self._next_heartbeat_s = 0.0
         self._inherited: set[str] = set()

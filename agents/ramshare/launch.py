@@ -20,6 +20,7 @@ from ramshare.settings import (
     BorrowerSettings,
     BrokerSettings,
     HostSettings,
+    LenderLabSettings,
     LenderSettings,
     SettingsError,
     load,
@@ -122,13 +123,13 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
         return lambda bus: Monitor(bus, host, watch=PressureWatch())
     if role == "lender":
         from ramshare.lender.agent import Lender
-        from ramshare.linux.pressure_watch import PressureWatch
+        from ramshare.lender.hands import hands_of
         from ramshare.linux.run import SystemRunner
 
-        lender = load(LenderSettings)
+        lender, lab = load(LenderSettings), load(LenderLabSettings)
         _require("a lender", LENDER_TOOLS)
         hypervisor = _hypervisor(lender.hypervisor)
-        return lambda bus: Lender(bus, host, lender, SystemRunner(), watch=PressureWatch(), hypervisor=hypervisor)
+        return lambda bus: Lender(bus, host, lender, hands_of(host, lender, lab, SystemRunner(), hypervisor))
     if role == "borrower":
         from ramshare.borrower.agent import Borrower
         from ramshare.linux.run import SystemRunner

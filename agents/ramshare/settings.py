@@ -110,9 +110,6 @@ class LenderSettings(Settings):
     control_port: int = Field(
         default=0, ge=0, le=32767, description="tgtd -C; several per machine need different ones."
     )
-    capacity_bytes: Bytes | None = Field(
-        default=None, description="This host's share of the machine where several play hosts on one (the lab)."
-    )
     limit_bytes: Bytes | None = Field(default=None, description="Never lend more than this.")
     committed_bytes: Bytes = Field(default=0, description="Set aside by the owner for good: may back a move.")
     reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
@@ -123,15 +120,21 @@ class LenderSettings(Settings):
         description="Whose guests' balloons to use, as libvirt names it: qemu:///system, xen:///; empty: none.",
     )
     policy: str = Field(default="", description="Surplus policy by name; empty: the default one.")
-    policy_pace: float = Field(
-        default=1.0, gt=0, le=10, description="Multiplies the policy's windows: 0.01 for a lab that has minutes only."
-    )
     policy_caution: float = Field(
         default=1.0, ge=0, le=100, description="Multiplies the margin that the policy keeps for surges."
     )
     vacate_within_s: Seconds = Field(
         default=9.0, description="Deadline given to borrowers on reclaim: memory is to be back in 10 s, cut off or not."
     )
+
+
+class LenderLabSettings(Settings):
+    """For the lab: what lets several lenders play hosts on one machine, in minutes. No host needs any of it."""
+
+    PREFIX: ClassVar[str] = "RAMSHARE_LENDER_"
+
+    capacity_bytes: Bytes | None = Field(default=None, description="This host's share of the machine.")
+    policy_pace: float = Field(default=1.0, gt=0, le=10, description="Multiplies the default policy's windows.")
 
 
 class BorrowerSettings(Settings):

@@ -122,6 +122,17 @@ class FakeExports:
             raise self.fails
         return dict(self.records)
 
+    def draining(self) -> bool:
+        return self.marker.exists()
+
+    def drain(self, draining: bool) -> None:
+        if self.fails:
+            raise self.fails
+        if draining:
+            self.marker.touch()
+        else:
+            self.marker.unlink(missing_ok=True)
+
     def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
         if self.fails:
             raise self.fails
@@ -180,11 +191,13 @@ class FakeSampler:
 
     def __init__(self) -> None:
         self.available_bytes = 6 * GIB
+        self.psi_some: float | None = None
 
     def sample(self) -> Memory:
         return Memory(
             total_bytes=8 * GIB,
             available_bytes=self.available_bytes,
             used_bytes=8 * GIB - self.available_bytes,
+            psi_some_avg10=self.psi_some,
             interval_s=5.0,
         )

@@ -5,6 +5,7 @@ small enough that no tick is skipped. Threads of workers are replaced by running
 """
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
@@ -35,13 +36,17 @@ class World:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.agents: dict[str, Agent] = {}
+        self.began_s = time.time() - self.broker.now_s
         self.worker = HandWorker()
-        self.runtime = Runtime(clock=self.clock, worker=lambda: self.worker)
+        self.runtime = Runtime(clock=self.clock, wall=self.wall, worker=lambda _name: self.worker)
         self.errors = _Errors()
         logging.getLogger("ramshare").addHandler(self.errors)
 
     def clock(self) -> float:
         return self.broker.now_s
+
+    def wall(self) -> float:
+        return self.began_s + self.broker.now_s
 
     def bus(self, client: str) -> MemoryBus:
         return memory_bus(self.broker, client)

@@ -22,8 +22,9 @@ from kit.world import MIB, World
 from ramshare.agent import Agent, Runtime
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.host import BorrowerHost
-from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import Lender
+from ramshare.lender.exports.store import Exports
+from ramshare.lender.hands import Hands
 from ramshare.manager.agent import Manager
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Drain, Request, ReturnVolume, Undrain
@@ -70,16 +71,10 @@ class Cluster(World):
             hands = cast("BorrowerHost", ModelHost(self.model, self.session))
             settings = BorrowerSettings(directory=self.directory)
             return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), hands, runtime)
-        return Lender(
-            bus,
-            HostSettings(host=host),
-            LenderSettings(address="10.0.0.1", committed_bytes=512 * MIB),
-            cast("Any", None),
-            cast("Any", self.exports[host]),
-            cast("Any", FakeSampler()),
-            policy=self.policies[host],
-            runtime=runtime,
-        )
+        lending = LenderSettings(committed_bytes=512 * MIB, directory=self.directory / host)
+        exports = cast("Exports", self.exports[host])
+        hands_there = Hands(exports, "10.0.0.1:3260", FakeSampler(), self.policies[host])
+        return Lender(bus, HostSettings(host=host), lending, hands_there, runtime)
 
     def session(self, lease: str, is_open: bool) -> None:
         for exports in self.exports.values():
@@ -250,11 +245,5 @@ class Life(RuleBasedStateMachine):
         assert cluster.errors.seen == []
 
 
-@pytest.fixture(autouse=True)
-def any_machine_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lender_agent, "require_root", lambda _what: None)
-    monkeypatch.setattr(lender_agent, "require_tools", lambda _tools: None)
-
-
 Life.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
-TestLife = pytest.mark.usefixtures("any_machine_will_do")(Life.TestCase)
+TestLife = Life.TestCase

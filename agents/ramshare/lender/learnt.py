@@ -1,12 +1,13 @@
 """Keeps what the policy has learnt over a restart of the lender, beside the exports on the RAM file system.
 
 A host that starts anew learns anew; a lender that was only restarted goes on where it was. A file that is missing or
-damaged costs the knowledge and nothing else.
+damaged costs the knowledge and nothing else. `read` and `write` are for the worker thread, the rest for the loop.
 """
 
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from ramshare.policy.model import Policy
 
@@ -20,36 +21,46 @@ MAX_BYTES = 16 << 20
 
 
 class Learnt:
-    """The file. Nothing of it raises."""
+    """A policy's knowledge and its file. Neither `read` nor `write` raises for what the file system does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, policy: Policy) -> None:
         self._path = path
+        self._policy = policy
         self._next_s = 0.0
 
-    def restore(self, policy: Policy) -> None:
-        """Hand the policy what it knew."""
+    def read(self) -> Any:
+        """Return what the file holds, None for nothing that could be used."""
         try:
             if self._path.stat().st_size > MAX_BYTES:
                 raise ValueError("it is too large")
-            policy.restore(json.loads(self._path.read_text()))
+            return json.loads(self._path.read_text())
         except FileNotFoundError:
-            return
+            return None
         except (OSError, ValueError, RecursionError) as error:
             log.warning("what the policy had learnt is lost: %s: %s", self._path, error)
+            return None
 
-    def save_if_due(self, policy: Policy, now_s: float) -> None:
-        """Save every few minutes; the first time after one such time."""
-        if self._next_s == 0.0:
-            self._next_s = now_s + SAVE_EVERY_S
-        elif now_s >= self._next_s:
-            self._next_s = now_s + SAVE_EVERY_S
-            self.save(policy)
+    def restore(self, found: Any) -> None:
+        """Hand the policy what was read."""
+        if found is not None:
+            self._policy.restore(found)
 
-    def save(self, policy: Policy) -> None:
-        """Save now, in one step."""
+    def due(self, now_s: float) -> bool:
+        """Return whether it is time to save: every few minutes, the first time after one such time."""
+        due = 0.0 < self._next_s <= now_s
+        if due or self._next_s == 0.0:
+            self._next_s = now_s + SAVE_EVERY_S
+        return due
+
+    def snapshot(self) -> str:
+        """Return what the file is to hold."""
+        return json.dumps(self._policy.snapshot())
+
+    def write(self, snapshot: str) -> None:
+        """Save, in one step."""
         part = self._path.with_name(self._path.name + ".part")
         try:
-            part.write_text(json.dumps(policy.snapshot()))
+            part.write_text(snapshot)
             part.replace(self._path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             log.warning("cannot save what the policy has learnt: %s", error)

@@ -1,19 +1,18 @@
-"""Lent memory comes back: it was released, or more is lent than can be and it is asked back, or cut off in the end.
+"""More is lent than can be: leases are asked back, or cut off in the end.
 
 Which leases are asked for is chosen by a pure function. Used by the lender's agent, on its loop.
 """
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import combinations
 
-from ramshare.agent import Agent
+from ramshare.bus.api import Bus
+from ramshare.lender.exports.changes import ExportChanges
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
-from ramshare.lender.exports.store import Exports
-from ramshare.lender.offer import Offering
-from ramshare.lender.surplus import Surplus
+from ramshare.lender.offer_plan import OfferPlan
+from ramshare.loop import Loop, say
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import Vacate
 from ramshare.messages.state import Mode
@@ -27,57 +26,18 @@ CUT_OFF_AGAIN_S = 10.0
 class Reclaim:
     """Knows which leases were asked back, and by when."""
 
-    def __init__(
-        self, agent: Agent, exports: Exports, ledger: Ledger, surplus: Surplus, offering: Offering, within_s: float
-    ) -> None:
+    def __init__(self, loop: Loop, bus: Bus, ledger: Ledger, changes: ExportChanges, within_s: float) -> None:
         """Borrowers are given `within_s` to give back what is asked for."""
-        self._agent = agent
-        self._exports = exports
+        self._loop = loop
+        self._bus = bus
         self._ledger = ledger
-        self._surplus = surplus
-        self._offering = offering
+        self._changes = changes
         self._within_s = within_s
         self._deadlines_s: dict[str, float] = {}
 
-    def remove(
-        self,
-        record: ExportRecord,
-        why: str,
-        *,
-        force: bool = False,
-        done: Callable[[Exception | None], None] = lambda _outcome: None,
-    ) -> None:
-        """Take an export away, then run `done`; one with an open session only by `force`."""
-
-        def removed(outcome: Exception | None) -> None:
-            if isinstance(outcome, Exception):
-                log.error("cannot remove %s: %s", record.lease, outcome)
-            else:
-                self._gone(record, why)
-            done(outcome)
-
-        self._agent.work(partial(self._exports.remove, record.lease, force=force), removed)
-
-    def _gone(self, record: ExportRecord, why: str) -> None:
-        """The memory is back: say so, once, and offer it again."""
-        if not self._ledger.strike(record):
-            return
-        self._deadlines_s.pop(record.lease, None)
-        self._surplus.measure()
-        self._offering.offer()
-        self._agent.say(
-            EventKind.RELEASED,
-            f"{record.size_bytes >> 20} MiB are back: {why}",
-            lease=record.lease,
-            peer=record.borrower,
-            size_bytes=record.size_bytes,
-        )
-
-    def reclaim(self) -> None:
+    def turn(self, plan: OfferPlan) -> None:
         """Ask leases back when more is lent than can be; cut off mirrors whose borrower let the deadline pass."""
-        plan, records, now_s = self._offering.plan, self._ledger.records, self._agent.clock()
-        if plan is None:
-            return
+        records, now_s = self._ledger.records, self._loop.clock()
         asked = sum(records[lease].size_bytes for lease in self._deadlines_s if lease in records)
         need = self._ledger.lent_bytes() - plan.capacity_bytes - asked
         candidates = {
@@ -99,19 +59,21 @@ class Reclaim:
         size_bytes = sum(self._ledger.records[lease].size_bytes for lease in leases)
         request = Vacate.until(leases, size_bytes, self._within_s)
         for lease in leases:
-            self._deadlines_s[lease] = self._agent.clock() + self._within_s
+            self._deadlines_s[lease] = self._loop.clock() + self._within_s
         sentence = f"ask {borrower} for {size_bytes >> 20} MiB back within {self._within_s:g} s: {reason}"
-        self._agent.say(EventKind.VACATED, sentence, peer=borrower, size_bytes=size_bytes)
-        self._agent.ask(borrower, request, self._within_s, lambda reply: log.info("vacate %s: %s", leases, reply))
+        say(self._bus, EventKind.VACATED, sentence, peer=borrower, size_bytes=size_bytes)
+        self._loop.ask(borrower, request, self._within_s, lambda reply: log.info("vacate %s: %s", leases, reply))
 
     def _overdue(self, record: ExportRecord) -> None:
         """Cut a mirror off; of a move lease remind the borrower, which may have been restarted since it was asked."""
         if record.mode is Mode.MIRROR:
-            self._deadlines_s[record.lease] = self._agent.clock() + CUT_OFF_AGAIN_S
-            self.remove(record, f"{record.borrower} let the deadline pass; every page is on its disk too", force=True)
+            self._deadlines_s[record.lease] = self._loop.clock() + CUT_OFF_AGAIN_S
+            why = f"{record.borrower} let the deadline pass; every page is on its disk too"
+            self._changes.remove(record, why, force=True)
             return
         self._vacate(record.borrower, (record.lease,), "asked before")
-        self._agent.say(
+        say(
+            self._bus,
             EventKind.FAILED,
             f"{record.borrower} has not moved lease {record.lease} home yet; it stays, for its pages lie only here",
             lease=record.lease,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -11,6 +12,14 @@ from ramshare.messages.state import Memory
 
 LEAST_SPAN_S = 0.5
 """Over less, one wait of a moment would look like lasting pressure."""
+
+
+class Sampler(Protocol):
+    """What agents know of it."""
+
+    def sample(self) -> Memory:
+        """Return the report of now. Reads files of `/proc`, which the kernel makes up: no disk is waited for."""
+        ...
 
 
 class MemorySampler:

@@ -6,7 +6,7 @@ from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus
 from ramshare.linux.footprint import let_go
 from ramshare.linux.pressure_watch import NoWatch, Watch
-from ramshare.linux.sampling import MemorySampler
+from ramshare.linux.sampling import MemorySampler, Sampler
 from ramshare.settings import HostSettings
 
 TIDY_AFTER_REPORTS = 2
@@ -22,7 +22,7 @@ class Monitor(Agent):
         self,
         bus: Bus,
         settings: HostSettings,
-        sampler: MemorySampler | None = None,
+        sampler: Sampler | None = None,
         tidy: Callable[[], object] = let_go,
         watch: Watch | None = None,
         runtime: Runtime = REAL,

@@ -15,10 +15,10 @@ from kit.world import MIB, World
 from ramshare.agent import Agent, Runtime
 from ramshare.bus.api import RequestArrived
 from ramshare.errors import RamshareError
-from ramshare.lender import agent as lender_agent
 from ramshare.lender.agent import START_AGAIN_S, Lender
-from ramshare.lender.guests.host_guests import HostGuests
-from ramshare.linux.hypervisor import Guest
+from ramshare.lender.exports.store import Exports
+from ramshare.lender.hands import Hands
+from ramshare.linux.hypervisor import Guest, Hypervisor, NullHypervisor
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
 from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
@@ -64,20 +64,19 @@ class Scene(World):
         self.clients: dict[str, MemoryBus] = {"manager": self.manager}
         self.numbers = iter(range(10_000))
 
-    def lender(self, **changes: Any) -> Lender:
-        fields: dict[str, Any] = {"address": "10.0.0.1", "reserve_bytes": 512 * MIB, **changes}
+    def lender(self, hypervisor: Hypervisor | None = None, share_bytes: int | None = None, **changes: Any) -> Lender:
+        settings = LenderSettings(**{"reserve_bytes": 512 * MIB, "directory": self.exports.marker.parent, **changes})
+        hands = Hands(
+            exports=cast("Exports", self.exports),
+            portal="10.0.0.1:3260",
+            sampler=self.sampler,
+            policy=self.policy,
+            hypervisor=hypervisor or NullHypervisor(),
+            share_bytes=share_bytes,
+        )
 
         def make(bus: MemoryBus, runtime: Runtime) -> Lender:
-            return Lender(
-                bus,
-                HostSettings(host="a"),
-                LenderSettings(**fields),
-                cast("Any", None),
-                cast("Any", self.exports),
-                cast("Any", self.sampler),
-                policy=self.policy,
-                runtime=runtime,
-            )
+            return Lender(bus, HostSettings(host="a"), settings, hands, runtime)
 
         lender = cast("Lender", self.start(make, "lender.a"))
         self.advance(1)
@@ -113,12 +112,6 @@ class Scene(World):
 
     def lent(self) -> int:
         return sum(record.size_bytes for record in self.exports.records.values())
-
-
-@pytest.fixture(autouse=True)
-def any_machine_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lender_agent, "require_root", lambda _what: None)
-    monkeypatch.setattr(lender_agent, "require_tools", lambda _tools: None)
 
 
 @pytest.fixture
@@ -454,7 +447,7 @@ def test_after_a_broker_that_forgot_everything_it_is_all_there_again(scene: Scen
     )
 )
 @settings(max_examples=40)
-def test_never_more_is_lent_than_may_be_and_books_and_topics_agree(
+def test_never_more_is_lent_than_may_be_and_ledger_and_topics_agree(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int, bool]]
 ) -> None:
     scene = Scene(tmp_path_factory.mktemp("lender"))
@@ -512,30 +505,13 @@ class OneGuest:
         self.guest = Guest("u1", "web1", 4096 * MIB, target_bytes)
 
 
-class Turns(HostGuests):
-    """Asks its hypervisor on the loop itself, so that a test need not wait."""
-
-    def __init__(self, hypervisor: OneGuest, post: Callable[[Callable[[], None]], None]) -> None:
-        super().__init__(hypervisor, post)
-        self._worker = cast("Any", self)
-
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        done.set_result(call(*arguments))
-        return done
-
-    def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
-        pass
-
-
 class Ballooning:
     """A lender with one guest that uses 1000 of its 4096 MiB, on a host that has 1 GiB besides."""
 
     def __init__(self, scene: Scene, lendable_mib: int) -> None:
         self.scene, self.hypervisor = scene, OneGuest()
-        self.lender = scene.lender()
+        self.lender = scene.lender(self.hypervisor)
         self.guest = scene.bus("guest.web1")
-        self.lender.neighbours.vms = Turns(self.hypervisor, self.lender.post)
         self.exported_mib = 0
         scene.policy.lendable_bytes = lendable_mib * MIB
         for _ in range(30):
@@ -610,21 +586,19 @@ def test_what_nobody_has_borrowed_goes_back_to_its_guest_even_on_a_host_that_has
     assert host.hypervisor.actual_mib == 4096
 
 
-@pytest.mark.parametrize(("share", "told"), [({}, 9.0), ({"capacity_bytes": 8 * GIB}, None)])
+@pytest.mark.parametrize(("share_bytes", "told"), [(None, 9.0), (8 * GIB, None)])
 def test_pressure_of_a_machine_that_several_hosts_share_is_nobodys(
-    scene: Scene, share: dict[str, int], told: float | None, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, share_bytes: int | None, told: float | None
 ) -> None:
-    calm = scene.sampler.sample()
-    monkeypatch.setattr(scene.sampler, "sample", lambda: calm.model_copy(update={"psi_some_avg10": 9.0}))
-    scene.lender(**share)
+    scene.sampler.psi_some = 9.0
+    scene.lender(share_bytes=share_bytes)
     assert scene.policy.samples[-1].psi_some == told
 
 
 def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene: Scene) -> None:
     hypervisor = OneGuest()
-    lender = scene.lender()
+    lender = scene.lender(hypervisor)
     guest = scene.bus("guest.web1")
-    lender.neighbours.vms = Turns(hypervisor, lender.post)
     scene.sampler.available_bytes = 1 * GIB
     scene.policy.lendable_bytes = 2000 * MIB
 
@@ -639,7 +613,7 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     for _ in range(30):
         report(1000)
         scene.sampler.available_bytes = GIB + 4096 * MIB - hypervisor.actual_mib * MIB
-    assert lender.neighbours.heard == {"web1"}
+    assert lender.reports.heard == {"web1"}
     assert 2000 <= scene.offer().capacity_bytes // MIB + 16 < 2033
     assert hypervisor.actual_mib == pytest.approx(4096 - 1488, abs=17)
     scene.policy.lendable_bytes = 500 * MIB  # it suddenly needs its memory
@@ -648,5 +622,5 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     assert scene.offer().capacity_bytes <= 500 * MIB
     hypervisor.guest = None  # migrated away: it is nobody's business here any more
     scene.advance(3)
-    assert lender.neighbours.heard == frozenset()
-    assert not list(lender.neighbours.reports)
+    assert lender.reports.heard == frozenset()
+    assert not list(lender.reports.said)

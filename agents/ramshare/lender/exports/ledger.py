@@ -1,14 +1,14 @@
 """The lender's ledger: what is lent, what is being lent, and whether the host is being drained.
 
-It follows what `store.py` found on the RAM file system, and is published as `export/…`. Every part of the lender's
-agent reads it, on the agent's loop.
+It follows what `store.py` found on the RAM file system, and is published as `export/…`. Every part of the lender reads
+it, on the agent's loop; whoever changes it need not know who goes by it: those listen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from ramshare.agent import Agent
+from ramshare.bus.api import Bus
 from ramshare.lender.exports.records import ExportRecord
-from ramshare.lender.exports.store import Exports
+from ramshare.messages.replies import Grant
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Export, Mode
 
@@ -16,9 +16,8 @@ from ramshare.messages.state import Export, Mode
 class Ledger:
     """Owns records, sessions and pending exports."""
 
-    def __init__(self, agent: Agent, exports: Exports, host: str, portal: str) -> None:
-        self._agent = agent
-        self._exports = exports
+    def __init__(self, bus: Bus, host: str, portal: str) -> None:
+        self._bus = bus
         self.host = host
         self.portal = portal
         self.records: dict[str, ExportRecord] = {}
@@ -28,19 +27,18 @@ class Ledger:
         """The RAM file system was read; before, nothing is known of any lease."""
         self.draining = False
         self._connected: dict[str, bool] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Have `call` run after every change of what is lent, and of whether anything may be."""
+        self._listeners.append(call)
+
+    # --- what is lent
 
     @property
     def paths(self) -> set[str]:
         """State paths of all exports."""
         return {f"export/{lease}" for lease in (*self.records, *self.pending)}
-
-    def open(self, records: Mapping[str, ExportRecord]) -> None:
-        """Begin with what the RAM file system holds."""
-        self.records = dict(records)
-        self.draining = self._exports.marker.exists()
-        self.ready = True
-        for record in records.values():
-            self.publish(record)
 
     def lent_bytes(self, mode: Mode | None = None) -> int:
         """Return what is lent, or being lent, in one mode or in both."""
@@ -53,36 +51,79 @@ class Ledger:
         """What exports hold that have been made."""
         return sum(record.size_bytes for record in self.records.values())
 
+    def grant(self, record: ExportRecord) -> Grant:
+        """Return what the lease's borrower needs to log in; it holds the secret."""
+        return Grant(
+            lease=record.lease,
+            lender=self._bus.client,
+            portal=self.portal,
+            target=record.target,
+            size_bytes=record.size_bytes,
+            chap_user=record.chap_user,
+            chap_secret=record.chap_secret,
+        )
+
+    # --- changes
+
+    def open(self, records: Mapping[str, ExportRecord], draining: bool) -> None:
+        """Begin with what the RAM file system holds."""
+        self.records = dict(records)
+        self.draining = draining
+        self.ready = True
+        for record in records.values():
+            self._publish(record)
+        self._changed()
+
+    def begin(self, request: ExportLease) -> None:
+        """Count an export that is about to be made."""
+        self.pending[request.lease] = request
+        self._changed()
+
+    def abandon(self, lease: str) -> None:
+        """Count it no more: it has been made, or will not be."""
+        if self.pending.pop(lease, None) is not None:
+            self._changed()
+
+    def enter(self, record: ExportRecord) -> bool:
+        """Take in an export that has been made; False if it was known."""
+        self.pending.pop(record.lease, None)
+        new = record.lease not in self.records
+        self.records[record.lease] = record
+        self._publish(record)
+        self._changed()
+        return new
+
     def strike(self, record: ExportRecord) -> bool:
         """Take out an export that is no more; False if it was out already."""
         if self.records.pop(record.lease, None) is None:
             return False
         self._connected.pop(record.lease, None)
-        self._agent.bus.set_state(f"export/{record.lease}", None)
+        self._bus.set_state(f"export/{record.lease}", None)
+        self._changed()
         return True
 
     def drain(self, draining: bool) -> None:
-        """Remember over a restart of the agent whether this host is being drained."""
+        """Note whether this host is being drained."""
         self.draining = draining
-        if draining:
-            self._exports.marker.touch()
-        else:
-            self._exports.marker.unlink(missing_ok=True)
+        self._changed()
 
-    def note_sessions(self, connected: Mapping[str, bool]) -> None:
-        """Take note of which leases have a session, and publish those that changed."""
+    def note_sessions(self, records: Mapping[str, ExportRecord], connected: Mapping[str, bool]) -> None:
+        """Take note of which leases have a session, and publish those that changed; `records` are as of the look."""
         for lease, now in connected.items():
-            record = self._exports.records.get(lease)
+            record = records.get(lease)
             if record is None or lease not in self.records:
                 continue
             changed = now != self._connected.get(lease, False) or record.phase != self.records[lease].phase
             self.records[lease], self._connected[lease] = record, now
             if changed:
-                self.publish(record)
+                self._publish(record)
 
-    def publish(self, record: ExportRecord) -> None:
-        """Show an export."""
-        self._agent.bus.set_state(
+    def _changed(self) -> None:
+        for call in self._listeners:
+            call()
+
+    def _publish(self, record: ExportRecord) -> None:
+        self._bus.set_state(
             f"export/{record.lease}",
             Export(
                 lease=record.lease,

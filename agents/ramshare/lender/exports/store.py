@@ -129,9 +129,19 @@ class Exports:
                 del self._strays[lease]
         return connected
 
+    def draining(self) -> bool:
+        """Return whether this host is being drained; that is kept on the RAM file system, so a reboot ends it."""
+        return self._marker.exists()
+
+    def drain(self, draining: bool) -> None:
+        """Remember over a restart of the agent whether this host is being drained."""
+        if draining:
+            self._marker.touch()
+        else:
+            self._marker.unlink(missing_ok=True)
+
     @property
-    def marker(self) -> Path:
-        """File that says this host is being drained; on the RAM file system, so a reboot ends the drain."""
+    def _marker(self) -> Path:
         return self._ramdisk.root / "draining"
 
     def _sweep(self, lease: str, target: str) -> None:

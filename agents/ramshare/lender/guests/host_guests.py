@@ -17,9 +17,8 @@ import logging
 import math
 import re
 import sys
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 
 from ramshare.lender.guests.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
@@ -58,12 +57,14 @@ class HostGuests:
         self,
         hypervisor: Hypervisor,
         post: Callable[[Callable[[], None]], None],
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float],
+        worker: Executor,
     ) -> None:
+        """`wall` is the clock of the guests' reports; `worker` asks the hypervisor, one question after the other."""
         self._hypervisor = hypervisor
         self._use = GuestUse(wall)
         self._post = post
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hypervisor")
+        self._worker = worker
         self._asked: dict[str, _Asked] = {}
         self._alone_until_s: dict[str, float] = {}
         self._seen_s: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Who lives on the lender's host: its guests, which report their memory, and its own borrower.
+"""What is reported by those on the lender's host: its guests' memory, and its own borrower's leases.
 
 Guests are named in the settings or seen at the hypervisor (`host_guests.py`); only those that run here are listened to.
 A guest's clock may be wrong by hours, so what counts is when a report arrived, on the lender's own clock. A report that
@@ -6,27 +6,25 @@ arrives a second time (a guest that reconnects sends its last one again) is as o
 broker had in store nobody knows the age, so there the guest's word must do until its next report.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 
-from ramshare.agent import Agent
-from ramshare.bus.api import StateArrived
+from ramshare.bus.api import Bus, StateArrived
 from ramshare.lender.guests.host_guests import HostGuests
 from ramshare.messages.state import Lease, Memory
 from ramshare.policy.model import GuestSample
 from ramshare.topics import name, role
 
 
-class Neighbours:
+class LocalReports:
     """Owns the guests' reports and the knowledge of this host's own leases."""
 
-    def __init__(self, agent: Agent, host: str, by_hand: Iterable[str], vms: HostGuests) -> None:
-        """`by_hand` names guests that no hypervisor is asked about."""
-        self._agent = agent
+    def __init__(self, bus: Bus, host: str, by_hand: Iterable[str], guests: HostGuests) -> None:
+        """`guests` are those that the hypervisor sees, `by_hand` names others."""
+        self._bus = bus
         self._host = host
         self.by_hand = frozenset(by_hand)
-        self.vms = vms
-        self.reports = GuestReports()
+        self.guests = guests
+        self.said = GuestReports()
         self.heard = self.by_hand
         """The guests that are listened to."""
         self._own_leases: set[str] = set()
@@ -39,32 +37,32 @@ class Neighbours:
     def start(self) -> None:
         """Listen to the guests that were named, and to this host's borrower."""
         for guest in sorted(self.by_hand):
-            self._agent.bus.watch_state(f"guest.{guest}", "memory")
-        self._agent.bus.watch_state(f"borrower.{self._host}", "lease/+")
+            self._bus.watch_state(f"guest.{guest}", "memory")
+        self._bus.watch_state(f"borrower.{self._host}", "lease/+")
 
-    def take(self, arrived: StateArrived) -> None:
-        """Take a guest's report, or note that this host's own swap is remote."""
+    def take(self, arrived: StateArrived, wall_s: float) -> None:
+        """Take a guest's report that arrived at `wall_s`, or note that this host's own swap is remote."""
         if role(arrived.client) == "borrower":
             if arrived.message is None:
                 self._own_leases.discard(arrived.path)
             elif isinstance(arrived.message, Lease):
                 self._own_leases.add(arrived.path)
         elif isinstance(arrived.message, Memory):
-            self.reports.take(name(arrived.client), arrived.message, time.time(), stored=arrived.retained)
+            self.said.take(name(arrived.client), arrived.message, wall_s, stored=arrived.retained)
         else:
-            self.reports.forget(name(arrived.client))
+            self.said.forget(name(arrived.client))
 
     def listen(self) -> bool:
         """Hear those that run here now, and nobody else; a guest that migrates merely changes its listener.
 
         Returns whether any came or went.
         """
-        wanted, before = self.vms.names | self.by_hand, self.heard
+        wanted, before = self.guests.names | self.by_hand, self.heard
         for guest in sorted(wanted - before):
-            self._agent.bus.watch_state(f"guest.{guest}", "memory")
+            self._bus.watch_state(f"guest.{guest}", "memory")
         for guest in sorted(before - wanted):
-            self._agent.bus.unwatch_state(f"guest.{guest}", "memory")
-            self.reports.forget(guest)
+            self._bus.unwatch_state(f"guest.{guest}", "memory")
+            self.said.forget(guest)
         self.heard = wanted
         return wanted != before
 

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -59,7 +60,7 @@ class Scene:
         self.posted: deque[Callable[[], None]] = deque()
         self.arrived = threading.Event()
         self.now_s = 1000.0
-        self.held = HostGuests(self.hypervisor, self.post, lambda: self.now_s)
+        self.held = HostGuests(self.hypervisor, self.post, lambda: self.now_s, ThreadPoolExecutor(1))
 
     def post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
@@ -254,7 +255,9 @@ def test_a_name_that_no_topic_can_carry_is_never_listened_to() -> None:
 
 
 def test_without_a_hypervisor_nothing_is_asked_and_all_is_known() -> None:
-    held = HostGuests(NullHypervisor(), lambda call: pytest.fail("nobody can have posted"))
+    held = HostGuests(
+        NullHypervisor(), lambda call: pytest.fail("nobody can have posted"), lambda: 0.0, ThreadPoolExecutor(1)
+    )
     assert held.seen
     held.look(lambda: pytest.fail("nobody can have looked"))
     assert held.balance((), 1 << 30, 0.0, 0.0) == []

@@ -1,0 +1,55 @@
+"""What a lender acts with on its machine: made from the settings by `launch.py`, from fakes by tests."""
+
+import socket
+from dataclasses import dataclass, field
+
+from ramshare.lender.exports.store import Exports
+from ramshare.linux.hypervisor import Hypervisor, NullHypervisor
+from ramshare.linux.pressure_watch import NoWatch, PressureWatch, Watch
+from ramshare.linux.ramdisk import Ramdisk
+from ramshare.linux.run import Runner
+from ramshare.linux.sampling import MemorySampler, Sampler
+from ramshare.linux.tgt import Tgt
+from ramshare.policy.model import Policy
+from ramshare.policy.registry import DEFAULT_POLICY, make_policy
+from ramshare.settings import BrokerSettings, HostSettings, LenderLabSettings, LenderSettings, load
+
+
+@dataclass(frozen=True)
+class Hands:
+    """The parts that touch the machine, and the policy."""
+
+    exports: Exports
+    portal: str
+    """Where `exports` serve."""
+    sampler: Sampler
+    policy: Policy
+    watch: Watch = field(default_factory=NoWatch)
+    hypervisor: Hypervisor = field(default_factory=NullHypervisor)
+    share_bytes: int | None = None
+    """This host's share of the machine where several play hosts on one; None: all of it."""
+
+
+def hands_of(
+    host: HostSettings, settings: LenderSettings, lab: LenderLabSettings, runner: Runner, hypervisor: Hypervisor
+) -> Hands:
+    """Return the hands that the settings ask for. Raises `UnknownPolicyError`, and `OSError` without a network."""
+    portal = f"{settings.address or _own_address()}:{settings.port}"
+    ramdisk, tgt = Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port)
+    return Hands(
+        exports=Exports(ramdisk, tgt, host.host, portal),
+        portal=portal,
+        sampler=MemorySampler(host.sample_interval_s),
+        policy=make_policy(settings.policy or DEFAULT_POLICY, settings.policy_caution, lab.policy_pace),
+        watch=PressureWatch(),
+        hypervisor=hypervisor,
+        share_bytes=lab.capacity_bytes,
+    )
+
+
+def _own_address() -> str:
+    """The address of the route to the broker: what borrowers on the same network reach."""
+    broker = load(BrokerSettings)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((broker.broker_host, broker.broker_port))
+        return str(probe.getsockname()[0])
