@@ -1,7 +1,15 @@
 """What every agent has in common: one event loop, signals, requests answered once, a heartbeat, an orderly end.
 
 An agent says what to do when something arrives (`on_state`, `handle`) and when time passes (`tick`). All of it runs
-on one thread. What may take long (commands, copying) runs on the one worker thread and reports back to the loop.
+on one thread, the loop's. The contract of threads:
+
+- What the loop calls starts no process, reads and writes no file, and asks no daemon: that is for the worker thread
+  (`work`), which does one job after the other and reports back to the loop. A job touches nothing that the loop owns.
+- Exceptions are files that the kernel makes up, for which no disk is waited for: a sample of `/proc` (lender and
+  monitor; the monitor also asks the kernel to drop pages of its own), and one look at sysfs (borrower).
+- `begin` and `end` run before and after the loop, on its thread. They may open and close what gives early warnings
+  (PSI, the hypervisor's events), and `end` may write what was learnt; neither waits for anybody.
+- Other threads (the bus's, the hypervisor's, that of early warnings) only `post`.
 """
 
 import logging

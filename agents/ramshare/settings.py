@@ -80,10 +80,6 @@ class BrokerSettings(Settings):
         except OSError as error:
             raise SettingsError(f"cannot read the password file {self.password_file}: {error.strerror}") from error
 
-    def named(self, role: str, name: str) -> str:
-        """Return the client name: the configured one, or `role.name`."""
-        return self.client or f"{role}.{name}"
-
 
 class HostSettings(Settings):
     """What every agent on a machine shares."""

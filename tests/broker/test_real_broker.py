@@ -10,7 +10,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
-from kit.broker_worlds import CLIENTS, MosquittoWorld, eventually
+from kit.broker_worlds import CLIENTS, MosquittoWorld, cut_connection, eventually
 from kit.sample_messages import lease, memory
 from ramshare.bus.api import (
     BrokerUnreachableError,
@@ -200,7 +200,7 @@ def test_a_network_thread_that_died_is_started_again(mosquitto: MosquittoWorld) 
     assert thread is not None
     setattr(lender._mqtt, "_run", lambda: None)  # noqa: B010
     lender._mqtt._stop.set()
-    lender.cut_connection()
+    cut_connection(lender)
     thread.join(5)
     lender._mqtt._stop.clear()
     delattr(lender._mqtt, "_run")

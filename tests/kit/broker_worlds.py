@@ -1,5 +1,7 @@
 """One suite, two worlds: a real Mosquitto, and the broker inside the process. A test sees what both can do."""
 
+import contextlib
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -222,7 +224,7 @@ class MosquittoWorld(World):
     def cut(self, bus: CoreBus) -> None:
         assert isinstance(bus, MqttBus)
         self._gates[bus].clear()
-        bus.cut_connection()
+        cut_connection(bus)
         eventually(lambda: bus._mqtt._session is None)
 
     def mend(self, bus: CoreBus) -> None:
@@ -237,7 +239,7 @@ class MosquittoWorld(World):
 
     def crash(self, bus: CoreBus) -> None:
         assert isinstance(bus, MqttBus)
-        bus.vanish()
+        vanish(bus)
         self.buses.remove(bus)
         del self._gates[bus]
 
@@ -260,6 +262,22 @@ class MosquittoWorld(World):
         for line in self._lines:
             line.close()
         self.broker.stop()
+
+
+def cut_connection(bus: MqttBus) -> None:
+    """Lose the connection as a cut network would."""
+    session = bus._mqtt._session
+    sock = session._paho.socket() if session is not None else None
+    if sock is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
+
+
+def vanish(bus: MqttBus) -> None:
+    """End without a word, as a crash of the process would."""
+    bus._closing.set()
+    bus._mqtt._stop.set()
+    cut_connection(bus)
 
 
 def eventually(true: Callable[[], bool], within_s: float = 10.0) -> None:

@@ -122,15 +122,22 @@ class HandWorker(Executor):
 
     def __init__(self) -> None:
         self._held: list[Callable[[], None]] | None = None
+        self.at_work = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> "Future[T]":
         future: Future[T] = Future()
 
         def run() -> None:
+            self.at_work = True
             try:
-                future.set_result(fn(*args, **kwargs))
+                outcome: T | Exception = fn(*args, **kwargs)
             except Exception as error:
-                future.set_exception(error)
+                outcome = error
+            self.at_work = False
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
         if self._held is None:
             run()

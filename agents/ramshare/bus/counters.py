@@ -25,7 +25,6 @@ class Drop(StrEnum):
     BUSY = "request, too many were waiting"
     BROKER = "message that the broker dropped, its queue was full"
     REFUSED = "publication that the broker refused"
-    OUTBOX = "message that waited too long for a connection"
 
 
 class Counters:

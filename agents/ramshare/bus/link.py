@@ -122,16 +122,6 @@ class MqttLink:
             log.error("%s: the network thread has ended; starting it again", self._client)
             self._start_thread()
 
-    def abandon(self) -> None:
-        """End without a word, as a crash of the process would; for tests."""
-        self._stop.set()
-        self.cut()
-
-    def cut(self) -> None:
-        """Lose the connection as a cut network would; for tests."""
-        if self._session is not None:
-            self._session.cut()
-
     # --- the network thread
 
     def _run(self) -> None:

@@ -50,15 +50,6 @@ class MqttBus(CoreBus):
         super().close()
         timer.join(1.0)
 
-    def cut_connection(self) -> None:
-        """Lose the connection as a cut network would; for tests and experiments."""
-        self._mqtt.cut()
-
-    def vanish(self) -> None:
-        """End without a word, as a crash of the process would; for tests and experiments."""
-        self._closing.set()
-        self._mqtt.abandon()
-
     def _mind_time(self) -> None:
         """Fail overdue requests and see that the network thread lives."""
         while not self._closing.is_set():

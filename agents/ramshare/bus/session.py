@@ -163,13 +163,6 @@ class Session:
         properties = _properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0)
         self._paho.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"), properties)
 
-    def cut(self) -> None:
-        """Lose the connection as a cut network would; safe from any thread."""
-        sock = self._paho.socket()
-        if sock is not None:
-            with contextlib.suppress(OSError, AttributeError):
-                sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-
     def release(self) -> None:
         """Close the socket if it is open, and let go of paho's callbacks, which would keep this object alive."""
         sock = self._paho.socket()

@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 from ramshare.cli import options as opts
+from ramshare.settings import LenderLabSettings
 
-RUN_EXAMPLE = "Example: RAMSHARE_ENV_FILE=./hosta.env ramshare run lender --check"
+_FOR_THE_LAB = ", ".join(LenderLabSettings.PREFIX + name.upper() for name in LenderLabSettings.model_fields)
+RUN_EXAMPLE = f"""Example: RAMSHARE_ENV_FILE=./hosta.env ramshare run lender --check
+
+For the lab, where one machine plays several hosts: {_FOR_THE_LAB}."""
 
 
 class Role(StrEnum):

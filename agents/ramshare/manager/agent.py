@@ -41,7 +41,7 @@ WATCHED = ("status", "offer", "export/+", "lease/+")
 
 
 class Manager(Agent):
-    """See the module."""
+    """Owns what is known of the cluster, and the loans that are being made."""
 
     sweeps = True
 
@@ -72,7 +72,7 @@ class Manager(Agent):
         self.soon()
 
     def true_paths(self) -> Collection[str] | None:
-        """See `Agent`: the database, as soon as everybody was heard."""
+        """Return what the database shows, as soon as everybody was heard."""
         return self._published.keys() if self.ready else None
 
     def tick(self) -> float:

@@ -14,7 +14,7 @@ from kit.cli_world import CliWorld, isolate
 from ramshare.bus.api import Bus
 from ramshare.cli.main import GROUPS, app
 from ramshare.errors import ExitCode
-from ramshare.settings import BrokerSettings
+from ramshare.settings import BrokerSettings, LenderLabSettings, LenderSettings
 
 pytestmark = pytest.mark.unit
 COMMANDS = ["run", "borrow", "return", "status", "watch", "listen", "why", "drain", "undrain", "schemas"]
@@ -42,6 +42,13 @@ def test_every_command_teaches_with_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert f"Example: ramshare {name}" in result.stdout or f"ramshare {name} " in result.stdout.partition("Example:")[2]
+
+
+def test_what_only_the_lab_sets_is_no_setting_of_a_host_and_marked_as_the_labs() -> None:
+    names = [f"RAMSHARE_LENDER_{name.upper()}" for name in LenderLabSettings.model_fields]
+    shown = " ".join(run("run", "--help").stdout.split())
+    assert all(name in shown.partition("For the lab")[2] for name in names)
+    assert not LenderLabSettings.model_fields.keys() & LenderSettings.model_fields.keys()
 
 
 def test_help_of_a_group_is_the_groups_own() -> None:

@@ -27,6 +27,7 @@ class Ledger:
         """The RAM file system was read; before, nothing is known of any lease."""
         self.draining = False
         self._connected: dict[str, bool] = {}
+        self._shown: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, call: Callable[[], None]) -> None:
@@ -98,7 +99,7 @@ class Ledger:
         if self.records.pop(record.lease, None) is None:
             return False
         self._connected.pop(record.lease, None)
-        self._bus.set_state(f"export/{record.lease}", None)
+        self._clear(record.lease)
         self._changed()
         return True
 
@@ -108,15 +109,20 @@ class Ledger:
         self._changed()
 
     def note_sessions(self, records: Mapping[str, ExportRecord], connected: Mapping[str, bool]) -> None:
-        """Take note of which leases have a session, and publish those that changed; `records` are as of the look."""
+        """Take note of which leases have a session, and publish those that changed; `records` are as of the look.
+
+        What could not be shown when it changed is shown now.
+        """
         for lease, now in connected.items():
             record = records.get(lease)
             if record is None or lease not in self.records:
                 continue
             changed = now != self._connected.get(lease, False) or record.phase != self.records[lease].phase
             self.records[lease], self._connected[lease] = record, now
-            if changed:
+            if changed or lease not in self._shown:
                 self._publish(record)
+        for lease in self._shown - self.records.keys():
+            self._clear(lease)
 
     def _changed(self) -> None:
         for call in self._listeners:
@@ -140,3 +146,8 @@ class Ledger:
                 login_by=record.login_by,
             ),
         )
+        self._shown.add(record.lease)
+
+    def _clear(self, lease: str) -> None:
+        self._bus.set_state(f"export/{lease}", None)
+        self._shown.discard(lease)
