@@ -38,6 +38,7 @@ CLIENT_ROLE = {"monitor": "guest"}
 CHANGES_THE_HOST = ("lender", "borrower")
 """Roles whose work depends on what else is set on the host."""
 
+# What each needs beside Python; the one list, checked before an agent is made.
 LENDER_TOOLS = ("mount", "umount", "tgtd", "tgtadm")
 BORROWER_TOOLS = ("iscsiadm", "iscsid", "lvm", "dmsetup")
 
@@ -50,8 +51,8 @@ _JOURNAL_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, loggin
 log = logging.getLogger("ramshare.launch")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the agent that the command line names; return its exit code."""
+def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = serve) -> int:
+    """Run the agent that the command line names; return its exit code. `serve` runs it."""
     arguments = _parser().parse_args(argv)
     try:
         host = load(HostSettings)
@@ -109,11 +110,14 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
     return found.model_copy(update={"client": client})
 
 
-def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
-    """Return what makes the agent from a bus, its settings loaded and its tools found.
+def builder(
+    role: str, host: HostSettings, require: Callable[[str, Sequence[str]], None] | None = None
+) -> Callable[[Bus], Agent]:
+    """Return what makes the agent from a bus, its settings loaded and its tools found (by `require`).
 
     Raises `SettingsError`, or `MissingPartError` naming the package or the privilege that is missing.
     """
+    require = require or _require
     if role == "monitor":
         from ramshare.linux.footprint import share_one_heap
         from ramshare.linux.pressure_watch import PressureWatch
@@ -127,7 +131,7 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
         from ramshare.linux.run import SystemRunner
 
         lender, lab = load(LenderSettings), load(LenderLabSettings)
-        _require("a lender", LENDER_TOOLS)
+        require("a lender", LENDER_TOOLS)
         hypervisor = _hypervisor(lender.hypervisor)
         return lambda bus: Lender(bus, host, lender, hands_of(host, lender, lab, SystemRunner(), hypervisor))
     if role == "borrower":
@@ -135,7 +139,7 @@ def builder(role: str, host: HostSettings) -> Callable[[Bus], Agent]:
         from ramshare.linux.run import SystemRunner
 
         borrower = load(BorrowerSettings)
-        _require("a borrower", BORROWER_TOOLS)
+        require("a borrower", BORROWER_TOOLS)
         return lambda bus: Borrower(bus, host, borrower, SystemRunner())
     from ramshare.manager.agent import Manager
 

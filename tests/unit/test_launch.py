@@ -118,10 +118,9 @@ def test_wrong_usage_ends_with_2(args: list[str]) -> None:
 
 @pytest.mark.parametrize("role", ["monitor", "lender", "manager", "borrower"])
 def test_every_role_makes_its_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, role: str) -> None:
-    monkeypatch.setattr(agent, "_require", lambda *_: None)
     monkeypatch.setenv("RAMSHARE_LENDER_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("RAMSHARE_BORROWER_DIRECTORY", str(tmp_path))
-    build: Callable[[MemoryBus], Agent] = agent.builder(role, HostSettings(host="hosta"))
+    build: Callable[[MemoryBus], Agent] = agent.builder(role, HostSettings(host="hosta"), lambda *_: None)
     made = build(MemoryBus(MemoryBroker(), agent.broker_settings(role, "hosta").client or ""))
     assert type(made).__name__.lower() == role
 
@@ -129,20 +128,16 @@ def test_every_role_makes_its_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_main_serves_with_the_configured_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Agent] = []
     monkeypatch.setenv("RAMSHARE_ANNOUNCE_INTERVAL_S", "7")
-    monkeypatch.setattr(agent, "serve", served.append)
-    assert agent.main(["manager"]) == ExitCode.OK
+    assert agent.main(["manager"], served.append) == ExitCode.OK
     assert served[0].heartbeat_s == 7.0
     assert served[0].bus.client == "manager"
 
 
-def test_an_error_at_the_start_is_one_line_and_its_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_at_the_start_is_one_line_and_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     def fails(_agent: Agent) -> None:
         raise MissingPartError("first line\nsecond line")
 
-    monkeypatch.setattr(agent, "serve", fails)
-    assert agent.main(["manager"]) == ExitCode.MISSING_PART
+    assert agent.main(["manager"], fails) == ExitCode.MISSING_PART
     assert capsys.readouterr().err == "error: first line | second line\n"
 
 

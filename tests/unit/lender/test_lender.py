@@ -18,7 +18,7 @@ from ramshare.errors import RamshareError
 from ramshare.lender.agent import START_AGAIN_S, Lender
 from ramshare.lender.exports.store import Exports
 from ramshare.lender.hands import Hands
-from ramshare.linux.hypervisor import Guest, Hypervisor, NullHypervisor
+from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError, NullHypervisor
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
 from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
@@ -593,6 +593,25 @@ def test_pressure_of_a_machine_that_several_hosts_share_is_nobodys(
     scene.sampler.psi_some = 9.0
     scene.lender(share_bytes=share_bytes)
     assert scene.policy.samples[-1].psi_some == told
+
+
+class Silent(OneGuest):
+    """A hypervisor that does not answer."""
+
+    def guests(self) -> tuple[Guest, ...]:
+        raise HypervisorError("libvirtd is being started")
+
+
+def test_a_lender_that_cannot_see_its_guests_yet_asks_nothing_back_for_that(scene: Scene) -> None:
+    scene.lender(OneGuest())
+    borrower = scene.borrower()
+    scene.attach(400, "l1")
+    scene.kill("lender.a")
+    scene.lender(Silent())
+    scene.advance(30)
+    assert not scene.offer().exportable
+    assert borrower.asked == []
+    assert scene.lent() == 400 * MIB
 
 
 def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene: Scene) -> None:

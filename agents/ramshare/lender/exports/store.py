@@ -1,4 +1,4 @@
-"""The lender's hands: make, watch and remove exports (RAM file + iSCSI target). Runs on the agent's worker thread.
+"""What a lender exports: made, watched and removed (RAM file + iSCSI target). Runs on the agent's worker thread.
 
 The truth is on the RAM file system (images and records) and in tgtd (targets and sessions); this class keeps nothing
 that could not be read again. `start` brings both in line, whoever died before.
