@@ -6,7 +6,8 @@ What a state says is pure (`states`); `Publisher` decides what is news. Used by 
 from collections.abc import Collection
 
 from ramshare.agent import Agent
-from ramshare.borrower.plan.steps import Done, DropFailedLeg, Forget, Login, Release, Step, TellLoss, Wait
+from ramshare.borrower.machine.host import Looked
+from ramshare.borrower.plan.steps import Done, DropFailedLeg, Forget, Step, TellLoss
 from ramshare.borrower.plan.view import Goal, LeaseView, Link, VolumeView
 from ramshare.borrower.volumes import ManagedVolume
 from ramshare.messages.base import Message
@@ -26,33 +27,31 @@ class Publisher:
         """The state paths that are published."""
         return self._published.keys()
 
-    def tell(self, managed: ManagedVolume, before: Step | None) -> None:
-        """Say what is new of a volume whose last step was `before`."""
-        step, view = managed.step, managed.view
-        if managed.error:
-            if managed.error != managed.told_error:
-                self._agent.say(EventKind.FAILED, f"could not {step}: {managed.error}", volume=managed.volume)
-        elif isinstance(step, Done) and not isinstance(before, Done) and view is not None and before is not None:
-            kind = EventKind.ATTACHED if view.goal is Goal.ATTACHED else EventKind.DETACHED
-            self._agent.say(kind, f"{managed.volume} is {step}", volume=managed.volume, size_bytes=view.size_bytes)
-        elif isinstance(step, TellLoss) and view is not None:
-            self._tell_loss(managed, view, step)
-        elif isinstance(step, DropFailedLeg) and not managed.let_go.issuperset(step.leases):
-            self._agent.say(EventKind.LEG_LOST, f"{managed.volume}: {step}", volume=managed.volume)
-        elif step is not None and not isinstance(step, Wait | Done) and step != before:
-            lease = step.lease if isinstance(step, Login | Release) else None
-            self._agent.say(EventKind.STEP, f"{managed.volume}: {step}", volume=managed.volume, lease=lease)
-        managed.told_error = managed.error
+    def tell(self, managed: ManagedVolume, looked: Looked) -> None:
+        """Say what is new of a volume: that its step failed, or that one other than the last was applied."""
+        before, step = managed.told_step, looked.step
+        if looked.error:
+            if looked.error != managed.told_error:
+                self._agent.say(EventKind.FAILED, f"could not {step}: {looked.error}", volume=managed.volume)
+        else:
+            managed.told_step = step
+            # Where a volume was found by an agent that has just started is no news.
+            known = isinstance(step, Done) and (before is None or isinstance(before, Done))
+            if not known and step != before:
+                self._tell_step(managed, looked.view, step)
+        managed.told_error = looked.error
 
-    def _tell_loss(self, managed: ManagedVolume, view: VolumeView, step: TellLoss) -> None:
-        """Say what is lost, of each lease once."""
-        gone = [lease for lease in view.leases if lease.lease in step.leases and lease.lease not in managed.told_lost]
-        managed.told_lost.update(lease.lease for lease in gone)
-        # LVM has one name for all that is missing, so the leases' shares cannot be told apart then.
-        lost = min(view.size_bytes, sum(lease.used_bytes for lease in gone))
-        names = ", ".join(f"{lease.lease} of {lease.lender}" for lease in gone)
-        sentence = f"{managed.volume}: up to {lost >> 20} MiB of pages are lost with {names}"
-        self._agent.say(EventKind.PAGES_LOST, sentence, volume=managed.volume, size_bytes=lost)
+    def _tell_step(self, managed: ManagedVolume, view: VolumeView, step: Step) -> None:
+        kind, size_bytes, sentence = step.event, None, f"{managed.volume}: {step}"
+        if isinstance(step, Done):
+            size_bytes, sentence = view.size_bytes, f"{managed.volume} is {step}"
+        elif isinstance(step, TellLoss):
+            size_bytes, sentence = loss(view, set(step.leases) - managed.told_lost)
+        elif isinstance(step, DropFailedLeg) and managed.let_go.issuperset(step.leases):
+            kind = EventKind.STEP
+        if kind is not None:
+            about = {"volume": managed.volume, "lease": step.about_lease, "size_bytes": size_bytes}
+            self._agent.say(kind, sentence, **about)
 
     def publish(self, managed: ManagedVolume) -> None:
         """Bring the retained state of a volume and its leases in line with what is known of it."""
@@ -71,6 +70,15 @@ class Publisher:
         self._published |= wanted
 
 
+def loss(view: VolumeView, leases: Collection[str]) -> tuple[int, str]:
+    """Return how many bytes of pages are lost at most with these leases, and the sentence that says so."""
+    gone = [lease for lease in view.leases if lease.lease in leases]
+    # LVM has one name for all that is missing, so the leases' shares cannot be told apart then.
+    lost_bytes = min(view.size_bytes, sum(lease.used_bytes for lease in gone))
+    names = ", ".join(f"{lease.lease} of {lease.lender}" for lease in gone)
+    return lost_bytes, f"{view.volume}: up to {lost_bytes >> 20} MiB of pages are lost with {names}"
+
+
 def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Message]:
     """Return state path to message for a volume and its leases."""
     vg, _, lv = view.volume.partition("/")
@@ -81,7 +89,7 @@ def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Me
             size_bytes=view.size_bytes,
             phase=phase_of(view, step, error),
             mode=view.mode,
-            progress_percent=step.percent if isinstance(step, Wait) else 100.0 if isinstance(step, Done) else 0.0,
+            progress_percent=step.progress_percent if step else 0.0,
             local_bytes=min(view.local_bytes, view.size_bytes),
             remote_bytes=view.remote_bytes,
             placement=_placement(view),

@@ -7,26 +7,19 @@ should be is looked at rarely, its sessions (a read of sysfs) every second. Used
 
 import logging
 from functools import partial
+from typing import assert_never
 
 from ramshare.agent import Agent
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.host import BorrowerHost, Looked
-from ramshare.borrower.plan.steps import AskForMemory, CutOffLeases, Done, Release, SplitLeg, Step, Wait, WriteOff
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.step import WORKING_S
 from ramshare.borrower.plan.view import Heard
 from ramshare.borrower.publish import Publisher
 from ramshare.borrower.releases import Releases
 from ramshare.borrower.volumes import ManagedVolume, Volumes
 
 log = logging.getLogger(__name__)
-
-WORKING_S = 1.0
-"""Between two looks at a volume that the kernel is working on."""
-STEADY_S = 30.0
-"""Between two looks at a volume that is where it should be; its sessions are watched every second.
-
-LVM itself is asked less often, see `machine/lvm_cache.py`."""
-WRITE_OFF_AGAIN_S = 5.0
-"""A write-off waits for memory: for processes that lost pages to end."""
 
 
 class Reconciler:
@@ -88,32 +81,34 @@ class Reconciler:
         else:
             managed.view, managed.step, managed.error = looked.view, looked.step, looked.error
             managed.failures = managed.failures + 1 if looked.error else 0
-            self._publisher.tell(managed, before)
+            self._publisher.tell(managed, looked)
             self._follow(managed, looked.step, again=looked.step == before)
         self._publisher.publish(managed)
         self._agent.soon()
 
-    def _follow(self, managed: ManagedVolume, step: Step, again: bool) -> None:
-        """Decide when to look again. A step that seems to have had no effect is not repeated without a pause."""
-        pause = partial(self._volumes.pause, managed)
-        if managed.error and isinstance(step, WriteOff):
-            pause(WRITE_OFF_AGAIN_S)
-        elif managed.error:
-            self._volumes.pause_after_failure(managed)
-        elif isinstance(step, AskForMemory):
-            pause(WORKING_S)
-            self._loans.ask_again(managed, step)
-        elif isinstance(step, Release):
-            pause(WORKING_S)
-            self._releases.give_back(managed, step)
-        elif isinstance(step, SplitLeg | CutOffLeases):
-            pause(WORKING_S if step.leaving else 0.0)
-            self._releases.give_back_leaving(managed, step)
-        elif isinstance(step, Done):
-            pause(STEADY_S)
-            if managed.view is not None and not managed.view.tagged:
-                self._volumes.forget(managed)
-        elif again or isinstance(step, Wait):
-            pause(WORKING_S)
-        else:
-            pause(0.0)
+    def _follow(self, managed: ManagedVolume, step: s.Step, again: bool) -> None:
+        """Decide when to look again, and do what the step needs from the bus."""
+        if managed.error:
+            if step.retry_s is None:
+                self._volumes.pause_after_failure(managed)
+            else:
+                self._volumes.pause(managed, step.retry_s)
+            return
+        self._volumes.pause(managed, max(step.look_again_s, WORKING_S if again else 0.0))
+        for lease in step.given_back:
+            self._releases.give_back(managed, s.Release(lease.lease, lease.lender), cut_off=step.cuts_off)
+        if isinstance(step, s.BusStep):
+            self._apply(managed, step)
+        if isinstance(step, s.Done) and managed.view is not None and not managed.view.tagged:
+            self._volumes.forget(managed)
+
+    def _apply(self, managed: ManagedVolume, step: s.BusStep) -> None:
+        match step:
+            case s.AskForMemory():
+                self._loans.ask_again(managed, step)
+            case s.Release():
+                self._releases.give_back(managed, step)
+            case s.TellLoss(leases):  # told as its event
+                managed.told_lost.update(leases)
+            case _:
+                assert_never(step)

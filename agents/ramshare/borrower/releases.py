@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ramshare.agent import Agent
 from ramshare.borrower.machine.host import BorrowerHost
-from ramshare.borrower.plan.steps import CutOffLeases, Release, SplitLeg
+from ramshare.borrower.plan.steps import Release
 from ramshare.borrower.volumes import ManagedVolume, Volumes
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import ReleaseLease
@@ -43,15 +43,10 @@ class Releases:
         """Read what an earlier run owes."""
         self._owed.load()
 
-    def give_back_leaving(self, managed: ManagedVolume, step: SplitLeg | CutOffLeases) -> None:
-        """Give back what a step let go, at once."""
-        if isinstance(step, CutOffLeases):
-            managed.let_go.update(lease.lease for lease in step.leaving)
-        for lease in step.leaving:
-            self.give_back(managed, Release(lease.lease, lease.lender))
-
-    def give_back(self, managed: ManagedVolume, step: Release) -> None:
+    def give_back(self, managed: ManagedVolume, step: Release, *, cut_off: bool = False) -> None:
         """Give a lease back. The volume does not wait for the lender of a lost one, which hears of it when it can."""
+        if cut_off:
+            managed.let_go.add(step.lease)
         if step.lease in managed.releasing:
             return
         managed.releasing.add(step.lease)

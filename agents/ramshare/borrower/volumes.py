@@ -23,13 +23,16 @@ class ManagedVolume:
     failures: int = 0
     error: str = ""
 
-    # Written by the cycle.
+    # Written by `reconcile.py`.
     view: VolumeView | None = None
     step: Step | None = None
+    told_lost: set[str] = field(default_factory=set)
+    """Leases of which it was told that pages are lost with them."""
 
     # Written by `publish.py`.
     told_error: str = ""
-    told_lost: set[str] = field(default_factory=set)
+    told_step: Step | None = None
+    """The last step that was applied, told or not worth it."""
 
     # Written by `loans.py`.
     asking: bool = False

@@ -5,10 +5,12 @@ the borrower's worker thread.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from ramshare.borrower.machine.iscsi import Logins
 from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
 from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.step import Leaving
 from ramshare.borrower.plan.tags import HOME_SUFFIX, ours, pv_tag
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.linux.iscsi_sessions import tune_disk
@@ -43,8 +45,8 @@ class Executor:
         self._rescue = rescue
         self._lost = lost
 
-    def apply(self, view: VolumeView, state: LvmState, step: s.Step) -> None:
-        """Apply `step`, planned from `view`, itself made from `state`; a step for the bus or nobody does nothing."""
+    def apply(self, view: VolumeView, state: LvmState, step: s.MachineStep) -> None:
+        """Apply `step`, planned from `view`, itself made from `state`. Raises `RamshareError` or `OSError`."""
         lvm, volume = self._lvm, view.volume
         match step:
             case s.Login(lease):
@@ -87,8 +89,10 @@ class Executor:
             case s.Forget():
                 _tune_local(view, LOCAL_QUEUE_DEFAULT)
                 lvm.change_lv_tags(volume, remove=ours(state.existing(volume).tags))
+            case _:
+                assert_never(step)
 
-    def _take_out(self, vg: str, leaving: Sequence[s.Leaving]) -> None:
+    def _take_out(self, vg: str, leaving: Sequence[Leaving]) -> None:
         """Take empty leases out of the group and log out; their labels vanish with their memory."""
         if leaving:
             self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))

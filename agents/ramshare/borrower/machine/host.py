@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.iscsi import Logins
@@ -120,7 +121,10 @@ class BorrowerHost:
             known = self._lvm_cache.plan(volume, heard, lambda: self._words(volume, sessions()), time.monotonic())
             view, step = known or self._plan(volume, heard)
             try:
-                self._executor.apply(view, self._state, step)
+                if isinstance(step, s.MachineStep):
+                    self._executor.apply(view, self._state, step)
+                elif not isinstance(step, s.BusStep | s.NoStep):
+                    assert_never(step)
             except (RamshareError, OSError) as error:
                 return Looked(view, step, str(error))
         return Looked(view, step)

@@ -8,17 +8,18 @@ LVM knows, a lease is given back only when nothing of the volume lies on it, and
 way? Must leases go? And only then: what is missing for the goal?
 """
 
+from ramshare.borrower.plan.step import Leaving
 from ramshare.borrower.plan.steps import (
     AbortMove,
     AskForMemory,
+    AtHome,
+    Attached,
     CutOffLeases,
-    Done,
     DropFailedLeg,
     Forget,
     FreeHome,
     Join,
     Leave,
-    Leaving,
     Login,
     Logout,
     PreferRemote,
@@ -155,7 +156,7 @@ def _reach_goal(view: VolumeView) -> Step:
     if view.goal is Goal.HOME:
         if view.reserved_bytes:
             return FreeHome()
-        return Forget() if view.tagged else Done("at home")
+        return Forget() if view.tagged else AtHome()
     if view.mode is Mode.MOVE and view.layout is Layout.LINEAR and view.remote_bytes > view.reserved_bytes:
         return FreeHome() if view.reserved_bytes else ReserveHome(view.local_devices, view.remote_bytes)
     if view.layout is Layout.RAID1 and not view.remote_bytes:
@@ -186,7 +187,7 @@ def _move(view: VolumeView) -> Step:
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
     if view.local_bytes:
         return StartMove(view.local_devices[0], _devices(tuple(lease for lease in view.leases if lease.spare_bytes)))
-    return Done(f"attached by move to {len(view.leases)} lease(s)")
+    return Attached(Mode.MOVE, len(view.leases))
 
 
 def _mirror(view: VolumeView) -> Step:
@@ -199,7 +200,7 @@ def _mirror(view: VolumeView) -> Step:
         return Wait(f"the mirror is synchronising, {view.sync_percent:.0f} %", view.sync_percent)
     if not view.write_mostly:
         return PreferRemote(view.local_devices)
-    return Done(f"attached by mirror to {len(view.leases)} lease(s)")
+    return Attached(Mode.MIRROR, len(view.leases))
 
 
 def _ids(leases: Leases) -> tuple[str, ...]:

@@ -1,270 +1,242 @@
-"""The steps that a plan is made of. Each is idempotent, is applied by `executor.py`, and reads as a sentence."""
+"""The steps that a plan is made of. Each is idempotent, reads as a sentence, and says all that others know of it.
 
-from dataclasses import dataclass, field
+Who applies a step is said by the unions (`BusStep`, `MachineStep`, `NoStep`), all else by the attributes of `AnyStep`
+(`step.py`). A new step is a class and its place in a union here, its place in `planner.py`, and one branch where it is
+applied, which the type checker asks for (`machine/executor.py`, or `reconcile.py` for a step on the bus).
+"""
+
+from dataclasses import field
+
+from ramshare.borrower.plan.step import STEADY_S, WORKING_S, AnyStep, Leaving
+from ramshare.messages.events import EventKind
+from ramshare.messages.state import Mode
+
+# ---- applied on the loop, through the bus
 
 
-@dataclass(frozen=True)
-class AskForMemory:
+class AskForMemory(AnyStep):
     """Get more leases from the manager: some were lost or called back."""
 
+    says = "ask the manager for {size_bytes}"
+    look_again_s = WORKING_S
     size_bytes: int
     exclude: tuple[str, ...] = ()
     """Lenders not to ask: they want memory back themselves."""
 
-    def __str__(self) -> str:
-        return f"ask the manager for {_mib(self.size_bytes)}"
+
+class Release(AnyStep):
+    """Tell the lender that the lease is not needed any more, and drop our tag."""
+
+    says = "give lease {lease} back to {lender}"
+    look_again_s = WORKING_S
+    lease: str
+    lender: str
+    lost: bool = False
 
 
-@dataclass(frozen=True)
-class Login:
+class TellLoss(AnyStep):
+    """Say, by name, that the pages on these dead leases are lost."""
+
+    says = "tell that the pages on {leases} are lost"
+    event = EventKind.PAGES_LOST
+    leases: tuple[str, ...]
+
+
+BusStep = AskForMemory | Release | TellLoss
+"""Applied on the agent's loop, by what the agents tell each other."""
+
+# ---- applied on this machine: sessions and the volume group
+
+
+class Login(AnyStep):
     """Open the iSCSI session of a lease."""
 
+    says = "log in to lease {lease}"
     lease: str
 
-    def __str__(self) -> str:
-        return f"log in to lease {self.lease}"
+
+class Logout(AnyStep):
+    """Close the lease's iSCSI session and forget its node record."""
+
+    says = "log out of lease {lease}"
+    lease: str
 
 
-@dataclass(frozen=True)
-class Join:
+class Join(AnyStep):
     """Make the lease's disk a physical volume and add it to the volume group."""
 
+    says = "add {device} (lease {lease}) to the volume group"
     lease: str
     device: str
 
-    def __str__(self) -> str:
-        return f"add {self.device} (lease {self.lease}) to the volume group"
+
+class Leave(AnyStep):
+    """Take the lease's disk out of the volume group."""
+
+    says = "take {device} (lease {lease}) out of the volume group"
+    lease: str
+    device: str
 
 
-@dataclass(frozen=True)
-class StartMove:
+class ReserveHome(AnyStep):
+    """Hold room for the pages that are away on the local disk."""
+
+    says = "reserve {size_bytes} on {devices} for the way home"
+    devices: tuple[str, ...]
+    size_bytes: int
+
+
+class FreeHome(AnyStep):
+    """Give the held place up, because the pages are coming home into it."""
+
+    says = "free the reserved place on the local disk"
+
+
+class Forget(AnyStep):
+    """Drop our tags from the volume: it is home and nothing of ours is left on it."""
+
+    says = "drop our tags: the volume is home"
+
+
+GroupStep = Login | Logout | Join | Leave | ReserveHome | FreeHome | Forget
+
+# ---- applied on this machine: move
+
+
+class StartMove(AnyStep):
     """Start `pvmove` of the volume from one device to others; the kernel goes on by itself."""
 
+    says = "move the pages from {source} to {destinations}"
     source: str
     destinations: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"move the pages from {self.source} to {', '.join(self.destinations)}"
 
-
-@dataclass(frozen=True)
-class AbortMove:
+class AbortMove(AnyStep):
     """Stop a move to the leases; every page is where it came from afterwards (the move is atomic)."""
 
-    def __str__(self) -> str:
-        return "abort the move to the leases"
+    says = "abort the move to the leases"
 
 
-@dataclass(frozen=True)
-class RescueMove:
+class RescueMove(AnyStep):
     """Undo a move whose destination died: every page is where it came from; these leases are out of the group.
 
     LVM itself refuses while a device is missing, so this goes below it. A lease that holds other pages stays in.
     """
 
+    says = "undo the move to lost memory ({leases})"
     leases: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"undo the move to lost memory ({', '.join(self.leases)})"
 
-
-@dataclass(frozen=True)
-class TellLoss:
-    """Say, by name, that the pages on these dead leases are lost."""
-
-    leases: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"tell that the pages on {', '.join(self.leases)} are lost"
-
-
-@dataclass(frozen=True)
-class WriteOff:
+class WriteOff(AnyStep):
     """Give the pages on these dead leases up, by name, and let the volume live on at home without them.
 
     Reading such a page fails; it never returns anything else. Afterwards every page is at home, no lease is in the
     group any more, and these leases are marked as lost.
     """
 
+    says = "write off the pages on {leases}: their lender is gone"
+    retry_s = 5.0  # it waits for memory, for processes that lost pages to end
     leases: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"write off the pages on {', '.join(self.leases)}: their lender is gone"
+
+MoveStep = StartMove | AbortMove | RescueMove | WriteOff
+
+# ---- applied on this machine: mirror
 
 
-@dataclass(frozen=True)
-class StartMirror:
+class StartMirror(AnyStep):
     """Make the volume a raid1 with a second leg on the leases; it synchronises by itself."""
 
+    says = "mirror the volume to {devices}"
     devices: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"mirror the volume to {', '.join(self.devices)}"
 
-
-@dataclass(frozen=True)
-class PreferRemote:
+class PreferRemote(AnyStep):
     """Mark the local leg write-mostly, with bounded write-behind: reads come from remote memory."""
 
+    says = "read from remote memory ({local_devices} becomes write-mostly)"
     local_devices: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"read from remote memory ({', '.join(self.local_devices)} becomes write-mostly)"
 
-
-@dataclass(frozen=True)
-class Leaving:
-    """A lease that goes as soon as nothing lies on it."""
-
-    lease: str
-    lender: str
-    device: str
-
-
-@dataclass(frozen=True)
-class SplitLeg:
+class SplitLeg(AnyStep):
     """Drop the healthy remote leg: nothing is copied, every page is on the local disk already.
 
     Leases in `leaving` are taken out of the group, logged out of and given back in the same step, for a lender that
     waits for its memory; what a crash leaves of that is done by `Leave`, `Logout` and `Release`.
     """
 
+    says = "drop the mirror leg on {devices}"
+    look_again_s = WORKING_S  # the lenders of `leaving` answer
     devices: tuple[str, ...]
     leaving: tuple[Leaving, ...] = field(default=(), compare=False)
 
-    def __str__(self) -> str:
-        return f"drop the mirror leg on {', '.join(self.devices)}"
 
-
-@dataclass(frozen=True)
-class CutOffLeases:
+class CutOffLeases(AnyStep):
     """Cut leases off that back a healthy mirror and give them back at once, for a lender that needs its memory now.
 
     Every page is on the local disk too, or on its way there. LVM tidies up afterwards (`DropFailedLeg`), for it has to
     wait until that disk has caught up.
     """
 
+    says = "cut off {leaving}: every page is on the local disk too"
+    look_again_s = WORKING_S
+    uses_lvm = False
+    cuts_off = True
     leaving: tuple[Leaving, ...]
 
-    def __str__(self) -> str:
-        return f"let go of {', '.join(lease.lease for lease in self.leaving)}: every page is on the local disk too"
 
-
-@dataclass(frozen=True)
-class DropFailedLeg:
+class DropFailedLeg(AnyStep):
     """Clean up after lost leases on which no page depends: forget their devices; a raid1 becomes linear at home."""
 
+    says = "clean up after lost memory ({leases})"
+    event = EventKind.LEG_LOST
+    waits_for_writes = True
     leases: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"clean up after lost memory ({', '.join(self.leases) or 'unknown lease'})"
+
+MirrorStep = StartMirror | PreferRemote | SplitLeg | CutOffLeases | DropFailedLeg
+
+MachineStep = GroupStep | MoveStep | MirrorStep
+"""Applied on the worker thread, to this machine's iSCSI sessions and volume groups."""
+
+# ---- nothing to do now
 
 
-@dataclass(frozen=True)
-class ReserveHome:
-    """Hold room for the pages that are away on the local disk."""
-
-    devices: tuple[str, ...]
-    size_bytes: int
-
-    def __str__(self) -> str:
-        return f"reserve {_mib(self.size_bytes)} on {', '.join(self.devices)} for the way home"
-
-
-@dataclass(frozen=True)
-class FreeHome:
-    """Give the held place up, because the pages are coming home into it."""
-
-    def __str__(self) -> str:
-        return "free the reserved place on the local disk"
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Take the lease's disk out of the volume group."""
-
-    lease: str
-    device: str
-
-    def __str__(self) -> str:
-        return f"take {self.device} (lease {self.lease}) out of the volume group"
-
-
-@dataclass(frozen=True)
-class Logout:
-    """Close the lease's iSCSI session and forget its node record."""
-
-    lease: str
-
-    def __str__(self) -> str:
-        return f"log out of lease {self.lease}"
-
-
-@dataclass(frozen=True)
-class Release:
-    """Tell the lender that the lease is not needed any more, and drop our tag."""
-
-    lease: str
-    lender: str
-    lost: bool = False
-
-    def __str__(self) -> str:
-        return f"give lease {self.lease} back to {self.lender}"
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Drop our tags from the volume: it is home and nothing of ours is left on it."""
-
-    def __str__(self) -> str:
-        return "drop our tags: the volume is home"
-
-
-@dataclass(frozen=True)
-class Wait:
+class Wait(AnyStep):
     """Nothing to do but let the kernel work."""
 
+    says = "{reason}"
+    event = None
+    look_again_s = WORKING_S
     reason: str
     percent: float
 
-    def __str__(self) -> str:
-        return self.reason
+
+class Done(AnyStep):
+    """The goal is reached; told once, when the volume gets there."""
+
+    look_again_s = STEADY_S
+    uses_lvm = False
+    percent = 100.0
 
 
-@dataclass(frozen=True)
-class Done:
-    """The goal is reached."""
+class AtHome(Done):
+    """Every page is on the local disk, and no lease is left."""
 
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
+    says = "at home"
+    event = EventKind.DETACHED
 
 
-Step = (
-    AskForMemory
-    | Login
-    | Join
-    | StartMove
-    | AbortMove
-    | RescueMove
-    | TellLoss
-    | WriteOff
-    | StartMirror
-    | PreferRemote
-    | SplitLeg
-    | CutOffLeases
-    | DropFailedLeg
-    | ReserveHome
-    | FreeHome
-    | Leave
-    | Logout
-    | Release
-    | Forget
-    | Wait
-    | Done
-)
+class Attached(Done):
+    """The volume is on its leases."""
+
+    says = "attached by {mode} to {leases} lease(s)"
+    event = EventKind.ATTACHED
+    mode: Mode
+    leases: int
 
 
-def _mib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 20):.0f} MiB"
+NoStep = Wait | AtHome | Attached
+"""Applied by nobody: there is nothing to do but look again."""
+
+Step = BusStep | MachineStep | NoStep

@@ -46,7 +46,7 @@ class WriteBacklog:
         """Return the step itself, or a wait while it would hold `volume` still for too long. Call once a second."""
         before = self._counted.get(volume, now)
         self._counted[volume] = now
-        if not isinstance(step, s.DropFailedLeg):
+        if not step.waits_for_writes:
             self._since_s.pop(volume, None)
             return step
         left_s = drain_s(before, now)

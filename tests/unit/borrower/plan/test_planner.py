@@ -174,7 +174,7 @@ def kinds(steps: list[s.Step]) -> list[str]:
 
 def test_a_move_out_over_two_lenders_and_home_again() -> None:
     host = Host(4, goal=Goal.ATTACHED, mode=Mode.MOVE, tagged=True, capacity=10, largest=2)
-    assert kinds(run(host)) == ["AskForMemory", "Login", "Join", "StartMove", "ReserveHome", "Done"]
+    assert kinds(run(host)) == ["AskForMemory", "Login", "Join", "StartMove", "ReserveHome", "Attached"]
     assert sorted(host.pages) == ["l1", "l1", "l2", "l2"]
     host.goal = Goal.HOME
     assert kinds(run(host)) == [
@@ -184,22 +184,22 @@ def test_a_move_out_over_two_lenders_and_home_again() -> None:
         "Logout",
         "Release",
         "Forget",
-        "Done",
+        "AtHome",
     ]
 
 
 def test_a_mirror_over_two_lenders_and_home_again_without_a_copy() -> None:
     host = Host(4, goal=Goal.ATTACHED, mode=Mode.MIRROR, tagged=True, capacity=10, largest=2)
-    assert kinds(run(host)) == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Done"]
+    assert kinds(run(host)) == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Attached"]
     host.goal = Goal.HOME
-    assert kinds(run(host)) == ["SplitLeg", "Release", "Forget", "Done"]
+    assert kinds(run(host)) == ["SplitLeg", "Release", "Forget", "AtHome"]
 
 
 def test_a_moved_lease_that_is_called_back_goes_straight_to_another_one() -> None:
     host = attached(4, Mode.MOVE, largest=2)
     host.vacate = {"l1"}
     steps = run(host)
-    assert kinds(steps) == ["AskForMemory", "Login", "Join", "StartMove", "Leave", "Logout", "Release", "Done"]
+    assert kinds(steps) == ["AskForMemory", "Login", "Join", "StartMove", "Leave", "Logout", "Release", "Attached"]
     ask = steps[0]
     assert ask == s.AskForMemory(2, ("lender.of-l1",))
     assert set(host.pages) == {"l2", "l3"}
@@ -233,7 +233,7 @@ def test_a_mirror_of_which_one_lease_is_called_back_is_mirrored_again_with_anoth
     host.vacate = {"l2"}
     steps = run(host)
     assert kinds(steps)[:3] == ["CutOffLeases", "DropFailedLeg", "Release"]
-    assert kinds(steps)[3:] == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Done"]
+    assert kinds(steps)[3:] == ["AskForMemory", "Login", "Join", "StartMirror", "PreferRemote", "Attached"]
     assert host.released == ["l2"]
     assert set(host.leg or ()) == {"l1", "l3"}
 
@@ -285,7 +285,7 @@ def test_a_lender_that_dies_with_the_only_copy_is_written_off_by_name() -> None:
 def test_a_rebooted_host_logs_in_again_to_what_holds_its_pages() -> None:
     host = attached(4, Mode.MOVE, largest=2)
     host.reboot()
-    assert kinds(run(host)) == ["Login", "Done"]
+    assert kinds(run(host)) == ["Login", "Attached"]
 
 
 def test_a_network_that_is_down_for_a_while_is_waited_for_in_a_move() -> None:

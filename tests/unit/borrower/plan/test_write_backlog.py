@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ramshare.borrower.plan.steps import CutOffLeases, Done, DropFailedLeg, SplitLeg, Step, Wait
+from ramshare.borrower.plan.steps import AtHome, CutOffLeases, DropFailedLeg, SplitLeg, Step, Wait
 from ramshare.borrower.plan.write_backlog import FEW_WRITES, PATIENCE_S, STILL_S, WriteBacklog, Writes, drain_s
 from ramshare.linux.dm import writes
 
@@ -50,13 +50,13 @@ def test_a_storm_that_never_ends_puts_a_change_off_for_a_minute_only() -> None:
 def test_memory_that_its_lender_needs_now_is_not_waited_for() -> None:
     assert ask(WriteBacklog(), 0.0, 10_000, CutOffLeases(())) == CutOffLeases(())
     assert ask(WriteBacklog(), 0.0, 10_000, SplitLeg(("/dev/sda",))) == SplitLeg(("/dev/sda",))
-    assert ask(WriteBacklog(), 0.0, 10_000, Done("x")) == Done("x")
+    assert ask(WriteBacklog(), 0.0, 10_000, AtHome()) == AtHome()
 
 
 def test_waiting_begins_anew_after_another_step() -> None:
     quiet = WriteBacklog()
     ask(quiet, 0.0, 10_000)
-    ask(quiet, PATIENCE_S, 10_000, Done("x"))
+    ask(quiet, PATIENCE_S, 10_000, AtHome())
     assert isinstance(ask(quiet, PATIENCE_S + 5, 10_000, DropFailedLeg(())), Wait)
 
 
