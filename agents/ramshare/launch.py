@@ -136,11 +136,12 @@ def builder(
         return lambda bus: Lender(bus, host, lender, hands_of(host, lender, lab, SystemRunner(), hypervisor))
     if role == "borrower":
         from ramshare.borrower.agent import Borrower
+        from ramshare.borrower.machine.this_machine import this_machine
         from ramshare.linux.run import SystemRunner
 
         borrower = load(BorrowerSettings)
         require("a borrower", BORROWER_TOOLS)
-        return lambda bus: Borrower(bus, host, borrower, SystemRunner())
+        return lambda bus: Borrower(bus, borrower, this_machine(SystemRunner(), borrower))
     from ramshare.manager.agent import Manager
 
     return Manager

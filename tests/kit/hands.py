@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from kit.borrowing_host import Host, Lent
 from kit.world import MIB
-from ramshare.borrower.machine.host import Looked
+from ramshare.borrower.machine.api import LeaseTerms, Looked, Machine
+from ramshare.borrower.machine.owed_file import OwedFile
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.tags import LeaseTag
@@ -29,7 +30,7 @@ GIB = 1 << 30
 
 
 class ModelHost:
-    """`BorrowerHost` on the model: steps that need no bus are applied to it, grants become its leases."""
+    """A machine on the model: steps that need no bus are applied to it, grants become its leases."""
 
     def __init__(self, model: Host, on_session: Callable[[str, bool], None]) -> None:
         """`on_session` hears of every login and logout: (lease, open)."""
@@ -41,11 +42,9 @@ class ModelHost:
     def start(self) -> list[str]:
         return [VOLUME] if self.model.tagged else []
 
-    def sessions_changed(self) -> bool:
-        return False
-
-    def resume_suspended(self, volumes: Collection[str], now_s: float) -> list[str]:
-        return []
+    def machine(self, directory: Path) -> Machine:
+        """Return what a borrower's agent is given; what it owes is kept in `directory`."""
+        return Machine(self.start, self.turn, self, OwedFile(directory), lambda: False, NoneSuspended())
 
     def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
         if volume != VOLUME:
@@ -53,16 +52,15 @@ class ModelHost:
         self.model.hear(heard)
         return self.model.view()
 
-    def cycle(self, volume: str, heard: Heard) -> Looked:
+    def turn(self, volume: str, heard: Heard) -> Looked:
         view = self.look(volume, heard)
         step = next_step(view)
         if self.fails is not None:
             return Looked(view, step, str(self.fails))
-        if not isinstance(step, s.AskForMemory | s.TellLoss | s.Release):
+        if isinstance(step, s.MachineStep):
             self.model.apply(step)
-            if isinstance(step, s.SplitLeg | s.CutOffLeases):
-                for goes in step.leaving:
-                    self.on_session(goes.lease, False)
+            for goes in step.given_back:
+                self.on_session(goes.lease, False)
             if isinstance(step, s.Login | s.Logout):
                 opened = self.model.leases[step.lease].session
                 self.on_session(step.lease, opened)
@@ -77,14 +75,8 @@ class ModelHost:
             raise RefusedError(ErrorCode.CONFLICT, "attached by the other mode")
         return view
 
-    def overhead_bytes(self, volume: str, mode: Mode) -> int:
-        return 1
-
-    def extent_bytes(self, volume: str) -> int:
-        return 1
-
-    def initiator(self) -> str:
-        return "iqn.2026-11.test:b"
+    def terms(self, volume: str, mode: Mode) -> LeaseTerms:
+        return LeaseTerms(overhead_bytes=1, grain_bytes=1, initiator="iqn.2026-11.test:b")
 
     def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
         self.grants |= {grant.lease: grant for grant in grants}
@@ -99,11 +91,28 @@ class ModelHost:
         self.model.goal = Goal.HOME
         return self.model.tagged
 
-    def drop_lease(self, volume: str, lease: str) -> None:
+    def forget_lease(self, volume: str, lease: str) -> None:
         lent = self.model.leases.pop(lease)
         assert not self.model.used(lease)
         assert not lent.session
         assert not lent.in_vg
+
+
+class NoneSuspended:
+    """Nothing is ever left suspended; keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.on_resumed: Callable[[str], None] = lambda _device: None
+        self.minded: Collection[str] = ()
+
+    def start(self, on_resumed: Callable[[str], None]) -> None:
+        self.on_resumed = on_resumed
+
+    def mind(self, volumes: Collection[str]) -> None:
+        self.minded = tuple(volumes)
+
+    def stop(self) -> None:
+        pass
 
 
 class FakeExports:

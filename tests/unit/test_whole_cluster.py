@@ -8,7 +8,7 @@ import tempfile
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -21,7 +21,6 @@ from kit.memory_bus import MemoryBus
 from kit.world import MIB, World
 from ramshare.agent import Agent, Runtime
 from ramshare.borrower.agent import Borrower
-from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.lender.agent import Lender
 from ramshare.lender.exports.store import Exports
 from ramshare.lender.hands import Hands
@@ -68,9 +67,8 @@ class Cluster(World):
         if client == "manager":
             return Manager(bus, runtime)
         if client == "borrower.b":
-            hands = cast("BorrowerHost", ModelHost(self.model, self.session))
-            settings = BorrowerSettings(directory=self.directory)
-            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), hands, runtime)
+            machine = ModelHost(self.model, self.session).machine(self.directory)
+            return Borrower(bus, BorrowerSettings(directory=self.directory), machine, runtime)
         lending = LenderSettings(committed_bytes=512 * MIB, directory=self.directory / host)
         exports = cast("Exports", self.exports[host])
         hands_there = Hands(exports, "10.0.0.1:3260", FakeSampler(), self.policies[host])

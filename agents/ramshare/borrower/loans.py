@@ -1,13 +1,13 @@
-"""Loans the manager for memory: for a person's request, or because a volume lost or must leave some of its leases.
+"""Asks the manager for memory: for a person's request, or because a volume lost or must leave some of its leases.
 
 Leases that are granted are written down on the volume before anything else is done. Used by the borrower's agent.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 
-from ramshare.agent import Agent
-from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.machine.api import Host, LeaseTerms
 from ramshare.borrower.plan.steps import AskForMemory
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import VolumeView
@@ -15,6 +15,7 @@ from ramshare.borrower.publish import Publisher
 from ramshare.borrower.volumes import ManagedVolume, Volumes
 from ramshare.bus.api import RequestTimeoutError
 from ramshare.desk import RefusedError
+from ramshare.loop import Loop
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowMemory, BorrowVolume
 from ramshare.messages.state import Mode
@@ -24,13 +25,23 @@ ASK_TRIES = 2
 """A manager that does not answer is asked the same again: if it died, its successor goes on with that loan."""
 
 
+@dataclass
+class _Loan:
+    """One question to the manager, on its way."""
+
+    request: BorrowVolume
+    view: VolumeView
+    step: AskForMemory | None
+    """What is missing of a volume that is attached already; None to get all of it."""
+    done: Callable[[BorrowReply | Exception], None]
+    tries: int = field(default=0)
+
+
 class Loans:
     """Asks, and has the host accept what is granted."""
 
-    def __init__(
-        self, agent: Agent, host: BorrowerHost, volumes: Volumes, publisher: Publisher, timeout_s: float
-    ) -> None:
-        self._agent = agent
+    def __init__(self, loop: Loop, host: Host, volumes: Volumes, publisher: Publisher, timeout_s: float) -> None:
+        self._loop = loop
         self._host = host
         self._volumes = volumes
         self._publisher = publisher
@@ -44,35 +55,45 @@ class Loans:
         step: AskForMemory | None = None,
     ) -> None:
         """Ask the manager for the whole volume, or for what a step says is missing of it."""
+        loan = _Loan(request, view, step, done)
+        self._loop.work(partial(self._host.terms, request.volume, request.mode), partial(self._ask, loan))
+
+    def _ask(self, loan: _Loan, terms: LeaseTerms | Exception) -> None:
+        if isinstance(terms, Exception):
+            loan.done(terms)
+            return
         need = BorrowMemory(
-            request_id=request.request_id,
-            volume=request.volume,
-            size_bytes=step.size_bytes if step else view.size_bytes,
-            exclude=step.exclude if step else (),
-            overhead_bytes=self._host.overhead_bytes(request.volume, request.mode),
-            grain_bytes=self._host.extent_bytes(request.volume),
-            mode=request.mode,
-            initiator=self._host.initiator(),
-            min_lenders=request.min_lenders,
+            request_id=loan.request.request_id,
+            volume=loan.request.volume,
+            size_bytes=loan.step.size_bytes if loan.step else loan.view.size_bytes,
+            exclude=loan.step.exclude if loan.step else (),
+            overhead_bytes=terms.overhead_bytes,
+            grain_bytes=terms.grain_bytes,
+            mode=loan.request.mode,
+            initiator=terms.initiator,
+            min_lenders=loan.request.min_lenders,
         )
-        tries = 1
+        self._send(loan, need)
 
-        def answered(reply: Reply | Exception) -> None:
-            nonlocal tries
-            if isinstance(reply, RequestTimeoutError) and tries < ASK_TRIES:
-                tries += 1
-                self._agent.ask(MANAGER, need, self._timeout_s, answered)
-            elif isinstance(reply, BorrowReply) and reply.ok:
-                tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
-                mode = request.mode if step is None else None
-                job = partial(self._host.accept, request.volume, mode, tags, reply.grants)
-                self._agent.work(job, lambda outcome: done(outcome if isinstance(outcome, Exception) else reply))
-            elif isinstance(reply, Reply):
-                done(RefusedError(reply.error or ErrorCode.FAILED, reply.sentence))
-            else:
-                done(RefusedError(ErrorCode.NOT_READY, f"the manager does not answer: {reply}"))
+    def _send(self, loan: _Loan, need: BorrowMemory) -> None:
+        loan.tries += 1
+        self._loop.ask(MANAGER, need, self._timeout_s, partial(self._answered, loan, need))
 
-        self._agent.ask(MANAGER, need, self._timeout_s, answered)
+    def _answered(self, loan: _Loan, need: BorrowMemory, reply: Reply | Exception) -> None:
+        if isinstance(reply, RequestTimeoutError) and loan.tries < ASK_TRIES:
+            self._send(loan, need)
+        elif isinstance(reply, BorrowReply) and reply.ok:
+            self._accept(loan, need, reply)
+        elif isinstance(reply, Reply):
+            loan.done(RefusedError(reply.error or ErrorCode.FAILED, reply.sentence))
+        else:
+            loan.done(RefusedError(ErrorCode.NOT_READY, f"the manager does not answer: {reply}"))
+
+    def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
+        tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
+        mode = loan.request.mode if loan.step is None else None
+        job = partial(self._host.accept, need.volume, mode, tags, reply.grants)
+        self._loop.work(job, lambda outcome: loan.done(outcome if isinstance(outcome, Exception) else reply))
 
     def ask_again(self, managed: ManagedVolume, step: AskForMemory) -> None:
         """Ask the manager unless it is being asked; meanwhile the volume is looked after as ever."""
@@ -83,18 +104,17 @@ class Loans:
         request = BorrowVolume(volume=managed.volume, mode=view.mode or Mode.MIRROR)
         if managed.ask_id:
             request = request.model_copy(update={"request_id": managed.ask_id})
+        self.ask(request, view, partial(self._asked_again, managed, request.request_id), step)
 
-        def done(reply: BorrowReply | Exception) -> None:
-            managed.asking = False
-            silent = isinstance(reply, RefusedError) and reply.code is ErrorCode.NOT_READY
-            managed.ask_id = request.request_id if silent else ""
-            managed.failures = managed.failures + 1 if isinstance(reply, Exception) else 0
-            managed.error = str(reply) if isinstance(reply, Exception) else ""
-            managed.nothing_to_borrow = isinstance(reply, Exception)
-            if managed.nothing_to_borrow and not managed.vacated(self._volumes.wanted_back):
-                self._volumes.pause_after_failure(managed)
-            else:
-                self._volumes.care(managed.volume)
-            self._publisher.publish(managed)
-
-        self.ask(request, view, done, step)
+    def _asked_again(self, managed: ManagedVolume, request_id: str, reply: BorrowReply | Exception) -> None:
+        managed.asking = False
+        silent = isinstance(reply, RefusedError) and reply.code is ErrorCode.NOT_READY
+        managed.ask_id = request_id if silent else ""
+        managed.nothing_to_borrow = isinstance(reply, Exception)
+        if isinstance(reply, Exception):
+            self._volumes.failed(managed, str(reply))
+        else:
+            managed.failures, managed.error = 0, ""
+        if not managed.nothing_to_borrow or managed.vacated(self._volumes.wanted_back):
+            self._volumes.care(managed.volume)
+        self._publisher.publish(managed)

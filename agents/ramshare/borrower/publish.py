@@ -3,13 +3,15 @@
 What a state says is pure (`states`); `Publisher` decides what is news. Used by the borrower's agent.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from ramshare.agent import Agent
-from ramshare.borrower.machine.host import Looked
+from ramshare.borrower.machine.api import Looked
+from ramshare.borrower.plan.releasing import Releasing
 from ramshare.borrower.plan.steps import Done, DropFailedLeg, Forget, Step, TellLoss
 from ramshare.borrower.plan.view import Goal, LeaseView, Link, VolumeView
 from ramshare.borrower.volumes import ManagedVolume
+from ramshare.bus.api import Bus
+from ramshare.loop import say
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.state import Lease, LeasePhase, Mode, Volume, VolumePhase
@@ -18,8 +20,8 @@ from ramshare.messages.state import Lease, LeasePhase, Mode, Volume, VolumePhase
 class Publisher:
     """Knows what is published at this moment."""
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self._published: dict[str, Message] = {}
 
     @property
@@ -32,7 +34,7 @@ class Publisher:
         before, step = managed.told_step, looked.step
         if looked.error:
             if looked.error != managed.told_error:
-                self._agent.say(EventKind.FAILED, f"could not {step}: {looked.error}", volume=managed.volume)
+                say(self._bus, EventKind.FAILED, f"could not {step}: {looked.error}", volume=managed.volume)
         else:
             managed.told_step = step
             # Where a volume was found by an agent that has just started is no news.
@@ -47,25 +49,25 @@ class Publisher:
             size_bytes, sentence = view.size_bytes, f"{managed.volume} is {step}"
         elif isinstance(step, TellLoss):
             size_bytes, sentence = loss(view, set(step.leases) - managed.told_lost)
-        elif isinstance(step, DropFailedLeg) and managed.let_go.issuperset(step.leases):
+        elif isinstance(step, DropFailedLeg) and not _somebody_died(step, managed.cut_off):
             kind = EventKind.STEP
         if kind is not None:
             about = {"volume": managed.volume, "lease": step.about_lease, "size_bytes": size_bytes}
-            self._agent.say(kind, sentence, **about)
+            say(self._bus, kind, sentence, **about)
 
     def publish(self, managed: ManagedVolume) -> None:
         """Bring the retained state of a volume and its leases in line with what is known of it."""
         view = managed.view
         wanted: dict[str, Message] = {}
         if view is not None:
-            wanted = states(view, managed.step, managed.error)
+            wanted = states(view, managed.step, managed.error, managed.releasing)
             if view.goal is Goal.HOME and isinstance(managed.step, Done | Forget):
                 wanted = {path: message for path, message in wanted.items() if path.startswith("volume/")}
         mine = {p for p, m in self._published.items() if getattr(m, "volume", None) == managed.volume}
         for path, message in wanted.items():
-            self._agent.bus.set_state(path, message)
+            self._bus.set_state(path, message)
         for path in mine - wanted.keys():
-            self._agent.bus.set_state(path, None)
+            self._bus.set_state(path, None)
             self._published.pop(path)
         self._published |= wanted
 
@@ -79,15 +81,20 @@ def loss(view: VolumeView, leases: Collection[str]) -> tuple[int, str]:
     return lost_bytes, f"{view.volume}: up to {lost_bytes >> 20} MiB of pages are lost with {names}"
 
 
-def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Message]:
-    """Return state path to message for a volume and its leases."""
+def _somebody_died(step: DropFailedLeg, cut_off: Collection[str]) -> bool:
+    """Whether LVM is tidied up behind a lender that died, not only behind leases given back in good health."""
+    return not cut_off or not set(step.leases) <= set(cut_off)
+
+
+def states(view: VolumeView, step: Step | None, error: str, releasing: Mapping[str, Releasing]) -> dict[str, Message]:
+    """Return state path to message for a volume and its leases, of which some are on their way back."""
     vg, _, lv = view.volume.partition("/")
     mode = view.mode or Mode.MIRROR
     messages: dict[str, Message] = {
         f"volume/{vg}/{lv}": Volume(
             volume=view.volume,
             size_bytes=view.size_bytes,
-            phase=phase_of(view, step, error),
+            phase=_phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off}),
             mode=view.mode,
             progress_percent=step.progress_percent if step else 0.0,
             local_bytes=min(view.local_bytes, view.size_bytes),
@@ -104,26 +111,31 @@ def states(view: VolumeView, step: Step | None, error: str = "") -> dict[str, Me
             volume=view.volume,
             size_bytes=lease.size_bytes,
             mode=mode,
-            phase=_lease_phase(view, lease, step),
+            phase=_lease_phase(view, lease, step, releasing.get(lease.lease)),
             reason="its lender wants it back" if lease.lease in view.heard.vacate else "",
         )
     return messages
 
 
-def phase_of(view: VolumeView, step: Step | None, error: str = "") -> VolumePhase:
-    """Return the phase that people see."""
+def _phase(view: VolumeView, step: Step | None, error: str, cut_off: Collection[str]) -> VolumePhase:
     if view.goal is Goal.HOME:
         return VolumePhase.DETACHING if view.leases or view.remote_bytes else VolumePhase.HOME
     if isinstance(step, Done):
         return VolumePhase.ATTACHED
     if error and not view.leases:
         return VolumePhase.FAILED
-    if isinstance(step, DropFailedLeg) or any(lease.lost for lease in view.leases):
+    repairs = isinstance(step, DropFailedLeg) and _somebody_died(step, cut_off)
+    if repairs or any(lease.lost and lease.lease not in cut_off for lease in view.leases):
         return VolumePhase.REPAIRING
     return VolumePhase.ATTACHING
 
 
-def _lease_phase(view: VolumeView, lease: LeaseView, step: Step | None) -> LeasePhase:
+def _lease_phase(view: VolumeView, lease: LeaseView, step: Step | None, releasing: Releasing | None) -> LeasePhase:
+    """Return a lease's phase. To LVM a lease that was cut off for its lender looks like one whose lender died."""
+    if releasing is not None and releasing.taken:
+        return LeasePhase.RELEASED
+    if releasing is not None and releasing.cut_off:
+        return LeasePhase.DETACHING
     if lease.lost:
         return LeasePhase.LOST
     if view.goal is Goal.HOME or lease.lease in view.heard.vacate:

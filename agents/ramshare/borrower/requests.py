@@ -1,31 +1,28 @@
 """What is asked of the borrower: people have it borrow for a volume and return it, lenders want leases back.
 
-A request is answered when it is clear what becomes of it; the cycle does the rest. Used by the borrower's agent.
+A request is answered when it is clear what becomes of it; `reconcile.py` does the rest. Used by the borrower's agent.
 """
 
-import logging
 from collections.abc import Iterable
 from functools import partial
 
-from ramshare.agent import Agent
 from ramshare.borrower.loans import Loans
-from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.machine.api import Host
 from ramshare.borrower.plan.view import Goal, LeaseView, VolumeView
 from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import RequestArrived
-from ramshare.desk import RefusedError
-from ramshare.errors import RamshareError
+from ramshare.desk import Desk, RefusedError
+from ramshare.loop import Loop
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 
-log = logging.getLogger(__name__)
-
 
 class Requests:
-    """The handlers; knows for which volumes memory is being asked at this moment."""
+    """Serves `borrow`, `return` and `vacate`; knows for which volumes memory is being borrowed at this moment."""
 
-    def __init__(self, agent: Agent, host: BorrowerHost, volumes: Volumes, loans: Loans) -> None:
-        self._agent = agent
+    def __init__(self, loop: Loop, desk: Desk, host: Host, volumes: Volumes, loans: Loans) -> None:
+        self._loop = loop
+        self._desk = desk
         self._host = host
         self._volumes = volumes
         self._loans = loans
@@ -33,59 +30,54 @@ class Requests:
 
     def borrow(self, arrived: RequestArrived[BorrowVolume]) -> Reply | None:
         """Get memory for a volume; answered when there are leases, or why there are none."""
-        request = arrived.request
-        if request.volume in self._borrowing:
-            raise RefusedError(ErrorCode.BUSY, f"{request.volume} is being borrowed for at this moment")
-        self._borrowing.add(request.volume)
-        check = partial(self._host.check_borrow, request.volume, request.mode)
-        self._agent.work(check, partial(self._checked, arrived, request))
+        volume, mode = arrived.request.volume, arrived.request.mode
+        if volume in self._borrowing:
+            raise RefusedError(ErrorCode.BUSY, f"{volume} is being borrowed for at this moment")
+        self._borrowing.add(volume)
+        self._desk.when_answered(arrived, lambda _reply: self._borrowing.discard(volume))
+        self._loop.work(partial(self._host.check_borrow, volume, mode), partial(self._checked, arrived))
         return None
 
-    def _checked(self, arrived: RequestArrived, request: BorrowVolume, checked: VolumeView | Exception) -> None:
-        if isinstance(checked, VolumeView) and checked.goal is not Goal.ATTACHED:
-            self._loans.ask(request, checked, partial(self._answered, arrived, request))
-            return
-        self._borrowing.discard(request.volume)
+    def _checked(self, arrived: RequestArrived[BorrowVolume], checked: VolumeView | Exception) -> None:
         if isinstance(checked, Exception):
-            self._decline(arrived, checked)
+            raise checked
+        if checked.goal is Goal.ATTACHED:
+            self._attached(arrived, "already borrowed", checked.leases)
         else:
-            self._attached(arrived, request, "already borrowed", checked.leases)
+            self._loans.ask(arrived.request, checked, partial(self._answered, arrived))
 
-    def _answered(self, arrived: RequestArrived, request: BorrowVolume, reply: BorrowReply | Exception) -> None:
-        self._borrowing.discard(request.volume)
+    def _answered(self, arrived: RequestArrived[BorrowVolume], reply: BorrowReply | Exception) -> None:
         if isinstance(reply, Exception):
-            self._decline(arrived, reply)
-        else:
-            self._attached(arrived, request, reply.sentence, reply.grants)
+            raise reply
+        self._attached(arrived, reply.sentence, reply.grants)
 
     def _attached(
-        self, arrived: RequestArrived, request: BorrowVolume, sentence: str, leases: Iterable[Grant | LeaseView]
+        self, arrived: RequestArrived[BorrowVolume], sentence: str, leases: Iterable[Grant | LeaseView]
     ) -> None:
-        self._volumes.care(request.volume)
+        self._volumes.care(arrived.request.volume)
         leases = tuple(leases)
         answer = AttachReply(
-            request_id=request.request_id,
+            request_id=arrived.request.request_id,
             sentence=sentence,
             leases=tuple(x.lease for x in leases),
             lenders=tuple(x.lender for x in leases),
         )
-        self._agent.desk.settle(arrived, answer)
+        self._desk.settle(arrived, answer)
 
     def send_home(self, arrived: RequestArrived[ReturnVolume]) -> Reply | None:
         """Bring a volume home; answered when that has been written down."""
-        request = arrived.request
-        if request.volume in self._borrowing:
-            raise RefusedError(ErrorCode.BUSY, f"memory for {request.volume} is being asked for; return it after that")
+        volume = arrived.request.volume
+        if volume in self._borrowing:
+            raise RefusedError(ErrorCode.BUSY, f"memory for {volume} is being asked for; return it after that")
 
-        def done(outcome: bool | Exception) -> None:
-            if isinstance(outcome, Exception):
-                self._decline(arrived, outcome)
-                return
-            self._volumes.care(request.volume)
-            sentence = f"{request.volume} {'coming home' if outcome else 'is at home already'}"
-            self._agent.desk.settle(arrived, Reply(request_id=request.request_id, sentence=sentence))
+        def written(coming: bool | Exception) -> None:
+            if isinstance(coming, Exception):
+                raise coming
+            self._volumes.care(volume)
+            sentence = f"{volume} {'coming home' if coming else 'is at home already'}"
+            self._desk.settle(arrived, Reply(request_id=arrived.request.request_id, sentence=sentence))
 
-        self._agent.work(partial(self._host.send_home, request.volume), done)
+        self._loop.work(partial(self._host.send_home, volume), written)
         return None
 
     def vacate(self, arrived: RequestArrived[Vacate]) -> Reply | None:
@@ -105,10 +97,3 @@ class Requests:
         self._volumes.wanted_back.update(lease.lease for lease in asked)
         self._volumes.care_for_all()
         return Reply(request_id=request.request_id, sentence=f"vacating {len(asked)} lease(s)")
-
-    def _decline(self, arrived: RequestArrived, error: Exception) -> None:
-        code = error.code if isinstance(error, RefusedError) else ErrorCode.FAILED
-        sentence = str(error) if isinstance(error, RamshareError) else repr(error)
-        log.info("refused %s of %s: %s", arrived.verb, arrived.client, sentence)
-        reply = Reply(request_id=arrived.request.request_id, error=code, sentence=sentence)
-        self._agent.desk.settle(arrived, reply)

@@ -6,9 +6,10 @@ Every part of the borrower's agent works on these records, on the agent's loop; 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ramshare.agent import Agent
+from ramshare.borrower.plan.releasing import Releasing
 from ramshare.borrower.plan.steps import Step
-from ramshare.borrower.plan.view import VolumeView
+from ramshare.borrower.plan.view import Heard, VolumeView
+from ramshare.loop import Loop
 
 RETRY_FIRST_S, RETRY_MOST_S = 2.0, 60.0
 """Waits after a step that failed double from the first to the most."""
@@ -43,12 +44,13 @@ class ManagedVolume:
     """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
 
     # Written by `releases.py`.
-    release_tries: dict[str, int] = field(default_factory=dict)
-    releasing: set[str] = field(default_factory=set)
-    let_go: set[str] = field(default_factory=set)
-    """Leases that were given back while LVM still had them in the group."""
-    given_back: set[str] = field(default_factory=set)
-    """Of those, the ones that their lender has taken back."""
+    releasing: dict[str, Releasing] = field(default_factory=dict)
+    """Leases on their way back to their lenders."""
+
+    @property
+    def cut_off(self) -> frozenset[str]:
+        """Leases that were healthy when they were given back, though LVM is not through with them yet."""
+        return frozenset(lease for lease, releasing in self.releasing.items() if releasing.cut_off)
 
     def vacated(self, wanted_back: Collection[str]) -> bool:
         """Whether a lender wants one of this volume's leases back."""
@@ -58,8 +60,8 @@ class ManagedVolume:
 class Volumes:
     """All of them, and what lenders want back of them."""
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
         self._by_volume: dict[str, ManagedVolume] = {}
         self._started_up = False
         self.wanted_back: set[str] = set()
@@ -70,7 +72,7 @@ class Volumes:
 
     @property
     def names(self) -> Collection[str]:
-        """Their names."""
+        """`VG/LV` of each."""
         return self._by_volume.keys()
 
     @property
@@ -87,7 +89,7 @@ class Volumes:
     def care(self, volume: str) -> None:
         """Look after this volume from now on, and at once."""
         self.pause(self._by_volume.setdefault(volume, ManagedVolume(volume)), 0.0)
-        self._agent.soon()
+        self._loop.soon()
 
     def care_for_all(self) -> None:
         """Look at every volume at once."""
@@ -100,13 +102,21 @@ class Volumes:
 
     def due(self) -> ManagedVolume | None:
         """Return the volume that has waited longest of those whose time has come."""
-        now_s = self._agent.clock()
+        now_s = self._loop.clock()
         return min((c for c in self if c.due_s <= now_s), key=lambda c: c.due_s, default=None)
 
     def pause(self, managed: ManagedVolume, pause_s: float) -> None:
         """Look at this volume again after so long."""
-        managed.due_s = self._agent.clock() + pause_s
+        managed.due_s = self._loop.clock() + pause_s
 
-    def pause_after_failure(self, managed: ManagedVolume) -> None:
-        """Look at it again the later the more often it failed in a row."""
-        self.pause(managed, min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(managed.failures, 10)))
+    def failed(self, managed: ManagedVolume, error: str, retry_s: float | None = None) -> None:
+        """Note why a volume does not get on. Unless said, it is looked at again the later the more often it failed."""
+        managed.error = error
+        managed.failures += 1
+        if retry_s is None:
+            retry_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(managed.failures, 10))
+        self.pause(managed, retry_s)
+
+    def heard(self, managed: ManagedVolume) -> Heard:
+        """Return what was said on the bus and bears on a volume."""
+        return Heard(frozenset(self.wanted_back), managed.nothing_to_borrow, frozenset(managed.told_lost))

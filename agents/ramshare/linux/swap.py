@@ -44,6 +44,16 @@ class Swap:
         return _loop_number(self.path) is not None
 
 
+@dataclass(frozen=True)
+class SwapUse:
+    """How a device is swapped to."""
+
+    is_swap: bool
+    """It is active or at least formatted."""
+    has_queue: bool
+    """It is active through a loop device."""
+
+
 def read_swaps(proc: Path = PROC) -> list[Swap]:
     """Return the active swap areas; none if the kernel has no swap."""
     try:
@@ -66,15 +76,10 @@ def is_formatted(device: str) -> bool:
         return stream.read(10) in _SIGNATURES
 
 
-def is_swap(device: str, proc: Path = PROC) -> bool:
-    """Whether `device` is an active or at least formatted swap area."""
-    return active_swap(device, proc) is not None or is_formatted(device)
-
-
-def has_queue(device: str) -> bool:
-    """Whether the kernel swaps to `device` through a loop device."""
-    active = active_swap(device)
-    return active is not None and active.has_queue
+def swap_use(device: str, proc: Path = PROC) -> SwapUse:
+    """Return how the kernel swaps to `device`, if it does. Raises `OSError` if it is unreadable."""
+    active = active_swap(device, proc)
+    return SwapUse(active is not None or is_formatted(device), active is not None and active.has_queue)
 
 
 def any_queue(proc: Path = PROC) -> bool:

@@ -13,14 +13,14 @@ from kit.memory_bus import MemoryBus
 from kit.world import FakeLender, World
 from ramshare.agent import Runtime
 from ramshare.borrower.agent import Borrower
-from ramshare.borrower.machine.host import BorrowerHost
-from ramshare.borrower.releases import RELEASE_TRIES
+from ramshare.borrower.plan.releasing import RELEASE_TRIES
 from ramshare.errors import RamshareError
 from ramshare.manager.agent import LOGIN_WITHIN_S, Manager
 from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
-from ramshare.messages.state import Export, Lease, Mode, Volume, VolumePhase
-from ramshare.settings import BorrowerSettings, HostSettings
+from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Volume, VolumePhase
+from ramshare.settings import BorrowerSettings
+from ramshare.topics import StateTopic
 
 pytestmark = pytest.mark.unit
 
@@ -57,9 +57,9 @@ class Scene(World):
 
     def borrower(self) -> Borrower:
         def make(bus: MemoryBus, runtime: Runtime) -> Borrower:
-            host = cast("BorrowerHost", ModelHost(self.model, self.session))
-            settings = BorrowerSettings(directory=self.directory)
-            return Borrower(bus, HostSettings(host="b"), settings, cast("Any", None), host, runtime)
+            self.host = ModelHost(self.model, self.session)
+            machine = self.host.machine(self.directory)
+            return Borrower(bus, BorrowerSettings(directory=self.directory), machine, runtime)
 
         return cast("Borrower", self.start(make, "borrower.b"))
 
@@ -88,15 +88,23 @@ class Scene(World):
     def vacate(self, lender: str, *leases: str, within_s: float = 10.0) -> "Future[Reply]":
         return self.tell(lender, Vacate.until(leases, 1, within_s))
 
-    def host(self) -> ModelHost:
-        borrower = self.agents["borrower.b"]
-        assert isinstance(borrower, Borrower)
-        return cast("ModelHost", borrower.host)
+    def lease_phases(self, lease: str) -> list[LeasePhase]:
+        """Return the phases of a lease that were published, repeats folded."""
+        topic = StateTopic("borrower.b", f"lease/{lease}").render()
+        said = [p.payload for _, p in self.broker.published if p.topic == topic and p.payload]
+        phases = [Lease.model_validate_json(payload).phase for payload in said]
+        return [phase for i, phase in enumerate(phases) if i == 0 or phases[i - 1] is not phase]
 
     def volume(self) -> Volume:
         found = self.state("borrower.b", f"volume/{VOLUME}")
         assert isinstance(found, Volume)
         return found
+
+    def volume_phases(self) -> set[VolumePhase]:
+        """Return every phase of the volume that was published."""
+        topic = StateTopic("borrower.b", f"volume/{VOLUME}").render()
+        said = [p.payload for _, p in self.broker.published if p.topic == topic and p.payload]
+        return {Volume.model_validate_json(payload).phase for payload in said}
 
     def lent(self) -> int:
         return sum(lender.lent_bytes() for lender in self.lenders.values())
@@ -242,7 +250,7 @@ def test_a_restarted_agent_goes_on_where_its_predecessor_was(scene: Scene) -> No
 def test_an_agent_that_died_before_it_logged_in_gives_the_grants_back_and_gets_others(scene: Scene) -> None:
     lender = scene.lender("x", 30)
     scene.ready()
-    scene.host().fails = RamshareError("iscsiadm: killed")
+    scene.host.fails = RamshareError("iscsiadm: killed")
     scene.borrow()
     old = set(lender.exports)
     scene.kill("borrower.b")
@@ -283,6 +291,46 @@ def test_a_mirrored_lease_that_is_called_back_is_given_back_at_once_and_replaced
     scene.advance(15)
     assert scene.volume().phase is VolumePhase.ATTACHED
     assert {lent.lender for lent in scene.model.leases.values()} == {"lender.y"}
+
+
+def test_a_mirrored_lease_that_its_owner_took_back_was_never_lost(scene: Scene) -> None:
+    lender = scene.lender("x", 9)
+    scene.ready().borrow()
+    lease = next(iter(lender.exports))
+    lender.capacity_bytes = 0
+    scene.vacate("lender.x", lease)
+    scene.advance(10)
+    phases = scene.lease_phases(lease)
+    assert LeasePhase.LOST not in phases
+    assert phases[phases.index(LeasePhase.ATTACHED) :][1:] == [LeasePhase.DETACHING, LeasePhase.RELEASED]
+    assert "leg-lost" not in scene.kinds()
+    assert VolumePhase.REPAIRING not in scene.volume_phases()
+
+
+def test_a_lease_whose_lender_does_not_take_back_what_it_wanted_is_on_its_way_not_released(scene: Scene) -> None:
+    lender = scene.lender("x", 9)
+    scene.ready().borrow()
+    lease = next(iter(lender.exports))
+    lender.silent = True
+    scene.vacate("lender.x", lease)
+    scene.advance(120)
+    assert lease not in scene.model.leases, "the volume does not wait for ever"
+    assert not {LeasePhase.LOST, LeasePhase.RELEASED}.intersection(scene.lease_phases(lease))
+    lender.silent = False
+    scene.advance(30)
+    assert lender.released == [lease]
+
+
+def test_the_dead_are_lost_even_while_they_are_wanted_back(scene: Scene) -> None:
+    x, y = scene.lender("x", 3), scene.lender("y", 3)
+    scene.ready().borrow()
+    (dead,), (wanted,) = x.exports, y.exports
+    scene.kill("lender.x")
+    scene.model.kill(dead)
+    scene.vacate("lender.y", wanted)
+    scene.advance(60)
+    assert LeasePhase.LOST in scene.lease_phases(dead)
+    assert "leg-lost" in scene.kinds()
 
 
 def test_a_moved_lease_that_is_called_back_goes_to_another_lender(scene: Scene) -> None:
@@ -440,7 +488,7 @@ def test_lost_pages_are_reported_with_their_size(scene: Scene) -> None:
 def test_a_step_that_fails_is_shown_said_once_and_tried_again_less_and_less_often(scene: Scene) -> None:
     scene.lender("x", 9)
     scene.ready()
-    host = scene.host()
+    host = scene.host
     host.fails = RamshareError("vgextend: the disk is on fire")
     scene.tell("cli.al", BorrowVolume(volume=VOLUME))
     scene.advance(100)

@@ -15,10 +15,10 @@ from ramshare.linux.swap import (
     Swap,
     active_swap,
     is_formatted,
-    is_swap,
     page_cluster,
     read_swaps,
     set_page_cluster,
+    swap_use,
     turn_off,
 )
 
@@ -162,11 +162,11 @@ def test_a_swap_is_recognised_under_its_other_name(tmp_path: Path) -> None:
     link.symlink_to(device)
     (tmp_path / "swaps").write_text(SWAPS.format(device=device))
     assert active_swap(str(link), tmp_path) is not None
-    assert is_swap(str(link), tmp_path)
+    assert swap_use(str(link), tmp_path).is_swap
     other = tmp_path / "dm-1"
     other.write_bytes(device.read_bytes())
     assert active_swap(str(other), tmp_path) is None
-    assert not is_swap(str(other), tmp_path)
+    assert not swap_use(str(other), tmp_path).is_swap
 
 
 def test_a_signature_makes_a_swap_and_its_absence_does_not(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ the borrower's worker thread.
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from ramshare.borrower.machine.iscsi import Logins
+from ramshare.borrower.machine.iscsi import LeaseSessions
+from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.step import Leaving
-from ramshare.borrower.plan.tags import HOME_SUFFIX, ours, pv_tag
+from ramshare.borrower.plan.tags import HOME_SUFFIX, pv_tag
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.linux.iscsi_sessions import tune_disk
 from ramshare.linux.lvm import Lvm
@@ -37,11 +38,12 @@ def region_bytes(volume_bytes: int) -> int:
 
 
 class Executor:
-    """See the module."""
+    """Turns each step into calls of LVM, iSCSI and the repairs."""
 
-    def __init__(self, lvm: Lvm, logins: Logins, rescue: Rescue, lost: LostLeases) -> None:
+    def __init__(self, lvm: Lvm, tags: VolumeTags, iscsi: LeaseSessions, rescue: Rescue, lost: LostLeases) -> None:
         self._lvm = lvm
-        self._logins = logins
+        self._tags = tags
+        self._iscsi = iscsi
         self._rescue = rescue
         self._lost = lost
 
@@ -50,7 +52,7 @@ class Executor:
         lvm, volume = self._lvm, view.volume
         match step:
             case s.Login(lease):
-                self._logins.login(lease, view.mode)
+                self._iscsi.login(lease, view.mode)
             case s.Join(lease, device):
                 if not any(x.in_vg for x in view.leases):
                     self._rescue.keep(volume, state, HOME)
@@ -71,7 +73,7 @@ class Executor:
                 self._take_out(view.vg, leaving)
             case s.CutOffLeases(leaving):
                 for goes in leaving:
-                    self._logins.cut_out(goes.lease, goes.device)
+                    self._iscsi.cut_off(goes.lease, goes.device)
             case s.DropFailedLeg(leases):
                 self._lost.drop_leg(view, state, leases)
             case s.RescueMove(leases):
@@ -85,10 +87,10 @@ class Executor:
             case s.Leave(_, device):
                 lvm.reduce_vg(view.vg, device)
             case s.Logout(lease):
-                self._logins.logout(lease)
+                self._iscsi.logout(lease)
             case s.Forget():
                 _tune_local(view, LOCAL_QUEUE_DEFAULT)
-                lvm.change_lv_tags(volume, remove=ours(state.existing(volume).tags))
+                self._tags.clear(state.existing(volume))
             case _:
                 assert_never(step)
 
@@ -97,7 +99,7 @@ class Executor:
         if leaving:
             self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))
         for lease in leaving:
-            self._logins.end(lease.lease)
+            self._iscsi.end(lease.lease)
 
 
 def _tune_local(view: VolumeView, settings: Mapping[str, str]) -> None:

@@ -23,8 +23,8 @@ LOGIN_TRIES = 3
 """A lease that holds no page of ours is given up after so many logins in vain, and another one is asked for."""
 
 
-class Logins:
-    """Opens and ends sessions; remembers who let us in."""
+class LeaseSessions:
+    """Opens and ends sessions; remembers the grants, and who let us in."""
 
     def __init__(self, runner: Runner, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
         """Wait `patience_s` for a lost lender that has the only copy of pages."""
@@ -74,7 +74,7 @@ class Logins:
                     delete_disk(session.device)
                 self._iscsi.logout(session.address, session.iqn)
 
-    def cut_out(self, lease: str, device: str) -> None:
+    def cut_off(self, lease: str, device: str) -> None:
         """End the session of a lease that answers, though its disk is in use: that I/O fails at once."""
         delete_disk(device)
         self.end(lease)
@@ -84,7 +84,7 @@ class Logins:
         self.end(lease)
         self._forget_node(lease)
 
-    def cut_off(self, leases: Collection[str]) -> None:
+    def cut_off_dead(self, leases: Collection[str]) -> None:
         """End the sessions of dead leases, so that I/O to them fails now instead of waiting for them to come back."""
         for session in sessions():
             if lease_of(session.iqn) in leases:
@@ -93,7 +93,7 @@ class Logins:
     def give_up(self, leases: Collection[str]) -> None:
         """Cut these leases off, and log in to them no more."""
         self._given_up.update(leases)
-        self.cut_off(leases)
+        self.cut_off_dead(leases)
 
     def forget(self, lease: str) -> None:
         """Forget everything about a lease."""

@@ -8,8 +8,9 @@ Runs on the borrower's worker thread.
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ramshare.borrower.machine.iscsi import Logins
-from ramshare.borrower.plan.tags import HOME_SUFFIX, parse, pv_tag
+from ramshare.borrower.machine.iscsi import LeaseSessions
+from ramshare.borrower.machine.lvm_tags import VolumeTags
+from ramshare.borrower.plan.tags import HOME_SUFFIX, pv_tag
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
@@ -140,10 +141,11 @@ def _others(state: LvmState, volume: str) -> list[str]:
 class LostLeases:
     """Goes by the report that the step was planned from; afterwards these leases are marked as lost."""
 
-    def __init__(self, lvm: Lvm, dm: Dmsetup, logins: Logins, rescue: Rescue) -> None:
+    def __init__(self, lvm: Lvm, tags: VolumeTags, dm: Dmsetup, iscsi: LeaseSessions, rescue: Rescue) -> None:
         self._lvm = lvm
+        self._tags = tags
         self._dm = dm
-        self._logins = logins
+        self._iscsi = iscsi
         self._rescue = rescue
 
     def drop_leg(self, view: VolumeView, state: LvmState, leases: Sequence[str]) -> None:
@@ -152,20 +154,20 @@ class LostLeases:
         if any(pv.missing for pv in state.pvs if pv.vg == view.vg):
             _spare_others(view, state)
             if lv.is_mirror:
-                self._let_rest_of_leg_go(view)
+                self._cut_off_rest_of_leg(view)
             self._lvm.drop_missing(view.vg)
             if lv.is_mirror:
                 self._lvm.forget_leg(view.volume)
         elif lv.is_mirror:
             self._lvm.split_leg(view.volume, sorted(set(lv.pvs) - set(view.local_devices)))
         self._remove_stubs(view.volume)
-        self._mark(view.volume, state, leases)
+        self._tags.mark_lost(lv, leases)
         for lease in view.leases:
             pv = state.pv(lease.device) if lease.lease in leases and lease.device is not None else None
             if pv is not None and pv.vg == view.vg and not pv.missing:
                 self._lvm.reduce_vg(view.vg, pv.name)
 
-    def _let_rest_of_leg_go(self, view: VolumeView) -> None:
+    def _cut_off_rest_of_leg(self, view: VolumeView) -> None:
         """Cut the leg's other leases off as well; they are logged in to again and used for the next leg.
 
         LVM puts error targets where the leg's disks are missing. If the leg's metadata still can be read, dm-raid then
@@ -173,19 +175,19 @@ class LostLeases:
         """
         for lease in view.leases:
             if lease.used_bytes and lease.device is not None and not lease.lost:
-                self._logins.cut_out(lease.lease, lease.device)
+                self._iscsi.cut_off(lease.lease, lease.device)
 
     def undo_move(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:
         """Give up a move to these leases: the volume is where it came from."""
-        self._logins.cut_off(leases)
+        self._iscsi.cut_off_dead(leases)
         self._rescue.undo_move(volume, state, leases)
-        self._mark(volume, state, leases)
+        self._tags.mark_lost(state.existing(volume), leases)
 
     def write_off(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:
         """Give up the pages on these leases; raises `RamshareError` while that is impossible, see `Rescue`."""
-        self._logins.give_up(leases)
+        self._iscsi.give_up(leases)
         self._rescue.write_off(volume, state)
-        self._mark(volume, state, leases)
+        self._tags.mark_lost(state.existing(volume), leases)
 
     def _remove_stubs(self, volume: str) -> None:
         """Remove the error devices that LVM puts in place of missing disks when it activates a mirror, and forgets."""
@@ -193,11 +195,6 @@ class LostLeases:
         for device in self._dm.devices():
             if device.name.startswith(prefix) and "-missing_" in device.name and not device.open_count:
                 self._dm.remove(device.name)
-
-    def _mark(self, volume: str, state: LvmState, leases: Collection[str]) -> None:
-        """From now on these leases are only there to be cleaned up; nobody logs in to them again."""
-        tags = [tag for tag in parse(state.existing(volume).tags).leases if tag.lease in leases and not tag.lost]
-        self._lvm.change_lv_tags(volume, add=[str(tag.as_lost()) for tag in tags], remove=[str(tag) for tag in tags])
 
 
 def _spare_others(view: VolumeView, state: LvmState) -> None:

@@ -1,5 +1,6 @@
 """A volume at rest is planned for from LVM's last answer as long as the kernel says that nothing has changed."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +10,19 @@ from hypothesis import strategies as st
 
 from kit.borrowing_host import Host
 from kit.fakes import FakeRunner
-from ramshare.borrower.machine.host import BorrowerHost
+from ramshare.borrower.machine.executor import Executor
+from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_cache import TRUSTED_S, KernelWords, LvmCache
+from ramshare.borrower.machine.lvm_tags import VolumeTags
+from ramshare.borrower.machine.repair import LostLeases, Rescue
+from ramshare.borrower.machine.turn import Turns
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
+from ramshare.linux.ballast import Ballast
+from ramshare.linux.dm import Dmsetup
 from ramshare.linux.iscsi_sessions import Session
+from ramshare.linux.lvm import Lvm, LvmState
 from ramshare.messages.state import Mode
 
 pytestmark = pytest.mark.unit
@@ -43,19 +51,19 @@ WANTED_BACK = Heard(frozenset(lease.lease for lease in MIRRORED.leases))
 
 def known(view: VolumeView = MIRRORED, words: KernelWords = WORDS) -> LvmCache:
     """Return what is known after LVM has been asked at second 0."""
-    steady = LvmCache()
-    steady.note(view, next_step(view), lambda: words, 0.0)
-    return steady
+    cache = LvmCache()
+    cache.note(view, next_step(view), lambda: words, 0.0)
+    return cache
 
 
 def plan(
-    steady: LvmCache, heard: Heard = NOTHING_HEARD, words: KernelWords = WORDS, now_s: float = 30.0
+    cache: LvmCache, heard: Heard = NOTHING_HEARD, words: KernelWords = WORDS, now_s: float = 30.0
 ) -> s.Step | None:
-    found = steady.plan(VOLUME, heard, lambda: words, now_s)
+    found = cache.plan(VOLUME, heard, lambda: words, now_s)
     return found[1] if found else None
 
 
-def test_memory_that_is_wanted_back_is_let_go_without_asking_lvm() -> None:
+def test_memory_that_is_wanted_back_is_cut_off_without_asking_lvm() -> None:
     step = plan(known(), WANTED_BACK)
     assert isinstance(step, s.CutOffLeases)
     assert {goes.lease for goes in step.leaving} == WANTED_BACK.vacate
@@ -86,51 +94,70 @@ def test_any_change_in_the_kernel_has_lvm_asked(now: KernelWords) -> None:
     assert plan(known(), WANTED_BACK, now) is None
 
 
-def test_the_last_good_copy_is_never_let_go() -> None:
+def test_the_last_good_copy_is_never_cut_off() -> None:
     dead = replace(WORDS, status="0 507904 raid raid1 2 DA 507904/507904 idle 0 0 -")
     assert dead.leg_failed
     assert plan(known(words=dead), WANTED_BACK, dead) is None
 
 
 def test_lvm_is_asked_again_by_and_by() -> None:
-    steady = known()
-    assert plan(steady, now_s=TRUSTED_S - 1) is not None
-    assert plan(steady, now_s=TRUSTED_S) is None
+    cache = known()
+    assert plan(cache, now_s=TRUSTED_S - 1) is not None
+    assert plan(cache, now_s=TRUSTED_S) is None
 
 
 def test_a_change_of_tags_has_lvm_asked() -> None:
-    steady = known()
-    steady.forget(VOLUME)
-    assert plan(steady) is None
+    cache = known()
+    cache.forget(VOLUME)
+    assert plan(cache) is None
 
 
 def test_the_kernel_is_asked_only_of_volumes_at_rest() -> None:
-    steady = LvmCache()
+    cache = LvmCache()
     asked = []
 
     def words() -> KernelWords:
         asked.append(1)
         return WORDS
 
-    steady.note(MIRRORED, s.Wait("the mirror is synchronising, 3 %", 3.0), words, 0.0)
-    assert steady.plan(VOLUME, WANTED_BACK, words, 1.0) is None
+    cache.note(MIRRORED, s.Wait("the mirror is synchronising, 3 %", 3.0), words, 0.0)
+    assert cache.plan(VOLUME, WANTED_BACK, words, 1.0) is None
     assert not asked
 
 
-def test_a_host_lets_go_of_a_lease_without_one_lvm_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+class Rested:
+    """A look that finds the volume mirrored and at rest; counts how often LVM was asked."""
 
-    def look(_volume: str, heard: Heard) -> VolumeView:
-        asked.append(heard)
+    state = LvmState()
+    seen: Sequence[Session] = ()
+
+    def __init__(self) -> None:
+        self.asked: list[Heard] = []
+
+    def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
+        self.asked.append(heard)
         return replace(MIRRORED, heard=heard)
 
-    runner = FakeRunner().on("dmsetup", "table", "vg0-swap", stdout=str(WORDS.table))
+    def sessions(self) -> Sequence[Session]:
+        return ()
+
+
+def turns(look: Rested, runner: FakeRunner, directory: Path) -> Turns:
+    """Return the real turns, with LVM's part taken by `look`."""
+    runner.on("dmsetup", "table", "vg0-swap", stdout=str(WORDS.table))
     runner.on("dmsetup", "status", "vg0-swap", stdout=str(WORDS.status))
-    host = BorrowerHost(runner, tmp_path)
-    monkeypatch.setattr(host, "look", look)
-    assert isinstance(host.cycle(VOLUME, NOTHING_HEARD).step, s.Done)
-    assert isinstance(host.cycle(VOLUME, WANTED_BACK).step, s.CutOffLeases)
-    assert asked == [NOTHING_HEARD]
+    lvm, dm, iscsi, cache = Lvm(runner, udev=True), Dmsetup(runner), LeaseSessions(runner, 90.0), LvmCache()
+    tags, rescue = VolumeTags(lvm, cache), Rescue(runner, lvm, directory)
+    executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
+    return Turns(look, cache, dm, executor, Ballast(), lambda: 1.0)
+
+
+def test_a_lease_is_cut_off_without_one_lvm_command(tmp_path: Path) -> None:
+    look = Rested()
+    here = turns(look, FakeRunner(), tmp_path)
+    assert isinstance(here.turn(VOLUME, NOTHING_HEARD).step, s.Done)
+    assert isinstance(here.turn(VOLUME, WANTED_BACK).step, s.CutOffLeases)
+    assert look.asked == [NOTHING_HEARD]
 
 
 @given(steps=st.integers(0, 40), mode=st.sampled_from(Mode), vacate=st.booleans())

@@ -1,0 +1,74 @@
+"""One volume's turn: look, plan one step, apply it. Runs on the borrower's worker thread."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from ramshare.borrower.machine.api import Looked
+from ramshare.borrower.machine.executor import Executor
+from ramshare.borrower.machine.look import Look
+from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
+from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.planner import next_step
+from ramshare.borrower.plan.view import Heard, VolumeView
+from ramshare.borrower.plan.write_backlog import WriteBacklog, Writes
+from ramshare.errors import RamshareError
+from ramshare.linux.ballast import Ballast
+from ramshare.linux.dm import Dmsetup, dm_name, writes
+from ramshare.linux.iscsi_sessions import Session
+from ramshare.linux.lvm import split_volume
+
+
+class Turns:
+    """Plans from what LVM says, or from what it said while the kernel agrees that this holds still."""
+
+    def __init__(
+        self,
+        look: Look,
+        cache: LvmCache,
+        dm: Dmsetup,
+        executor: Executor,
+        ballast: Ballast,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look = look
+        self._cache = cache
+        self._dm = dm
+        self._executor = executor
+        self._ballast = ballast
+        self._clock = clock
+        self._write_backlog = WriteBacklog()
+
+    def turn(self, volume: str, heard: Heard) -> Looked:
+        """Take one turn; a step that would suspend the volume for too long now is put off."""
+        # A lender waits for memory: the tools must not wait for theirs behind all that swaps.
+        with self._ballast.dropped() if heard.vacate else contextlib.nullcontext():
+            view, step = self._known(volume, heard) or self._plan(volume, heard)
+            try:
+                self._apply(view, step)
+            except (RamshareError, OSError) as error:
+                return Looked(view, step, str(error))
+        return Looked(view, step)
+
+    def _known(self, volume: str, heard: Heard) -> tuple[VolumeView, s.Step] | None:
+        return self._cache.plan(volume, heard, lambda: self._words(volume, self._look.sessions()), self._clock())
+
+    def _plan(self, volume: str, heard: Heard) -> tuple[VolumeView, s.Step]:
+        """Ask LVM and plan from what it says."""
+        view = self._look.look(volume, heard)
+        now_s = self._clock()
+        counted = Writes(now_s, *writes(dm_name(*split_volume(volume))))
+        step = self._write_backlog.instead_of(next_step(view), volume, counted)
+        self._cache.note(view, step, lambda: self._words(volume, self._look.seen), now_s)
+        return view, step
+
+    def _apply(self, view: VolumeView, step: s.Step) -> None:
+        if isinstance(step, s.MachineStep):
+            self._executor.apply(view, self._look.state, step)
+        elif not isinstance(step, s.BusStep | s.NoStep):
+            assert_never(step)
+
+    def _words(self, volume: str, seen: Sequence[Session]) -> KernelWords:
+        name = dm_name(*split_volume(volume))
+        return KernelWords(seen, self._dm.table(name), self._dm.status(name))
