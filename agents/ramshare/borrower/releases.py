@@ -35,7 +35,7 @@ class Releases:
         self._timeout_s = timeout_s
         self._owed: dict[str, str] = {}
         """Lease to the lender that has yet to be told."""
-        self._telling: set[str] = set()
+        self._being_told: set[str] = set()
         self._next_owed_s = 0.0
 
     def start(self) -> None:
@@ -97,12 +97,12 @@ class Releases:
             return
         self._next_owed_s = now_s + OWED_AGAIN_S
         for lease, lender in self._owed.items():
-            if lease not in self._telling:
-                self._telling.add(lease)
+            if lease not in self._being_told:
+                self._being_told.add(lease)
                 self._loop.ask(lender, ReleaseLease(lease=lease), LOST_RELEASE_S, partial(self._told, lease))
 
     def _told(self, lease: str, reply: Reply | Exception) -> None:
-        self._telling.discard(lease)
+        self._being_told.discard(lease)
         if isinstance(reply, Reply) and reply.error not in TELL_AGAIN and self._owed.pop(lease, None) is not None:
             self._save()
 

@@ -59,11 +59,6 @@ def sessions(root: Path = SYS) -> list[Session]:
     return sorted(found, key=lambda session: session.id)
 
 
-def session_of(iqn: str, root: Path = SYS) -> Session | None:
-    """Return the session with the target `iqn`; the newest if there are several."""
-    return next((session for session in reversed(sessions(root)) if session.iqn == iqn), None)
-
-
 def tune_disk(device: str, settings: Mapping[str, str] = SWAP_QUEUE, root: Path = SYS) -> dict[str, str]:
     """Set the disk's queue for swap and return what the kernel has now; refused settings are left as they are."""
     queue = _queue(device, root)

@@ -23,11 +23,6 @@ def lock_memory(*, on_fault: bool = False) -> bool:
     return bool(libc.mlockall(flags) == 0)
 
 
-def unlock_memory() -> None:
-    """Undo `lock_memory`; children never inherit it."""
-    ctypes.CDLL(None, use_errno=True).munlockall()
-
-
 def protect_from_oom(pid: int | None = None, score: int = OOM_NEVER, proc: Path = Path("/proc")) -> bool:
     """Set the OOM score of `pid` (default: this process; inherited by children); False if not permitted."""
     try:

@@ -15,9 +15,7 @@ from ramshare.linux.swap import (
     Swap,
     active_swap,
     is_formatted,
-    page_cluster,
     read_swaps,
-    set_page_cluster,
     swap_use,
     turn_off,
 )
@@ -179,12 +177,6 @@ def test_a_signature_makes_a_swap_and_its_absence_does_not(tmp_path: Path) -> No
     assert is_formatted(str(device))
     device.write_bytes(b"short")
     assert not is_formatted(str(device))
-
-
-def test_the_swap_read_ahead_can_be_read_and_set(tmp_path: Path) -> None:
-    (tmp_path / "sys/vm").mkdir(parents=True)
-    set_page_cluster(3, tmp_path)
-    assert page_cluster(tmp_path) == 3
 
 
 def test_protection_is_written_for_the_right_process_or_reported_as_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.linux.iscsi_sessions import SWAP_QUEUE, Session, delete_disk, session_of, sessions, tune_disk
+from ramshare.linux.iscsi_sessions import SWAP_QUEUE, Session, delete_disk, sessions, tune_disk
 
 pytestmark = pytest.mark.unit
 
@@ -52,15 +52,6 @@ def test_a_session_without_a_disk_or_waiting_to_come_back_is_not_healthy(tmp_pat
     add_session(tmp_path, 1, "iqn.x:a", disk=None)
     add_session(tmp_path, 2, "iqn.x:b", state="FAILED")
     assert [(found.device, found.healthy) for found in sessions(tmp_path)] == [(None, False), ("/dev/sda", False)]
-
-
-def test_the_newest_session_of_a_target_counts(tmp_path: Path) -> None:
-    add_session(tmp_path, 9, "iqn.x:a", disk="sda", state="FREE")
-    add_session(tmp_path, 10, "iqn.x:a", disk="sdb")
-    found = session_of("iqn.x:a", tmp_path)
-    assert found is not None
-    assert found.id == 10
-    assert session_of("iqn.x:other", tmp_path) is None
 
 
 def test_a_session_that_vanishes_while_being_read_is_left_out(tmp_path: Path) -> None:

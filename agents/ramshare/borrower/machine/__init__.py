@@ -1,1 +1,1 @@
-"""The borrower's hands on its host: looks, applies one step, cleans up after the dead. Runs on the worker thread."""
+"""The borrower on its machine: looks, applies steps, cleans up after the dead. `api.py` says which thread does what."""

@@ -1,8 +1,8 @@
 """Volumes that are where they should be, and whether what LVM last said of them still holds by the kernel's word.
 
 To ask LVM is a process that wants memory and reads from disks: up to 15 s in a swap storm, in which a lender that needs
-its memory would have to wait, though LVM has no part in letting a mirror's leg go. So while sessions and device mapper
-say what they said when LVM was last asked, its answer is used again. Used by the borrower's host.
+its memory would have to wait, though LVM has no part in cutting a mirror's leases off. So while sessions and device
+mapper say what they said when LVM was last asked, its answer is used again. Used by `turn.py`.
 """
 
 from collections.abc import Callable, Sequence

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 KEPT_FREE_BYTES = 64 << 20
 KEPT_FREE_SHARE = 20
-"""The kernel is to keep 64 MiB free, of a small host the 20th part: while LVM holds swap still nothing is freed, and
-LVM itself needs memory to let go. 2 MiB (the default of a host of 320 MB) wedged it."""
+"""The kernel is to keep 64 MiB free, of a small host the 20th part: while LVM has a volume suspended nothing is
+freed, and LVM itself needs memory to resume it. 2 MiB (the default of a host of 320 MB) wedged it."""
 
 
 def stay_resident(runner: Runner, pinned: PinnedFiles, tools: Iterable[str]) -> None:

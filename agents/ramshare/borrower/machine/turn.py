@@ -21,7 +21,7 @@ from ramshare.linux.lvm import split_volume
 
 
 class Turns:
-    """Plans from what LVM says, or from what it said while the kernel agrees that this holds still."""
+    """Plans from what LVM says, or from what it last said while the kernel agrees with that."""
 
     def __init__(
         self,

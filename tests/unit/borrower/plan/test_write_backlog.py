@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ramshare.borrower.plan.steps import AtHome, CutOffLeases, DropFailedLeg, SplitLeg, Step, Wait
-from ramshare.borrower.plan.write_backlog import FEW_WRITES, PATIENCE_S, STILL_S, WriteBacklog, Writes, drain_s
+from ramshare.borrower.plan.write_backlog import FEW_WRITES, PATIENCE_S, SUSPENDED_S, WriteBacklog, Writes, drain_s
 from ramshare.linux.dm import writes
 
 pytestmark = pytest.mark.unit
@@ -63,8 +63,8 @@ def test_waiting_begins_anew_after_another_step() -> None:
 @given(in_flight=st.integers(0, 10**6), done=st.integers(0, 10**6), passed_s=st.floats(0.1, 100))
 def test_a_change_never_holds_still_for_longer_than_stated(in_flight: int, done: int, passed_s: float) -> None:
     left_s = drain_s(Writes(0.0, 0, 0), Writes(passed_s, in_flight, done))
-    if left_s <= STILL_S:
-        assert in_flight <= max(FEW_WRITES, STILL_S * done / passed_s * 1.001)
+    if left_s <= SUSPENDED_S:
+        assert in_flight <= max(FEW_WRITES, SUSPENDED_S * done / passed_s * 1.001)
 
 
 def test_a_devices_writes_are_read_from_sysfs(tmp_path: Path) -> None:
