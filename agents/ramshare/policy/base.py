@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from ramshare.policy.intake import HostIntake, View
 from ramshare.policy.model import Decision, HostSample
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 SHOWN_NOTES = 3
 """Remarks about guests that one sentence carries; the rest is counted."""
 
