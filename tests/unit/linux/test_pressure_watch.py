@@ -135,18 +135,21 @@ def test_a_monitor_reports_at_once_when_memory_gets_short() -> None:
             self.rise = None
 
     hand, now_s = Hand(), 100.0
-    bus = MemoryBus(MemoryBroker(), "guest.web1")
+    broker = MemoryBroker()
+    bus = MemoryBus(broker, "guest.web1")
     bus.connect()
-    sent: list[str] = []
-    bus.set_state = lambda path, message: sent.append(path)  # type: ignore[method-assign]
+
+    def reports() -> int:
+        return sum(packet.topic.endswith("/memory") for _, packet in broker.published)
+
     monitor = Monitor(bus, HostSettings(host="web1"), watch=hand, tidy=lambda: None, runtime=Runtime(lambda: now_s))
     monitor.start()
     monitor.turn()
     monitor.turn()
-    assert sent.count("memory") == 1
+    assert reports() == 1
     now_s += 1.0
     hand.rise()  # type: ignore[operator]
     monitor.turn()
-    assert sent.count("memory") == 2
+    assert reports() == 2
     monitor.end()
     assert hand.rise is None
