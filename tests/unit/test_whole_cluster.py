@@ -119,6 +119,20 @@ class Cluster(World):
         self.advance(5)
 
 
+def nothing_is_left(cluster: Cluster) -> None:
+    """Everything is home: no lease, export or record, on no machine, at the broker or with the manager."""
+    model = cluster.model
+    assert (model.leases, model.reserved, model.tagged) == ({}, 0, False)
+    assert set(model.pages) == {LOCAL}
+    assert {lease for exports in cluster.exports.values() for lease in exports.records} == set()
+    left = [topic for topic in cluster.broker.retained() if "/export/" in topic or "/lease/" in topic]
+    assert left == []
+    summary = cluster.state("manager", "summary")
+    assert isinstance(summary, ManagerState)
+    assert (summary.ready, summary.leases, summary.lent_bytes, summary.lenders) == (True, 0, 0, len(HOSTS))
+    assert cluster.errors.seen == []
+
+
 class Life(RuleBasedStateMachine):
     """A cluster's days."""
 
@@ -225,23 +239,40 @@ class Life(RuleBasedStateMachine):
             while cluster.operator("borrower.b", ReturnVolume(volume=VOLUME)).result().error is ErrorCode.BUSY:
                 cluster.advance(30)
             cluster.advance(300)
-            self.nothing_is_left(cluster)
+            nothing_is_left(cluster)
         finally:
             cluster.close()
             self.directory.cleanup()
 
-    def nothing_is_left(self, cluster: Cluster) -> None:
-        model = cluster.model
-        assert (model.leases, model.reserved, model.tagged) == ({}, 0, False)
-        assert set(model.pages) == {LOCAL}
-        assert {lease for exports in cluster.exports.values() for lease in exports.records} == set()
-        left = [topic for topic in cluster.broker.retained() if "/export/" in topic or "/lease/" in topic]
-        assert left == []
-        summary = cluster.state("manager", "summary")
-        assert isinstance(summary, ManagerState)
-        assert (summary.ready, summary.leases, summary.lent_bytes, summary.lenders) == (True, 0, 0, len(HOSTS))
-        assert cluster.errors.seen == []
-
 
 Life.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestLife = Life.TestCase
+
+
+def test_an_export_that_the_broker_and_its_lender_forgot_is_forgotten_by_the_manager_too(tmp_path: Path) -> None:
+    """Nobody is left to clear it: the lender's next run finds it neither at the broker nor on its machine."""
+    cluster = Cluster(tmp_path)
+    cluster.operator("borrower.b", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
+    cluster.machine_dies("x")
+    cluster.kill("lender.x")
+    cluster.broker.restart(keep=[])
+    cluster.all_well_again()
+    cluster.operator("borrower.b", ReturnVolume(volume=VOLUME))
+    cluster.advance(300)
+    nothing_is_left(cluster)
+    cluster.close()
+
+
+def test_a_borrower_that_comes_back_to_a_broker_that_forgot_keeps_its_leases(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.operator("borrower.b", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
+    cluster.advance(30)
+    leases = set(cluster.model.leases)
+    cluster.kill("borrower.b")
+    cluster.broker.restart(keep=[])
+    cluster.advance(200)
+    cluster.run("borrower.b")
+    cluster.advance(200)
+    assert set(cluster.model.leases) == leases != set()
+    assert cluster.events("taken-back") == []
+    cluster.close()

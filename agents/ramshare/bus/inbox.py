@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from itertools import count
 
-from ramshare.bus.api import Arrival, EventArrived, RequestArrived, StateArrived
+from ramshare.bus.api import Arrival, Connected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.counters import Counters, Drop
 
 MAX_EVENTS = 10_000
@@ -95,6 +95,8 @@ class Inbox:
                     return False
                 self._newest[place] = key
                 self._states += 1
+            case Connected():
+                self._newest.clear()  # what a new connection brings is told after it, as it was heard
         self._entries[key] = arrival
         return True
 

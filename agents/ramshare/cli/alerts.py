@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ramshare.cli.output import age
-from ramshare.cli.snapshot import CLOCK_SLACK_S, Fact, Snapshot
+from ramshare.cli.snapshot import CLOCK_SLACK_S, Snapshot
 from ramshare.messages.state import Export, Lease, LeasePhase, LeaseRecord, Offer, Volume, VolumePhase
 from ramshare.topics import MANAGER, role
 
@@ -53,7 +53,7 @@ def _manager(snapshot: Snapshot, now: datetime) -> list[str]:
 def _agents(snapshot: Snapshot, now: datetime) -> list[str]:
     found = []
     showing = {
-        client for (client, path), fact in snapshot.facts.items() if path != "status" and not isinstance(fact, Offer)
+        fact.client for fact in snapshot.facts() if fact.path != "status" and not isinstance(fact.message, Offer)
     }
     for client in snapshot.clients():
         if role(client) not in ("lender", "borrower", "guest"):
@@ -91,8 +91,8 @@ def _leases(snapshot: Snapshot) -> list[str]:
 
 def _clocks(snapshot: Snapshot, now: datetime) -> list[str]:
     ahead: dict[str, float] = {}
-    for (client, path), message in snapshot.facts.items():
-        by_s = (Fact(client, path, message).message.at - now).total_seconds()
+    for fact in snapshot.facts():
+        by_s = (fact.message.at - now).total_seconds()
         if by_s > CLOCK_SLACK_S:
-            ahead[client] = max(by_s, ahead.get(client, 0.0))
+            ahead[fact.client] = max(by_s, ahead.get(fact.client, 0.0))
     return [f"the clock of {client} is {by_s:.0f} s ahead of this machine's" for client, by_s in sorted(ahead.items())]

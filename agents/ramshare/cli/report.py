@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from ramshare.cli.alerts import find_alerts
 from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow, Report, VolumeRow
-from ramshare.cli.snapshot import Fact, Snapshot
+from ramshare.cli.snapshot import Snapshot, age_s
 from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, Memory, Offer, Status, Volume
+from ramshare.retained import Fact
 from ramshare.topics import MANAGER, name, role
 
 
@@ -86,7 +87,7 @@ def _volume(fact: Fact, told: Volume, snapshot: Snapshot, now: datetime) -> Volu
         placement=list(told.placement),
         leases=list(told.leases),
         step=told.step,
-        age_s=fact.age_s(now),
+        age_s=age_s(fact, now),
         stale=_stale(fact.client, snapshot, now),
     )
 
@@ -121,7 +122,7 @@ def _lease(
         address=export.portal if export else None,
         target=export.target if export else None,
         reason=lease.reason if lease else "",
-        age_s=max(fact.age_s(now) for fact in facts),
+        age_s=max(age_s(fact, now) for fact in facts),
         stale=any(_stale(fact.client, snapshot, now) for fact in facts),
     )
 
@@ -140,13 +141,13 @@ def _recorded(fact: Fact, record: LeaseRecord, now: datetime) -> LeaseRow:
         address=record.address,
         target=record.target,
         reason="only the manager's record is left of it",
-        age_s=fact.age_s(now),
+        age_s=age_s(fact, now),
         stale=True,
     )
 
 
 def _guest(fact: Fact, told: Memory, snapshot: Snapshot, now: datetime) -> GuestRow:
-    late = fact.age_s(now) > max(3 * told.interval_s, 1.0)
+    late = age_s(fact, now) > max(3 * told.interval_s, 1.0)
     return GuestRow(
         client=fact.client,
         total_bytes=told.total_bytes,
@@ -155,7 +156,7 @@ def _guest(fact: Fact, told: Memory, snapshot: Snapshot, now: datetime) -> Guest
         swap_in_bytes_s=told.swap_in_bytes_s,
         swap_out_bytes_s=told.swap_out_bytes_s,
         psi_some_avg10=told.psi_some_avg10,
-        age_s=fact.age_s(now),
+        age_s=age_s(fact, now),
         stale=late or _stale(fact.client, snapshot, now),
     )
 

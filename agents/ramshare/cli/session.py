@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from ramshare.bus.api import Arrival, Bus, Connected, Disconnected, StateArrived
 from ramshare.cli.account_lock import account_lock
@@ -82,35 +83,39 @@ class Session:
         self.broker = broker
         self.snapshot = Snapshot()
         self.connected = True
-        self.watched: list[tuple[str, str]] = []
+        self._marks = 0
 
-    def watch(self, client: str = "+", path: str = "#") -> None:
-        """Have state topics kept in the snapshot."""
-        self.watched.append((client, path))
-        self.bus.watch_state(client, path)
+    def watch(self) -> None:
+        """Have every state topic kept in the snapshot, and the end of what is stored marked."""
+        self.bus.watch_state()
+        self._mark()
 
     def collect(self, timeout_s: float = COLLECT_S) -> Snapshot:
-        """Watch everything and return what is retained.
-
-        The broker sends stored topics before what is published after the subscription. So clearing a topic of our own
-        (a command has none, nothing changes) marks the end. Without that mark the snapshot is returned as incomplete.
-        """
-        if not self.watched:
-            self.watch()
-        self._mark()
+        """Watch everything and return what is retained; incomplete if the broker did not send all in time."""
+        self.watch()
         deadline = time.monotonic() + timeout_s
-        self.snapshot.complete = False
         while not self.snapshot.complete and time.monotonic() < deadline:
-            was_connected = self.connected
-            arrival = self.next(POLL_S)
-            if self.connected and not was_connected:
-                self._mark()  # the first one was lost with the old connection
-            if isinstance(arrival, StateArrived) and arrival.client == self.bus.client and not arrival.retained:
-                self.snapshot.complete = True
+            self.next(POLL_S)
         return self.snapshot
 
     def _mark(self) -> None:
-        self.bus.set_state("status", None)
+        """Publish the mark that ends what is stored.
+
+        The broker sends stored topics before what is published after the subscription, so clearing a topic of our own
+        (a command has none, nothing changes) comes back last. What was not sent until then is no more. Each connection
+        has a mark of its own, as the bus clears all earlier ones again before it subscribes.
+        """
+        self.snapshot.doubt()
+        self.snapshot.complete = False
+        self._marks += 1
+        self.bus.set_state(f"lease/mark-{self._marks}", None)
+
+    def _keep(self, arrived: StateArrived) -> None:
+        if (arrived.client, arrived.path) == (self.bus.client, f"lease/mark-{self._marks}"):
+            self.snapshot.settle()
+            self.snapshot.complete = True
+        else:
+            self.snapshot.hear(arrived, datetime.now(UTC))
 
     def next(self, timeout_s: float) -> Arrival | None:
         """Return what arrived next, after keeping it in the snapshot.
@@ -120,7 +125,7 @@ class Session:
         arrival = self.bus.next(timeout_s)
         match arrival:
             case StateArrived():
-                self.snapshot.take(arrival)
+                self._keep(arrival)
             case Disconnected(reason):
                 self.connected = False
                 if TAKEN_OVER in reason:
@@ -130,7 +135,7 @@ class Session:
                     )
             case Connected():
                 if not self.connected:
-                    self.snapshot = Snapshot()  # what was cleared while we were away is not sent again
+                    self._mark()  # an earlier one was lost with the old connection
                 self.connected = True
         return arrival
 

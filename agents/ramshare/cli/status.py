@@ -51,7 +51,6 @@ def watch(
     options = opts.of(ctx)
     until_s = None if for_s is None else time.monotonic() + for_s
     with connected(options) as session:
-        session.watch()
         session.bus.watch_events()
         session.collect(COLLECT_S if for_s is None else min(COLLECT_S, for_s))
         _live(session, until_s)

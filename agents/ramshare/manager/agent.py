@@ -60,7 +60,7 @@ class Manager(Agent):
 
     def on_connected(self) -> None:
         """Begin to listen: what the broker replays may be old, so everybody is asked to say again what is true."""
-        self.cluster.distrust()
+        self.cluster.doubt()
         self.ready = False
         self._listening_since_s = self.clock()
         self.bus.ask(EVERYBODY, Announce(), LISTEN_S)
@@ -88,7 +88,8 @@ class Manager(Agent):
     def _listen(self, so_far_s: float) -> None:
         if so_far_s > LISTEN_S or (so_far_s > SETTLE_S and not self.cluster.unheard()):
             self.ready = True
-            log.info("ready: %d agents known, not heard: %s", len(self.cluster.agents), self.cluster.unheard())
+            self.cluster.settle()
+            log.info("ready: %d agents known, not heard: %s", len(self.cluster.by_client), self.cluster.unheard())
             for loan in list(self._loans):
                 with self.desk.serving(loan.arrived):
                     self._advance(loan)

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
-from ramshare.manager.cluster import AgentView, Cluster
+from ramshare.manager.cluster import Cluster, offer_of
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Candidate
-from ramshare.messages.state import Export, Mode
+from ramshare.messages.state import Export, Mode, Offer
+from ramshare.retained import ClientState
 from ramshare.topics import name
 
 
@@ -14,13 +15,13 @@ def candidates(cluster: Cluster, loan: Loan, loans: Collection[Loan], now_s: flo
     shunned = loan.shunned()
     borrowing = cluster.borrowing_hosts() | {name(other.borrower) for other in loans}
     return [
-        Candidate(view.client, _free_bytes(view, loan.need.mode, loans))
+        Candidate(view.client, _free_bytes(view, offer, loan.need.mode, loans))
         for view in cluster.lenders()
         if cluster.usable(view, now_s)
         and view.client not in shunned
         and name(view.client) not in borrowing
-        and view.offer is not None
-        and view.offer.exportable
+        and (offer := offer_of(view)) is not None
+        and offer.exportable
     ]
 
 
@@ -29,11 +30,8 @@ def lending_hosts(cluster: Cluster, loans: Collection[Loan]) -> set[str]:
     return cluster.lending_hosts() | {name(lender) for loan in loans for lender in loan.lenders()}
 
 
-def _free_bytes(view: AgentView, mode: Mode, loans: Collection[Loan]) -> int:
+def _free_bytes(view: ClientState, offer: Offer, mode: Mode, loans: Collection[Loan]) -> int:
     """What a lender has left in this mode: its last word, less what was lent or asked for since."""
-    offer = view.offer
-    if offer is None:
-        return 0
     exports = {export.lease: export for export in view.of_kind(Export)}
     taken = [(export.size_bytes, export.mode) for export in exports.values()]
     for loan in loans:

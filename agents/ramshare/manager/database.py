@@ -5,7 +5,7 @@ The paper's fields (host address, target, capacity, exportable or not, borrower)
 
 from collections.abc import Iterable
 
-from ramshare.manager.cluster import Cluster
+from ramshare.manager.cluster import Cluster, offer_of
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState
 from ramshare.topics import name
@@ -24,7 +24,7 @@ def host_records(cluster: Cluster, now_s: float) -> dict[str, HostRecord]:
     """Return the record of every lender that made an offer, by host."""
     found, borrowing = {}, cluster.borrowing_hosts()
     for view in cluster.lenders():
-        offer, host = view.offer, name(view.client)
+        offer, host = offer_of(view), name(view.client)
         if offer is None:
             continue
         usable = cluster.usable(view, now_s)

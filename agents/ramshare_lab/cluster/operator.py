@@ -5,13 +5,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ramshare.bus.api import Bus, EventArrived, StateArrived
+from ramshare.bus.api import Bus, EventArrived
+from ramshare.cli.session import Session
+from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import RamshareError
-from ramshare.messages.base import Message
 from ramshare.messages.events import Event
 from ramshare.messages.replies import AttachReply, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume
-from ramshare.messages.state import Lease, ManagerState, Mode, Offer, Volume, VolumePhase
+from ramshare.messages.state import Export, Lease, Mode, Offer, Volume, VolumePhase
 
 ASK_S = 60.0
 """A borrower under emulation takes some seconds to look at its volumes before it answers."""
@@ -22,26 +23,31 @@ class OperatorError(RamshareError):
 
 
 class Operator:
-    """A connected client of the lab that keeps every retained topic and the events it heard."""
+    """A connected client of the lab: a command's session, and the events it heard."""
 
     def __init__(
         self, bus: Bus, borrower: str, on_event: Callable[[Event, str], None] = lambda _event, _who: None
     ) -> None:
         self.bus = bus
         self.borrower = borrower
-        self.state: dict[tuple[str, str], Message] = {}
+        self._session = Session(bus, "the lab's broker")
         self.events: list[tuple[float, str, Event]] = []
         """Monotonic time, client and event."""
         self._on_event = on_event
 
     def __enter__(self) -> Self:
         self.bus.connect()
-        self.bus.watch_state()
+        self._session.watch()
         self.bus.watch_events()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.bus.close()
+
+    @property
+    def retained(self) -> Snapshot:
+        """Everything that is retained now."""
+        return self._session.snapshot
 
     def listen(self, seconds: float) -> None:
         """Take in what arrives for so long."""
@@ -59,29 +65,34 @@ class Operator:
 
     def volume(self, volume: str) -> Volume | None:
         """Return what the borrower says of a volume."""
-        found = self.state.get((self.borrower, f"volume/{volume}"))
-        return found if isinstance(found, Volume) else None
+        return self.retained.get(self.borrower, f"volume/{volume}", Volume)
 
     def leases(self) -> list[Lease]:
         """Return the borrower's leases."""
-        return [m for (client, _), m in sorted(self.state.items()) if client == self.borrower and isinstance(m, Lease)]
+        return self.leases_of(self.borrower)
+
+    def leases_of(self, borrower: str) -> list[Lease]:
+        """Return the leases of any borrower."""
+        return [lease for fact, lease in self.retained.of_kind(Lease) if fact.client == borrower]
+
+    def exports(self, lender: str = "") -> list[Export]:
+        """Return everybody's exports, or one lender's."""
+        return [export for fact, export in self.retained.of_kind(Export) if lender in ("", fact.client)]
 
     def offer(self, lender: str) -> Offer | None:
         """Return a lender's offer."""
-        found = self.state.get((lender, "offer"))
-        return found if isinstance(found, Offer) else None
+        return self.retained.get(lender, "offer", Offer)
 
     def wait_ready(self, lendable_bytes: int, timeout_s: float = 120.0) -> None:
         """Wait until the manager serves, the borrower is online, and so much can be lent. Raises `OperatorError`."""
 
         def ready() -> bool:
-            summary = self.state.get(("manager", "summary"))
-            known = isinstance(summary, ManagerState) and summary.ready and summary.free_bytes >= lendable_bytes
-            status = self.state.get((self.borrower, "status"))
-            return known and status is not None and getattr(status, "status", "") == "online"
+            summary = self.retained.manager()
+            known = summary is not None and summary.ready and summary.free_bytes >= lendable_bytes
+            return known and self.retained.online(self.borrower)
 
         if not self.until(ready, timeout_s):
-            told = self.state.get(("manager", "summary"))
+            told = self.retained.manager()
             raise OperatorError(f"the cluster is not ready to lend after {timeout_s:g} s: {told}")
 
     def ask(self, server: str, request: Request, timeout_s: float = ASK_S) -> Reply:
@@ -130,13 +141,7 @@ class Operator:
         return found
 
     def _take(self, timeout_s: float) -> None:
-        arrived = self.bus.next(timeout_s)
-        if isinstance(arrived, StateArrived):
-            key = (arrived.client, arrived.path)
-            if arrived.message is None:
-                self.state.pop(key, None)
-            else:
-                self.state[key] = arrived.message
-        elif isinstance(arrived, EventArrived) and isinstance(arrived.message, Event):
+        arrived = self._session.next(timeout_s)
+        if isinstance(arrived, EventArrived) and isinstance(arrived.message, Event):
             self.events.append((time.monotonic(), arrived.client, arrived.message))
             self._on_event(arrived.message, arrived.client)

@@ -70,6 +70,14 @@ def test_a_newer_state_replaces_an_older_one_only_under_pressure() -> None:
     assert drained(inbox) == [state("a"), state("a", retained=True), state("b")]
 
 
+def test_what_a_new_connection_brings_does_not_slip_in_before_it() -> None:
+    inbox = small(Counters("x"))
+    heard: list[Arrival] = [state("a"), state("b"), Connected(), state("a", retained=True)]
+    for arrival in heard:
+        inbox.put(arrival)
+    assert drained(inbox) == heard
+
+
 def test_a_state_beyond_every_bound_is_counted() -> None:
     counters = Counters("x")
     inbox = small(counters)

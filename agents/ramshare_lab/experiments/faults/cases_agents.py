@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import BorrowVolume
-from ramshare.messages.state import Export, ManagerState, Mode, VolumePhase
+from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.operator import ASK_S
 from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.experiments.faults.case import Case, Play
@@ -52,7 +52,7 @@ def manager_before_reply(stage: Stage) -> str:
     slow = f"lender.{stage.lab.spec.lender_names[1]}"
     stage.pause(slow)
     asked = _ask(stage)
-    stage.wait(lambda: bool(_exports(stage)), "a first export", 30.0)
+    stage.wait(lambda: bool(stage.operator.exports()), "a first export", 30.0)
     with stage.fault():
         stage.agent(MANAGER).kill()
     stage.resume(slow)
@@ -62,22 +62,18 @@ def manager_before_reply(stage: Stage) -> str:
     return ""
 
 
-def _exports(stage: Stage) -> list[Export]:
-    return [message for message in stage.operator.state.values() if isinstance(message, Export)]
-
-
 def manager_with_leases(stage: Stage) -> str:
     """The manager is not needed by leases that live."""
     stage.attach(Mode.MIRROR)
     stage.storm.start()
-    before = stage.operator.state.get((MANAGER, "summary"))
+    before = stage.operator.retained.manager()
     with stage.fault():
         stage.crash(MANAGER)
 
     def knows() -> bool:
-        told = stage.operator.state.get((MANAGER, "summary"))
-        fresh = isinstance(told, ManagerState) and (before is None or told.instance != before.instance)
-        return fresh and isinstance(told, ManagerState) and told.ready and told.leases == len(stage.operator.leases())
+        told = stage.operator.retained.manager()
+        fresh = told is not None and (before is None or told.instance != before.instance)
+        return fresh and told is not None and told.ready and told.leases == len(stage.operator.leases())
 
     stage.wait(knows, "the new manager knows the leases", 60.0)
     return ""
@@ -88,12 +84,12 @@ def lender_agent(stage: Stage) -> str:
     stage.attach(Mode.MIRROR)
     stage.storm.start()
     lender = stage.lenders_in_use()[0]
-    before = {export.instance for export in _exports(stage) if f"lender.{export.host}" == lender}
+    before = {export.instance for export in stage.operator.exports(lender)}
     with stage.fault():
         stage.crash(lender)
 
     def back() -> bool:
-        mine = [export for export in _exports(stage) if f"lender.{export.host}" == lender]
+        mine = stage.operator.exports(lender)
         return bool(mine) and all(export.connected and export.instance not in before for export in mine)
 
     stage.wait(back, f"{lender} knows its export again", 60.0)

@@ -3,17 +3,13 @@
 from ramshare.linux.run import SystemRunner
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrain
-from ramshare.messages.state import Export, Lease, Mode, Volume, VolumePhase
+from ramshare.messages.state import Mode, Volume, VolumePhase
 from ramshare_lab.cluster.operator import ASK_S
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.faults.case import Case, Play
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage, mirror_spec
 
 RECLAIMED_S = 60.0
-
-
-def _exports_of(stage: Stage, lender: str) -> list[Export]:
-    return [m for (client, _), m in stage.operator.state.items() if client == lender and isinstance(m, Export)]
 
 
 def reclaim_in_storm(mode: Mode) -> Play:
@@ -26,7 +22,7 @@ def reclaim_in_storm(mode: Mode) -> Play:
         lender = stage.lenders_in_use()[0]
         with stage.fault():
             stage.operator.ask(lender, Drain())
-        stage.wait(lambda: not _exports_of(stage, lender), f"{lender} has its memory back", RECLAIMED_S)
+        stage.wait(lambda: not stage.operator.exports(lender), f"{lender} has its memory back", RECLAIMED_S)
         back_s = stage.since_fault_s()
         stage.operator.ask(lender, Undrain())
         stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
@@ -61,10 +57,9 @@ def racing_borrowers(stage: Stage) -> str:
 
 def _await_phase(stage: Stage, borrower: str, phase: VolumePhase, timeout_s: float) -> None:
     def reached() -> bool:
-        state = {path: m for (client, path), m in stage.operator.state.items() if client == borrower}
-        volume = state.get(f"volume/{VOLUME}")
-        there = isinstance(volume, Volume) and volume.phase is phase
-        return there and (phase is not VolumePhase.HOME or not any(isinstance(m, Lease) for m in state.values()))
+        volume = stage.operator.retained.get(borrower, f"volume/{VOLUME}", Volume)
+        there = volume is not None and volume.phase is phase
+        return there and (phase is not VolumePhase.HOME or not stage.operator.leases_of(borrower))
 
     stage.wait(reached, f"{borrower}'s volume is {phase}", timeout_s)
 
@@ -74,12 +69,12 @@ def everything_twice(stage: Stage) -> str:
     stage.storm.start()
     with stage.fault():
         stage.attach(Mode.MIRROR)
-    exports = [m for m in stage.operator.state.values() if isinstance(m, Export)]
+    exports = stage.operator.exports()
     if {export.lease for export in exports} != stage.leases_in_use():
         raise CaseFailedError(f"{len(exports)} exports for {len(stage.operator.leases())} leases")
     lender = stage.lenders_in_use()[0]
     stage.operator.ask(lender, Drain())
-    stage.wait(lambda: not _exports_of(stage, lender), f"{lender} has its memory back", RECLAIMED_S)
+    stage.wait(lambda: not stage.operator.exports(lender), f"{lender} has its memory back", RECLAIMED_S)
     stage.operator.ask(lender, Undrain())
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
     return ""

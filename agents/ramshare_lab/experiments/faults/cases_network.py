@@ -109,13 +109,17 @@ def _await_truth(stage: Stage, timeout_s: float, ghosts: set[str] = frozenset())
         volume = stage.operator.volume(VOLUME)
         if volume is None or volume.phase is not VolumePhase.ATTACHED:
             return False
-        told = [m.lease for m in stage.operator.state.values() if isinstance(m, Export | Lease | LeaseRecord)]
+        told = [lease for kind in (Export, Lease, LeaseRecord) for lease in _leases_by_topic(stage, kind)]
         everyone = all(map(stage.online, stage.lab.agents))
         return (
             everyone and set(told) == set(volume.leases) and not set(told) & ghosts and len(told) == 3 * len(set(told))
         )
 
     stage.wait(true, "everybody has said again what is true", timeout_s)
+
+
+def _leases_by_topic(stage: Stage, kind: type[Export | Lease | LeaseRecord]) -> list[str]:
+    return [said.lease for _, said in stage.operator.retained.of_kind(kind)]
 
 
 def host_reset(mode: Mode) -> Play:
@@ -137,7 +141,7 @@ def host_reset(mode: Mode) -> Play:
 
         def usable() -> bool:
             now = stage.leases_in_use()
-            exports = {m.lease for m in stage.operator.state.values() if isinstance(m, Export)}
+            exports = {export.lease for export in stage.operator.exports()}
             volume = stage.operator.volume(VOLUME)
             settled = volume is not None and volume.phase in (VolumePhase.ATTACHED, VolumePhase.HOME)
             return settled and not old & (now | exports)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ramshare.messages.base import Message
 from ramshare.messages.state import Export
 
 
@@ -16,9 +15,8 @@ class Ledger:
     returned: set[str] = field(default_factory=set)
     """Leases that their lenders had back before a broker showed its old state again: those topics lend nothing."""
 
-    def take(self, state: Iterable[tuple[tuple[str, str], Message]]) -> None:
-        """Look at every retained topic that is known now."""
-        known = [(client, message) for (client, _), message in state if isinstance(message, Export)]
+    def take(self, known: Iterable[tuple[str, Export]]) -> None:
+        """Look at every export that is known now, with the client whose topic tells it."""
         exports = [(client, export) for client, export in known if export.lease not in self.returned]
         for lender in {client for client, _ in exports}:
             lent = sum(export.size_bytes for client, export in exports if client == lender)

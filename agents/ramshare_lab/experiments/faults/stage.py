@@ -16,7 +16,7 @@ from ramshare.bus.api import Bus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import RamshareError
 from ramshare.messages.events import Event, EventKind
-from ramshare.messages.state import Mode, Status, Volume, VolumePhase
+from ramshare.messages.state import Export, Mode, Volume, VolumePhase
 from ramshare_lab.cluster.agents import AgentProcess
 from ramshare_lab.cluster.blueprint import control_port
 from ramshare_lab.cluster.lab import Lab
@@ -70,7 +70,7 @@ class _Auditor(Operator):
 
     def _take(self, timeout_s: float) -> None:
         super()._take(timeout_s)
-        self._ledger.take(self.state.items())
+        self._ledger.take((fact.client, export) for fact, export in self.retained.of_kind(Export))
 
 
 class Stage:
@@ -194,8 +194,7 @@ class Stage:
 
     def online(self, client: str) -> bool:
         """Whether the broker shows an agent as online."""
-        status = self.operator.state.get((client, "status"))
-        return isinstance(status, Status) and status.status == "online"
+        return self.operator.retained.online(client)
 
     def lenders_in_use(self) -> list[str]:
         """Return the lenders of the volume's leases, by client name."""

@@ -215,8 +215,8 @@ class SurplusRun:
     def _report(self) -> Memory:
         """Return what the guest's monitor said last; at rest, as one comes every few seconds."""
         self.stage.operator.listen(0.5)
-        report = self.stage.operator.state.get((f"guest.{GUEST}", "memory"))
-        if not isinstance(report, Memory):
+        report = self.stage.operator.retained.get(f"guest.{GUEST}", "memory", Memory)
+        if report is None:
             raise SurplusError(f"{GUEST} does not report")
         return report
 

@@ -40,21 +40,21 @@ def export(lease: str, size_bytes: int) -> Export:
 
 def test_a_lender_that_lends_more_than_it_has_is_noticed() -> None:
     ledger = Ledger(limit_bytes=100)
-    ledger.take([(("lender.hosta", "export/l1"), export("l1", 60)), (("lender.hosta", "export/l2"), export("l2", 40))])
+    ledger.take([("lender.hosta", export("l1", 60)), ("lender.hosta", export("l2", 40))])
     assert not ledger.wrong
-    ledger.take([(("lender.hosta", "export/l1"), export("l1", 60)), (("lender.hosta", "export/l2"), export("l2", 41))])
+    ledger.take([("lender.hosta", export("l1", 60)), ("lender.hosta", export("l2", 41))])
     assert "lends 101 of 100 bytes" in ledger.wrong["lender.hosta"]
 
 
 def test_what_an_old_broker_still_shows_of_a_returned_lease_is_not_lent() -> None:
     ledger = Ledger(limit_bytes=100, returned={"l1"})
-    ledger.take([(("lender.hosta", "export/l1"), export("l1", 60)), (("lender.hosta", "export/l2"), export("l2", 60))])
+    ledger.take([("lender.hosta", export("l1", 60)), ("lender.hosta", export("l2", 60))])
     assert not ledger.wrong
 
 
 def test_a_lease_of_two_lenders_is_noticed() -> None:
     ledger = Ledger(limit_bytes=100)
-    ledger.take([(("lender.hosta", "export/l1"), export("l1", 6)), (("lender.hostb", "export/l1"), export("l1", 6))])
+    ledger.take([("lender.hosta", export("l1", 6)), ("lender.hostb", export("l1", 6))])
     assert "l1" in ledger.wrong
 
 
