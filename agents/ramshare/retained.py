@@ -71,6 +71,8 @@ class Retained:
 
     def __init__(self) -> None:
         self.by_client: dict[str, ClientState] = {}
+        self.settled = False
+        """Whether this is all that the broker has; not so after a new connection, until `settle`."""
 
     def take(self, arrived: StateArrived, said_s: float) -> None:
         """Fold in one topic that was said at `said_s` of the reader's clock.
@@ -92,12 +94,14 @@ class Retained:
 
     def doubt(self) -> None:
         """Note a new connection: everything may have changed meanwhile, and what was cleared is not told again."""
+        self.settled = False
         for client in self.by_client.values():
             client.fresh = False
             client.doubted = set(client.messages)
 
     def settle(self) -> None:
         """Forget what was neither replayed nor said again since `doubt`: a reader that starts now would not know it."""
+        self.settled = True
         for client in list(self.by_client.values()):
             for path in client.doubted:
                 del client.messages[path]

@@ -72,6 +72,7 @@ class Loans:
             mode=loan.request.mode,
             initiator=terms.initiator,
             min_lenders=loan.request.min_lenders,
+            dry_run=loan.request.dry_run,
         )
         self._send(loan, need)
 
@@ -82,6 +83,8 @@ class Loans:
     def _answered(self, loan: _Loan, need: BorrowMemory, reply: Reply | Exception) -> None:
         if isinstance(reply, RequestTimeoutError) and loan.tries < ASK_TRIES:
             self._send(loan, need)
+        elif isinstance(reply, BorrowReply) and reply.ok and need.dry_run:
+            loan.done(reply)
         elif isinstance(reply, BorrowReply) and reply.ok:
             self._accept(loan, need, reply)
         elif isinstance(reply, Reply):

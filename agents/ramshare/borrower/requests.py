@@ -29,12 +29,16 @@ class Requests:
         self._borrowing: set[str] = set()
 
     def borrow(self, arrived: RequestArrived[BorrowVolume]) -> Reply | None:
-        """Get memory for a volume; answered when there are leases, or why there are none."""
+        """Get memory for a volume; answered when there are leases, or why there are none.
+
+        A dry run goes the same way up to what the manager would ask lenders for, and changes nothing here.
+        """
         volume, mode = arrived.request.volume, arrived.request.mode
         if volume in self._borrowing:
             raise RefusedError(ErrorCode.BUSY, f"{volume} is being borrowed for at this moment")
-        self._borrowing.add(volume)
-        self._desk.when_answered(arrived, lambda _reply: self._borrowing.discard(volume))
+        if not arrived.request.dry_run:
+            self._borrowing.add(volume)
+            self._desk.when_answered(arrived, lambda _reply: self._borrowing.discard(volume))
         self._loop.work(partial(self._host.check_borrow, volume, mode), partial(self._checked, arrived))
         return None
 
@@ -44,7 +48,26 @@ class Requests:
         if checked.goal is Goal.ATTACHED:
             self._attached(arrived, "already borrowed", checked.leases)
         else:
-            self._loans.ask(arrived.request, checked, partial(self._answered, arrived))
+            done = (
+                partial(self._foretold, arrived, checked)
+                if arrived.request.dry_run
+                else partial(self._answered, arrived)
+            )
+            self._loans.ask(arrived.request, checked, done)
+
+    def _foretold(
+        self, arrived: RequestArrived[BorrowVolume], view: VolumeView, reply: BorrowReply | Exception
+    ) -> None:
+        if isinstance(reply, Exception):
+            raise reply
+        answer = AttachReply(
+            request_id=arrived.request.request_id,
+            sentence=reply.sentence,
+            lenders=tuple(share.lender for share in reply.shares),
+            shares=reply.shares,
+            size_bytes=view.size_bytes,
+        )
+        self._desk.settle(arrived, answer)
 
     def _answered(self, arrived: RequestArrived[BorrowVolume], reply: BorrowReply | Exception) -> None:
         if isinstance(reply, Exception):
@@ -54,7 +77,8 @@ class Requests:
     def _attached(
         self, arrived: RequestArrived[BorrowVolume], sentence: str, leases: Iterable[Grant | LeaseView]
     ) -> None:
-        self._volumes.care(arrived.request.volume)
+        if not arrived.request.dry_run:
+            self._volumes.care(arrived.request.volume)
         leases = tuple(leases)
         answer = AttachReply(
             request_id=arrived.request.request_id,

@@ -25,7 +25,7 @@ def find_alerts(snapshot: Snapshot, now: datetime) -> list[str]:
 
 def _gaps(snapshot: Snapshot) -> list[str]:
     found = []
-    if not snapshot.complete:
+    if not snapshot.settled:
         found.append("the broker did not send everything in time: this picture has gaps")
     summary = snapshot.manager()
     counted = sum(1 for _ in snapshot.of_kind(LeaseRecord))

@@ -16,7 +16,7 @@ def build(snapshot: Snapshot, broker: str, now: datetime | None = None) -> Repor
     return Report(
         at=moment,
         broker=broker,
-        complete=snapshot.complete,
+        complete=snapshot.settled,
         warnings=find_alerts(snapshot, moment),
         manager=_manager(snapshot, moment),
         hosts=_hosts(snapshot, moment),

@@ -91,10 +91,10 @@ class Session:
         self._mark()
 
     def collect(self, timeout_s: float = COLLECT_S) -> Snapshot:
-        """Watch everything and return what is retained; incomplete if the broker did not send all in time."""
+        """Watch everything and return what is retained; not `settled` if the broker did not send all in time."""
         self.watch()
         deadline = time.monotonic() + timeout_s
-        while not self.snapshot.complete and time.monotonic() < deadline:
+        while not self.snapshot.settled and time.monotonic() < deadline:
             self.next(POLL_S)
         return self.snapshot
 
@@ -106,14 +106,12 @@ class Session:
         has a mark of its own, as the bus clears all earlier ones again before it subscribes.
         """
         self.snapshot.doubt()
-        self.snapshot.complete = False
         self._marks += 1
         self.bus.set_state(f"lease/mark-{self._marks}", None)
 
     def _keep(self, arrived: StateArrived) -> None:
         if (arrived.client, arrived.path) == (self.bus.client, f"lease/mark-{self._marks}"):
             self.snapshot.settle()
-            self.snapshot.complete = True
         else:
             self.snapshot.hear(arrived, datetime.now(UTC))
 

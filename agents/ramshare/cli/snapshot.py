@@ -15,11 +15,7 @@ CLOCK_SLACK_S = 5.0
 
 
 class Snapshot(Retained):
-    """Everything that is retained. `complete` is False while the broker has not delivered all of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.complete = True
+    """Everything that is retained."""
 
     def hear(self, arrived: StateArrived, now: datetime) -> None:
         """Fold one arrival in: a replay was said when its stamp says, what is live was said now."""

@@ -8,9 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import HostOption, JsonOption, TimeoutOption, VolumeArgument, WaitOption
+from ramshare.cli.dry_run import foresee
 from ramshare.cli.follow import Following, Goal, wait_for
 from ramshare.cli.output import UsageError, one_line, out, print_json, size
-from ramshare.cli.placing import foresee
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
 from ramshare.errors import ExitCode
@@ -50,7 +50,7 @@ def borrow(
     with connected(options) as session:
         session.collect()
         if dry_run:
-            foreseen = foresee(session.snapshot, where, request)
+            foreseen = foresee(session, where, request)
             if as_json:
                 print_json(foreseen)
             else:

@@ -11,12 +11,12 @@ from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState
 from ramshare.topics import name
 
 
-def records(cluster: Cluster, ready: bool, now_s: float) -> dict[str, Message]:
+def records(cluster: Cluster, now_s: float) -> dict[str, Message]:
     """Return what the manager publishes now, by state path."""
     hosts, leases = host_records(cluster, now_s), lease_records(cluster)
     found: dict[str, Message] = {f"host/{host}": record for host, record in hosts.items()}
     found |= {f"lease/{lease}": record for lease, record in leases.items()}
-    found["summary"] = _summary(cluster, ready, [host for host in hosts.values() if host.online], len(leases))
+    found["summary"] = _summary(cluster, [host for host in hosts.values() if host.online], len(leases))
     return found
 
 
@@ -71,16 +71,16 @@ def bounded(sizes: Iterable[int]) -> int:
     return min(MAX_BYTES, sum(sizes))
 
 
-def _summary(cluster: Cluster, ready: bool, hosts: list[HostRecord], leases: int) -> ManagerState:
+def _summary(cluster: Cluster, hosts: list[HostRecord], leases: int) -> ManagerState:
     unheard = cluster.unheard()
     listening = f"listening; {len(unheard)} not heard yet: {', '.join(unheard)}"
     return ManagerState(
-        ready=ready,
+        ready=cluster.settled,
         lenders=len(hosts),
         borrowers=sum(1 for view in cluster.borrowers() if view.online),
         leases=leases,
         capacity_bytes=bounded(host.capacity_bytes for host in hosts),
         lent_bytes=bounded(host.lent_bytes for host in hosts),
         free_bytes=bounded(host.free_bytes for host in hosts if host.exportable),
-        reason="serving" if ready else listening,
+        reason="serving" if cluster.settled else listening,
     )

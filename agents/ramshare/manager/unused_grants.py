@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Collection
 
-from ramshare.agent import Agent
+from ramshare.bus.api import Bus
+from ramshare.loop import Loop, say
 from ramshare.manager.cluster import Cluster
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import ReleaseLease
@@ -12,15 +13,17 @@ log = logging.getLogger(__name__)
 
 TAKE_BACK_AGAIN_S = 60.0
 """A lender that did not give an unused grant up (its agent is busy or away) is asked again."""
+RELEASE_TIMEOUT_S = 15.0
+"""Freeing 4 GiB takes a lender less than a second; its answer is for the log only."""
 
 
 class UnusedGrants:
     """Knows since when grants are unused, and who was asked."""
 
-    def __init__(self, agent: Agent, cluster: Cluster, timeout_s: float) -> None:
-        self._agent = agent
+    def __init__(self, loop: Loop, bus: Bus, cluster: Cluster) -> None:
+        self._loop = loop
+        self._bus = bus
         self._cluster = cluster
-        self._timeout_s = timeout_s
         self._at_s: dict[str, float] = {}
         self._asked: set[str] = set()
 
@@ -39,17 +42,17 @@ class UnusedGrants:
                 continue
             if lease not in self._asked:
                 sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
-                size_bytes = export.size_bytes
-                self._agent.say(EventKind.TAKEN_BACK, sentence, lease=lease, peer=view.client, size_bytes=size_bytes)
+                about = {"lease": lease, "peer": view.client, "size_bytes": export.size_bytes}
+                say(self._bus, EventKind.TAKEN_BACK, sentence, **about)
             self._asked.add(lease)
             self._at_s[lease] = now_s + TAKE_BACK_AGAIN_S
             self.release(view.client, lease)
 
     def release(self, lender: str, lease: str) -> None:
         """Ask a lender to release a lease; what it answers is only logged."""
-        self._agent.ask(
+        self._loop.ask(
             lender,
             ReleaseLease(lease=lease),
-            self._timeout_s,
+            RELEASE_TIMEOUT_S,
             lambda reply: log.info("%s, asked to release %s: %s", lender, lease, getattr(reply, "sentence", reply)),
         )

@@ -1,11 +1,11 @@
 """Replies, the only messages that may carry a secret. They are never retained and never logged."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
-from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
+from ramshare.messages.base import Bytes, ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
 
 
 class ErrorCode(StrEnum):
@@ -58,6 +58,18 @@ class Grant(BaseModel):
         return secret.get_secret_value()
 
 
+class LenderShare(BaseModel):
+    """What one lender would be asked for; part of the answer to a dry run."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
+
+    lender: ClientName
+    size_bytes: PositiveBytes
+
+
+Shares = Annotated[tuple[LenderShare, ...], Field(max_length=64, description="The answer to a dry run.")]
+
+
 class ExportReply(Reply):
     """Lender to manager."""
 
@@ -70,6 +82,7 @@ class BorrowReply(Reply):
 
     KIND: ClassVar[str] = "borrow-reply/1"
     grants: tuple[Grant, ...] = Field(default=(), max_length=64)
+    shares: Shares = ()
 
 
 class AttachReply(Reply):
@@ -78,6 +91,8 @@ class AttachReply(Reply):
     KIND: ClassVar[str] = "attach-reply/1"
     leases: tuple[LeaseId, ...] = Field(default=(), max_length=64)
     lenders: tuple[ClientName, ...] = Field(default=(), max_length=64)
+    shares: Shares = ()
+    size_bytes: Bytes = Field(default=0, description="Of the volume; 0: not said.")
 
 
 REPLIES: tuple[type[Reply], ...] = (Reply, ExportReply, BorrowReply, AttachReply)

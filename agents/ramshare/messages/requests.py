@@ -1,13 +1,15 @@
 """Requests: one model per verb and kind of server. Sent twice, a request has the effect and the answer of one."""
 
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 from uuid import uuid4
 
 from pydantic import AwareDatetime, Field
 
 from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, PositiveBytes, Seconds, VolumeName
 from ramshare.messages.state import Mode
+
+DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
 
 
 class Request(Message):
@@ -25,6 +27,7 @@ class BorrowVolume(Request):
     volume: VolumeName
     mode: Mode = Mode.MIRROR
     min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
+    dry_run: DryRun = False
 
 
 class ReturnVolume(Request):
@@ -48,6 +51,7 @@ class BorrowMemory(Request):
     initiator: Iqn
     min_lenders: int = Field(default=1, ge=1, le=64)
     exclude: tuple[ClientName, ...] = Field(default=(), max_length=64, description="Lenders not to ask.")
+    dry_run: DryRun = False
 
 
 class ExportLease(Request):

@@ -15,7 +15,8 @@ from ramshare.agent import Runtime
 from ramshare.borrower.agent import Borrower
 from ramshare.borrower.plan.releasing import RELEASE_TRIES
 from ramshare.errors import RamshareError
-from ramshare.manager.agent import LOGIN_WITHIN_S, Manager
+from ramshare.manager.agent import Manager
+from ramshare.manager.lending import LOGIN_WITHIN_S
 from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
 from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Volume, VolumePhase
@@ -513,3 +514,50 @@ def test_a_manager_that_died_before_it_replied_is_asked_the_same_again(scene: Sc
     assert scene.lent() == 5, "the successor went on with the loan that its predecessor had begun"
     scene.advance(LOGIN_WITHIN_S + 10)
     assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_dry_run_tells_who_would_lend_and_changes_nothing(scene: Scene) -> None:
+    scene.lender("x", 3)
+    scene.lender("y", 3)
+    scene.ready()
+    before, said = dict(scene.broker.retained()), scene.kinds()
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    assert isinstance(reply, AttachReply)
+    assert [(share.lender, share.size_bytes) for share in reply.shares] == [("lender.x", 3), ("lender.y", 3)]
+    assert (reply.size_bytes, reply.leases) == (4, ())
+    assert (scene.lent(), scene.model.tagged, scene.kinds()) == (0, False, said)
+    assert scene.broker.retained().keys() == before.keys()
+    assert [lender.asked for lender in scene.lenders.values()] == [[], []]
+    assert scene.borrow().ok, "and the same may be borrowed then"
+
+
+def test_a_dry_run_is_refused_with_the_words_of_the_real_thing(scene: Scene) -> None:
+    scene.lender("x", 3)
+    scene.ready()
+    for mode in Mode:
+        foretold = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=mode, dry_run=True)).result()
+        real = scene.borrow(mode)
+        assert (foretold.error, foretold.sentence) == (real.error, real.sentence)
+        assert foretold.error is ErrorCode.NO_CAPACITY
+    unknown = scene.tell("cli.al", BorrowVolume(volume="vg/other", dry_run=True)).result()
+    assert unknown.error is ErrorCode.UNKNOWN_VOLUME
+
+
+def test_a_dry_run_neither_waits_for_a_borrow_nor_lets_a_second_one_in(scene: Scene) -> None:
+    lender = scene.lender("x", 9)
+    scene.ready()
+    lender.answers_late = []
+    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result().error is ErrorCode.BUSY
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME)).result().error is ErrorCode.BUSY
+    lender.answers_late[0]()
+    scene.advance(5)
+    assert first.result().ok
+
+
+def test_a_dry_run_for_what_is_attached_says_so(scene: Scene) -> None:
+    scene.lender("x", 9)
+    scene.ready().borrow()
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    assert isinstance(reply, AttachReply)
+    assert (reply.sentence, reply.lenders, reply.shares) == ("already borrowed", ("lender.x",), ())

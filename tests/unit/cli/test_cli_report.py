@@ -50,6 +50,7 @@ def healthy() -> Snapshot:
     said(snapshot, "borrower.hostc", "volume/vg0/swap", attached)
     memory = Memory(total_bytes=1024 * MIB, available_bytes=700 * MIB, used_bytes=324 * MIB, interval_s=5.0)
     said(snapshot, "guest.web1", "memory", memory)
+    snapshot.settle()
     return snapshot
 
 
@@ -78,7 +79,9 @@ def test_the_table_says_where_the_pages_lie() -> None:
 
 
 def test_an_empty_cluster_draws_no_empty_tables() -> None:
-    assert drawn(Snapshot()).count("\n") == 2  # the missing manager, and the summary
+    snapshot = Snapshot()
+    snapshot.settle()
+    assert drawn(snapshot).count("\n") == 2  # the missing manager, and the summary
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_without_a_manager_the_lenders_own_word_counts() -> None:
 def test_gaps_in_the_snapshot_are_told() -> None:
     snapshot = healthy()
     said(snapshot, "manager", "summary", summary(12))
-    snapshot.complete = False
+    snapshot.settled = False
     alerts = find_alerts(snapshot, NOW)
     assert "did not send everything" in alerts[0]
     assert "counts 12 leases, 1 of its records" in alerts[1]

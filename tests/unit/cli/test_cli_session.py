@@ -28,7 +28,7 @@ def session(world: CliWorld) -> Session:
     bus = world.bus_type(world.broker, "cli.alice")
     bus.connect()
     session = Session(bus, "broker:1883")
-    assert session.collect().complete
+    assert session.collect().settled
     assert heard(session) == ["lender.hosta", "lender.hostb"]
     return session
 
@@ -37,7 +37,7 @@ def test_after_a_broker_that_forgot_only_who_is_still_there_is_known(world: CliW
     world.broker.crash("lender.hostb")
     world.broker.restart(keep=[])
     assert heard(session) == ["lender.hosta"]
-    assert session.snapshot.complete
+    assert session.snapshot.settled
 
 
 def test_while_the_broker_is_away_what_was_heard_last_stays_known(world: CliWorld, session: Session) -> None:
@@ -54,4 +54,4 @@ def test_a_connection_that_comes_back_ends_with_a_mark_of_its_own(world: CliWorl
     while session.next(0.0) is not None:
         known.append(session.snapshot.clients())
     assert all(clients == ["lender.hosta", "lender.hostb"] for clients in known)
-    assert session.snapshot.complete
+    assert session.snapshot.settled

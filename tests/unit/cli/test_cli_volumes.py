@@ -2,8 +2,21 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli_world import MIB, CliWorld, KeyboardBus, attaches, isolate, offer, refuses, returns, volume
-from ramshare.messages.replies import ErrorCode
+from kit.cli_world import (
+    MIB,
+    Answer,
+    CliWorld,
+    KeyboardBus,
+    Scripted,
+    attaches,
+    isolate,
+    offer,
+    refuses,
+    returns,
+    volume,
+)
+from ramshare.bus.api import RequestArrived
+from ramshare.messages.replies import AttachReply, ErrorCode, LenderShare
 from ramshare.messages.requests import BorrowVolume, ReturnVolume
 from ramshare.messages.state import Mode, Status, VolumePhase
 
@@ -170,29 +183,45 @@ def test_what_cannot_be_a_host_is_wrong_usage(world: CliWorld, host: str) -> Non
     assert world.run("borrow", "vg0/swap", "--host", host).exit_code == 2
 
 
-def test_a_dry_run_asks_nobody_and_says_who_would_lend(world: CliWorld) -> None:
-    hosts = (offer("hosta"), offer("hostb", free_bytes=64 * MIB))
-    world.manager(*hosts)
-    for told in hosts:
-        world.lender(told)
-    borrower = world.borrower()
-    borrower.tell("volume/vg0/swap", volume(VolumePhase.HOME))
-    told = world.run_json("borrow", "vg0/swap", "--dry-run", "--json")
-    assert told["possible"]
-    assert told["shares"] == {"lender.hosta": 264 * MIB}
-    assert borrower.asked == []
+def foretells(*shares: LenderShare) -> Answer:
+    def answer(agent: Scripted, arrived: RequestArrived) -> None:
+        told = AttachReply(
+            request_id=arrived.request.request_id, sentence="the most free memory", shares=shares, size_bytes=256 * MIB
+        )
+        agent.bus.answer(arrived, told)
+
+    return answer
 
 
-def test_a_dry_run_of_what_cannot_be_says_why(world: CliWorld) -> None:
+def test_a_dry_run_asks_the_borrower_for_nothing_but_words(world: CliWorld) -> None:
     world.manager(offer())
-    world.lender(offer())
-    world.borrower().tell("volume/vg0/swap", volume(VolumePhase.HOME))
+    borrower = world.borrower(
+        answers={BorrowVolume: foretells(LenderShare(lender="lender.hosta", size_bytes=264 * MIB))}
+    )
+    told = world.run_json("borrow", "vg0/swap", "--dry-run", "--min-lenders", "1", "--json")
+    assert told == {
+        "possible": True,
+        "volume": "vg0/swap",
+        "host": "hostc",
+        "mode": "mirror",
+        "size_bytes": 256 * MIB,
+        "shares": {"lender.hosta": 264 * MIB},
+        "obstacles": [],
+        "sentence": "vg0/swap of hostc by mirror: the most free memory. Nothing was done.",
+    }
+    assert [request.dry_run for request in borrower.asked if isinstance(request, BorrowVolume)] == [True]
+
+
+def test_a_dry_run_of_what_cannot_be_says_why_in_the_owners_words(world: CliWorld) -> None:
+    world.manager(offer())
+    world.borrower(answers={BorrowVolume: refuses(ErrorCode.NO_CAPACITY, "asked for 256 MiB, there are 124 MiB")})
     result = world.run("borrow", "vg0/swap", "--dry-run", "--mode", "move")
     assert result.exit_code == 5
-    assert "asked for 256 MiB, but the cluster can lend 124 MiB now" in result.stdout
+    assert "asked for 256 MiB, there are 124 MiB" in result.stdout
 
 
 def test_a_dry_run_without_anybody_names_every_obstacle(world: CliWorld) -> None:
     told = world.run_json("borrow", "vg0/swap", "--dry-run", "--json")
-    assert len(told["obstacles"]) == 3
+    assert len(told["obstacles"]) == 2
+    assert not told["possible"]
     assert told["size_bytes"] is None

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kit.memory_bus import MemoryBus
 from kit.world import MIB, FakeBorrower, FakeLender, World, reply_of
 from ramshare.agent import Runtime
-from ramshare.manager.agent import EXPORT_TIMEOUT_S, LISTEN_S, LOGIN_WITHIN_S, Manager
+from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.lending import EXPORT_TIMEOUT_S, LOGIN_WITHIN_S
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState, Mode, Status
 
@@ -106,6 +107,42 @@ def test_a_lender_that_hangs_is_not_asked(world: Setting) -> None:
     world.ready()
     assert [g.lender for g in borrower.borrow(50 * MIB).grants] == ["lender.h1"]
     assert hung.asked == []
+
+
+# ---- only asked what would be
+
+
+def foretold(borrower: FakeBorrower, size_bytes: int) -> Reply:
+    future = borrower.ask(size_bytes, dry_run=True)
+    borrower.world.settle()
+    return future.result(0)
+
+
+def test_a_dry_run_tells_what_lenders_would_be_asked_for_and_asks_none(world: Setting) -> None:
+    lenders, borrower = serving(world, 100, 100)
+    reply = borrower.borrow(160 * MIB, overhead_bytes=8 * MIB, dry_run=True)
+    assert (reply.ok, reply.grants) == (True, ())
+    assert {share.lender: share.size_bytes for share in reply.shares} == {"lender.h0": 88 * MIB, "lender.h1": 88 * MIB}
+    assert "no fewer than 2" in reply.sentence
+    assert [lender.asked for lender in lenders] == [[], []]
+    assert world.events("granted") == []
+
+
+def test_a_dry_run_is_refused_for_the_reasons_of_a_loan_but_without_an_event(world: Setting) -> None:
+    _, borrower = serving(world, 100)
+    too_much = foretold(borrower, 200 * MIB)
+    assert too_much.error is ErrorCode.NO_CAPACITY
+    assert "the cluster can lend 100 MiB" in too_much.sentence
+    borrower.borrow(40 * MIB)
+    lends_itself = foretold(FakeBorrower(world, "h0"), 4 * MIB)
+    assert (lends_itself.error, "drain it" in lends_itself.sentence) == (ErrorCode.CONFLICT, True)
+    assert world.events("refused") == []
+
+
+def test_a_manager_that_is_still_listening_foretells_nothing(world: Setting) -> None:
+    world.lender("h0", 100)
+    world.manager()
+    assert foretold(FakeBorrower(world, "b"), 40 * MIB).error is ErrorCode.NOT_READY
 
 
 # ---- granting

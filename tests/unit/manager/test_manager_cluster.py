@@ -186,7 +186,7 @@ def test_claims_that_add_up_to_more_than_a_message_holds_do_not_break_the_summar
     for client in ("lender.a", "lender.c"):
         told.hear(client, "status", status())
         told.hear(client, "offer", offer(capacity_bytes=MAX_BYTES, free_bytes=MAX_BYTES))
-    summary = records(told.cluster, True, told.now_s)["summary"]
+    summary = records(told.cluster, told.now_s)["summary"]
     assert isinstance(summary, ManagerState)
     assert summary.capacity_bytes == MAX_BYTES
 
@@ -195,7 +195,7 @@ def test_a_thousand_silent_agents_do_not_break_the_summary() -> None:
     told = Told()
     for number in range(1000):
         told.hear(f"lender.host{number}", "status", status(), replay=True)
-    summary = records(told.cluster, False, told.now_s)["summary"]
+    summary = records(told.cluster, told.now_s)["summary"]
     assert isinstance(summary, ManagerState)
     assert "1000 not heard" in summary.reason
 
@@ -228,4 +228,4 @@ def test_whatever_agents_claim_the_database_can_be_told(
             path = f"{'export' if isinstance(message, Export) else 'lease'}/{message.lease}"
         told.hear(client, path, None if clear else message, replay=replay)
         told.now_s += 7
-        assert "summary" in records(told.cluster, True, told.now_s)
+        assert "summary" in records(told.cluster, told.now_s)

@@ -11,7 +11,8 @@ from kit.faults import Faults
 from kit.memory_bus import MemoryBus
 from kit.world import MIB, FakeBorrower, FakeLender, World
 from ramshare.agent import Runtime
-from ramshare.manager.agent import EXPORT_TIMEOUT_S, LISTEN_S, LOGIN_WITHIN_S, Manager
+from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.lending import EXPORT_TIMEOUT_S, LOGIN_WITHIN_S
 
 pytestmark = pytest.mark.unit
 

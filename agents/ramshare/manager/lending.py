@@ -1,0 +1,170 @@
+"""The course of a loan: from a borrower's request over the lenders that are asked to grants, or to why there are none.
+
+Who may be asked is in `candidates.py`, how much of whom in `placement.py`. Used by the manager.
+"""
+
+import logging
+from uuid import uuid4
+
+from ramshare.bus.api import Bus, RequestArrived
+from ramshare.desk import Desk, RefusedError
+from ramshare.loop import Loop, say
+from ramshare.manager.candidates import candidates, lending_hosts
+from ramshare.manager.cluster import Cluster
+from ramshare.manager.database import bounded
+from ramshare.manager.loans import Loan
+from ramshare.manager.placement import Placement, Share, place
+from ramshare.manager.unused_grants import UnusedGrants
+from ramshare.messages.events import EventKind
+from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, LenderShare, Reply
+from ramshare.messages.requests import BorrowMemory, ExportLease
+from ramshare.messages.state import Mode
+from ramshare.topics import name
+
+log = logging.getLogger(__name__)
+
+EXPORT_TIMEOUT_S = 15.0
+"""Zeroing 4 GiB takes a lender about 4 s; more than three times that is a lender in trouble."""
+LOGIN_WITHIN_S = 60.0
+LENDS_ITSELF = "this host lends memory itself; drain it before it borrows"
+
+
+class Lending:
+    """Owns the loans that are being made."""
+
+    def __init__(self, loop: Loop, bus: Bus, desk: Desk, cluster: Cluster, unused_grants: UnusedGrants) -> None:
+        self._loop = loop
+        self._bus = bus
+        self._desk = desk
+        self._cluster = cluster
+        self._unused_grants = unused_grants
+        self._loans: list[Loan] = []
+        self._run_id = uuid4().hex[:8]
+        """Marks this run, so that a successor's request for the same lease is a new request."""
+
+    def held(self) -> set[str]:
+        """Return the leases of loans that are being made."""
+        return {lease for loan in self._loans for lease in loan.held()}
+
+    def go_on(self) -> None:
+        """Go on with the loans that waited until everybody was heard."""
+        for loan in list(self._loans):
+            with self._desk.serving(loan.arrived):
+                self._advance(loan)
+
+    def borrow(self, arrived: RequestArrived[BorrowMemory]) -> Reply | None:
+        """Begin a loan, or tell what it would be. While the manager listens, a loan is only taken note of."""
+        loan = Loan(arrived)
+        if loan.need.dry_run:
+            return self._foretell(loan)
+        self._loans.append(loan)
+        self._desk.when_answered(arrived, lambda reply: self._ended(loan, reply))
+        self._advance(loan)
+        return None
+
+    def _foretell(self, loan: Loan) -> Reply:
+        """Return who would be asked for how much, and why. No lender is asked, and nothing is remembered of it."""
+        if not self._cluster.settled:
+            sentence = "the manager has just started and listens to everybody; ask again in a few seconds"
+            raise RefusedError(ErrorCode.NOT_READY, sentence)
+        if self._lends(loan.borrower):
+            raise RefusedError(ErrorCode.CONFLICT, LENDS_ITSELF)
+        placement = self._place(loan)
+        if not placement.shares:
+            raise RefusedError(ErrorCode.NO_CAPACITY, _shortage(loan, placement))
+        shares = tuple(LenderShare(lender=share.lender, size_bytes=share.size_bytes) for share in placement.shares)
+        return BorrowReply(request_id=loan.need.request_id, shares=shares, sentence=placement.reason)
+
+    def _ended(self, loan: Loan, reply: Reply) -> None:
+        """Forget a loan that has its answer; what was granted for one that is refused goes back."""
+        self._loans.remove(loan)
+        if not reply.ok:
+            for grant in loan.grants.values():
+                self._unused_grants.release(grant.lender, grant.lease)
+
+    def _advance(self, loan: Loan) -> None:
+        """Ask lenders for what is missing; when nothing is, or nobody can, answer."""
+        if not self._cluster.settled:
+            return
+        if not loan.begun:
+            loan.begun = True
+            if self._lends(loan.borrower):
+                self._refuse(loan, ErrorCode.CONFLICT, LENDS_ITSELF)
+                return
+            self._take_up(loan)
+        if loan.missing().size_bytes <= 0:
+            if not loan.waiting:
+                self._grant(loan)
+            return
+        placement = self._place(loan)
+        if placement.shares:
+            loan.reason = placement.reason
+            for share in placement.shares:
+                self._export(loan, loan.new_lease(), share)
+        elif not loan.waiting:
+            self._refuse(loan, ErrorCode.NO_CAPACITY, _shortage(loan, placement))
+
+    def _lends(self, borrower: str) -> bool:
+        return name(borrower) in lending_hosts(self._cluster, self._loans)
+
+    def _place(self, loan: Loan) -> Placement:
+        return place(loan.missing(), candidates(self._cluster, loan, self._loans, self._loop.clock()))
+
+    def _take_up(self, loan: Loan) -> None:
+        """Ask again for the leases that an earlier manager had made for this request; lenders repeat themselves."""
+        for view, export in self._cluster.exports():
+            if export.borrower == loan.borrower and loan.recognise(export.lease):
+                self._export(loan, export.lease, Share(view.client, export.size_bytes))
+
+    def _export(self, loan: Loan, lease: str, share: Share) -> None:
+        loan.waiting[lease] = share
+        request = ExportLease(
+            request_id=f"{lease}-{self._run_id}",
+            lease=lease,
+            borrower=loan.borrower,
+            initiator=loan.need.initiator,
+            size_bytes=share.size_bytes,
+            mode=loan.need.mode,
+            login_within_s=LOGIN_WITHIN_S,
+        )
+        self._loop.ask(share.lender, request, EXPORT_TIMEOUT_S, lambda reply: self._exported(loan, lease, reply))
+
+    def _exported(self, loan: Loan, lease: str, reply: Reply | Exception) -> None:
+        share = loan.waiting.pop(lease)
+        if loan not in self._loans:  # refused meanwhile: something went wrong here
+            self._unused_grants.release(share.lender, lease)
+            return
+        if isinstance(reply, ExportReply) and reply.ok and reply.grant is not None and reply.grant.lease == lease:
+            loan.grants[lease] = reply.grant
+        else:
+            said = reply.sentence if isinstance(reply, Reply) else str(reply)
+            log.warning("%s did not export %s: %s", share.lender, lease, said)
+            loan.refused[share.lender] = said
+            if not isinstance(reply, Reply) or reply.ok:
+                self._unused_grants.release(share.lender, lease)
+        self._advance(loan)
+
+    def _grant(self, loan: Loan) -> None:
+        grants = tuple(loan.grants.values())
+        reason = loan.reason or "the same as before"
+        self._desk.settle(loan.arrived, BorrowReply(request_id=loan.need.request_id, grants=grants, sentence=reason))
+        say(
+            self._bus,
+            EventKind.GRANTED,
+            f"{loan.need.volume} of {loan.borrower} gets {len(grants)} lease(s): {reason}",
+            peer=loan.borrower,
+            volume=loan.need.volume,
+            size_bytes=bounded(g.size_bytes for g in grants),
+        )
+
+    def _refuse(self, loan: Loan, code: ErrorCode, reason: str) -> None:
+        reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason)
+        self._desk.settle(loan.arrived, reply)
+        say(self._bus, EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)
+
+
+def _shortage(loan: Loan, placement: Placement) -> str:
+    """Return why nobody can be asked, with what those said who were."""
+    only = " for a move, which only committed memory may back" if loan.need.mode is Mode.MOVE else ""
+    said = "".join(f"; {lender} said: {words}" for lender, words in sorted(loan.refused.items()))
+    return placement.reason + only + said
