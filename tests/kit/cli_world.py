@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from kit.memory_bus import MemoryBroker, MemoryBus
 from ramshare.bus.api import Arrival, RequestArrived
 from ramshare.cli.main import app
+from ramshare.cli.options import Outside
 from ramshare.messages.base import Message
 from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowVolume, Drain, Request, ReturnVolume, Undrain
@@ -55,6 +56,17 @@ class Scripted:
         self.bus.set_state(path, message)
 
 
+class PatientBus(MemoryBus):
+    """Who waits for what does not come lets the broker's time pass instead of real time."""
+
+    def next(self, timeout_s: float) -> Arrival | None:
+        arrival = super().next(0.0)
+        if arrival is None:
+            self.broker.advance(timeout_s)
+            arrival = super().next(0.0)
+        return arrival
+
+
 class KeyboardBus(MemoryBus):
     """Somebody presses Ctrl-C as soon as there is nothing more to hear."""
 
@@ -71,7 +83,7 @@ class CliWorld:
     def __init__(self, accounts: list[str] | None = None) -> None:
         self.broker = MemoryBroker(accounts)
         self.opened: list[BrokerSettings] = []
-        self.bus_type: type[MemoryBus] = MemoryBus
+        self.bus_type: type[MemoryBus] = PatientBus
 
     def open_bus(self, settings: BrokerSettings, client: str) -> MemoryBus:
         self.opened.append(settings)
@@ -79,7 +91,8 @@ class CliWorld:
 
     def run(self, *args: str) -> Result:
         """Call a command as `cli.alice`."""
-        return CliRunner().invoke(app, ["--client", "cli.alice", *args], obj=self.open_bus)
+        outside = Outside(self.open_bus, clock=lambda: self.broker.now_s, sleep=self.broker.advance)
+        return CliRunner().invoke(app, ["--client", "cli.alice", *args], obj=outside)
 
     def run_json(self, *args: str) -> Any:
         """Call a command that must print one JSON document and nothing else on standard output."""

@@ -56,6 +56,7 @@ class MemoryBus(CoreBus):
     """A client on a `MemoryBroker`; implements `api.Bus` with the same code as `MqttBus`."""
 
     def __init__(self, broker: MemoryBroker, client: str) -> None:
+        self.broker = broker
         self._memory = _MemoryLink(broker, client)
         super().__init__(client, self._memory, root=broker.root, clock=lambda: broker.now_s)
 

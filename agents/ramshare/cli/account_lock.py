@@ -10,7 +10,7 @@ import fcntl
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,17 @@ class AccountInUseError(RamshareError):
 
 
 @contextmanager
-def account_lock(accounts: Sequence[BrokerSettings], wait_s: float = WAIT_S) -> Iterator[BrokerSettings]:
+def account_lock(
+    accounts: Sequence[BrokerSettings],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[BrokerSettings]:
     """Hold the first account that no other command on this machine uses. Raises `AccountInUseError`."""
     directory = _directory()
     if directory is None:
         yield accounts[0]
         return
-    deadline = time.monotonic() + wait_s
+    deadline = clock() + WAIT_S
     while True:
         for account in accounts:
             handle = _lock(directory / f"{account.broker_host}-{account.broker_port}-{account.client}.lock")
@@ -45,12 +49,12 @@ def account_lock(accounts: Sequence[BrokerSettings], wait_s: float = WAIT_S) -> 
                 finally:
                     os.close(handle)
                 return
-        if time.monotonic() >= deadline:
+        if clock() >= deadline:
             raise AccountInUseError(
                 f"another command is connected as {accounts[0].client}{_holder(directory, accounts[0])}",
                 f"end it, or have an account made for this one, for example {accounts[0].client}-2 (--client)",
             )
-        time.sleep(POLL_S)
+        sleep(POLL_S)
 
 
 def _directory() -> Path | None:

@@ -1,6 +1,5 @@
 """`ramshare drain` and `undrain`: have a host give back all that it lent, before it is rebooted, and lend again."""
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -31,7 +30,7 @@ def drain(
     Waits until the last lease is back. Ctrl-C only stops the watching: the host goes on draining.
     """
     options = opts.of(ctx, as_json=as_json)
-    started_s = time.monotonic()
+    started_s = options.outside.clock()
     with connected(options) as session:
         session.collect()
         lender = session.require("lender", require_host(host))
@@ -39,7 +38,7 @@ def drain(
         if wait:
             _wait(session, host, None if timeout is None else started_s + timeout)
         offer = session.snapshot.offer(host)
-    result = _result(host, offer, time.monotonic() - started_s)
+    result = _result(host, offer, options.outside.clock() - started_s)
     if as_json:
         print_json(result)
     elif wait:
@@ -51,14 +50,14 @@ def drain(
 def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False) -> None:
     """Let a drained host offer its memory again."""
     options = opts.of(ctx, as_json=as_json)
-    started_s = time.monotonic()
+    started_s = options.outside.clock()
     with connected(options) as session:
         session.collect()
         lender = session.require("lender", require_host(host))
         reply = session.ask(lender, Undrain())
         offer = session.snapshot.offer(host)
     if as_json:
-        print_json({**_result(host, offer, time.monotonic() - started_s), "done": True, "draining": False})
+        print_json({**_result(host, offer, options.outside.clock() - started_s), "done": True, "draining": False})
     else:
         out().print(f"{host} lends again: {reply.sentence or 'its next offer follows'}", soft_wrap=True, markup=False)
 
@@ -73,7 +72,7 @@ def _wait(session: Session, host: str, until_s: float | None) -> None:
             task = progress.add_task(f"draining {host}", total=max(most, 1))
             while not _drained(offer := session.snapshot.offer(host)):
                 lent = offer.lent_bytes if offer else most
-                if until_s is not None and time.monotonic() > until_s:
+                if until_s is not None and session.clock() > until_s:
                     raise StillWaitingError(
                         f"{host} still has {size(lent)} lent", "it goes on draining; ramshare status shows its leases"
                     )

@@ -3,7 +3,6 @@
 `Following` is pure: arrivals in, an outcome out.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,7 +95,7 @@ def wait_for(session: Session, following: Following, host: str, until_s: float |
     try:
         with _shown(verb, following) as show:
             while not following.done and not following.failed:
-                if until_s is not None and time.monotonic() > until_s:
+                if until_s is not None and session.clock() > until_s:
                     step = following.newest.step if following.newest else "nothing heard yet"
                     raise StillWaitingError(
                         f"{following.volume} is not done yet: {step}", f"{host} goes on; follow it with ramshare watch"

@@ -1,6 +1,5 @@
 """`ramshare listen`: the cluster's events, as a story for people or as JSON lines for scripts."""
 
-import time
 from typing import Annotated
 
 import typer
@@ -22,13 +21,13 @@ def listen(
 ) -> None:
     """Print what happens from now on: time, who, and one sentence. Ctrl-C ends it."""
     options = opts.of(ctx, as_json=as_json)
-    until_s = None if for_s is None else time.monotonic() + for_s
+    until_s = None if for_s is None else options.outside.clock() + for_s
     left = count
     console = out()
     with connected(options) as session:
         session.bus.watch_events()
         note("Listening; Ctrl-C ends it.")
-        while (left is None or left > 0) and (until_s is None or time.monotonic() < until_s):
+        while (left is None or left > 0) and (until_s is None or session.clock() < until_s):
             arrival = session.next(POLL_S)
             if isinstance(arrival, Disconnected):
                 note("The broker is away; what happens meanwhile is not heard.")

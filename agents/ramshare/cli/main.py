@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from ramshare import __version__
 from ramshare.cli import drain, listen, run, schemas, status, volumes
-from ramshare.cli.options import OpenBus, Options, open_mqtt
+from ramshare.cli.options import Options, Outside
 from ramshare.cli.output import out, show_error
 from ramshare.errors import ExitCode, MissingPartError, RamshareError
 
@@ -87,8 +87,7 @@ def _globals(
 ) -> None:
     """Lend the idle memory of one host to the live swap of another."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    opened: OpenBus = ctx.obj if callable(ctx.obj) else open_mqtt
-    ctx.obj = Options(broker, password_file, client, root, opened)
+    ctx.obj = Options(broker, password_file, client, root, ctx.obj or Outside())
 
 
 def _add(name: str, command: Callable[..., None], example: str) -> None:

@@ -6,8 +6,10 @@ connection for each, and the command would throw the agent out. So the name of a
 
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
@@ -32,15 +34,30 @@ def open_mqtt(settings: BrokerSettings, client: str) -> Bus:
     return MqttBus(settings, client)
 
 
+def utc_now() -> datetime:
+    """Return the time that messages are stamped with."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a command meets outside its arguments: the broker, and time. Tests give their own."""
+
+    open_bus: OpenBus = open_mqtt
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], datetime] = utc_now
+    sleep: Callable[[float], None] = time.sleep
+
+
 @dataclass
 class Options:
-    """What stood before the command. `open_bus` is replaced in tests."""
+    """What stood before the command."""
 
     broker: str | None = None
     password_file: Path | None = None
     client: str | None = None
     root: str | None = None
-    open_bus: OpenBus = open_mqtt
+    outside: Outside = Outside()
     as_json: bool = False
     """Set by a command that was asked for JSON, so that its errors are JSON too."""
 

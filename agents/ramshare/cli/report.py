@@ -1,6 +1,6 @@
 """From a snapshot to the rows of `rows.py`. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ramshare.cli.alerts import find_alerts
 from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow, Report, VolumeRow
@@ -10,20 +10,19 @@ from ramshare.retained import Fact
 from ramshare.topics import MANAGER, name, role
 
 
-def build(snapshot: Snapshot, broker: str, now: datetime | None = None) -> Report:
+def build(snapshot: Snapshot, broker: str, now: datetime) -> Report:
     """Return what a snapshot says, as rows ordered by name."""
-    moment = now or datetime.now(UTC)
     return Report(
-        at=moment,
+        at=now,
         broker=broker,
         complete=snapshot.settled,
-        warnings=find_alerts(snapshot, moment),
-        manager=_manager(snapshot, moment),
-        hosts=_hosts(snapshot, moment),
-        volumes=[_volume(fact, told, snapshot, moment) for fact, told in snapshot.of_kind(Volume)],
-        leases=_leases(snapshot, moment),
-        guests=[_guest(fact, told, snapshot, moment) for fact, told in snapshot.of_kind(Memory)],
-        agents=_agents(snapshot, moment),
+        warnings=find_alerts(snapshot, now),
+        manager=_manager(snapshot, now),
+        hosts=_hosts(snapshot, now),
+        volumes=[_volume(fact, told, snapshot, now) for fact, told in snapshot.of_kind(Volume)],
+        leases=_leases(snapshot, now),
+        guests=[_guest(fact, told, snapshot, now) for fact, told in snapshot.of_kind(Memory)],
+        agents=_agents(snapshot, now),
     )
 
 

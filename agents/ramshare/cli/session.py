@@ -1,15 +1,15 @@
 """One connection of a command: collect what is retained, follow what changes, ask an agent. Used by every command."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ramshare.bus.api import Arrival, Bus, Connected, Disconnected, StateArrived
 from ramshare.cli.account_lock import account_lock
-from ramshare.cli.options import Options
+from ramshare.cli.options import Options, utc_now
 from ramshare.cli.output import UsageError
 from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import ExitCode, RamshareError
@@ -64,13 +64,14 @@ def connected(options: Options) -> Iterator["Session"]:
 
     Raises `BrokerUnreachableError`, `NotAuthorisedError`, `AccountInUseError`, `SettingsError`.
     """
-    with account_lock(options.accounts()) as settings:
+    outside = options.outside
+    with account_lock(options.accounts(), outside.clock, outside.sleep) as settings:
         assert settings.client is not None
         _ = settings.password  # a file that cannot be read is told before the broker is looked for
-        bus = options.open_bus(settings, settings.client)
+        bus = outside.open_bus(settings, settings.client)
         try:
             bus.connect(CONNECT_S)
-            yield Session(bus, f"{settings.broker_host}:{settings.broker_port}")
+            yield Session(bus, f"{settings.broker_host}:{settings.broker_port}", outside.clock, outside.wall)
         finally:
             bus.close()
 
@@ -78,9 +79,13 @@ def connected(options: Options) -> Iterator["Session"]:
 class Session:
     """A connected bus and the snapshot that is kept from it."""
 
-    def __init__(self, bus: Bus, broker: str) -> None:
+    def __init__(
+        self, bus: Bus, broker: str, clock: Callable[[], float] = time.monotonic, wall: Callable[[], datetime] = utc_now
+    ) -> None:
         self.bus = bus
         self.broker = broker
+        self.clock = clock
+        self.wall = wall
         self.snapshot = Snapshot()
         self.connected = True
         self._marks = 0
@@ -93,8 +98,8 @@ class Session:
     def collect(self, timeout_s: float = COLLECT_S) -> Snapshot:
         """Watch everything and return what is retained; not `settled` if the broker did not send all in time."""
         self.watch()
-        deadline = time.monotonic() + timeout_s
-        while not self.snapshot.settled and time.monotonic() < deadline:
+        deadline = self.clock() + timeout_s
+        while not self.snapshot.settled and self.clock() < deadline:
             self.next(POLL_S)
         return self.snapshot
 
@@ -113,7 +118,7 @@ class Session:
         if (arrived.client, arrived.path) == (self.bus.client, f"lease/mark-{self._marks}"):
             self.snapshot.settle()
         else:
-            self.snapshot.hear(arrived, datetime.now(UTC))
+            self.snapshot.hear(arrived, self.wall())
 
     def next(self, timeout_s: float) -> Arrival | None:
         """Return what arrived next, after keeping it in the snapshot.

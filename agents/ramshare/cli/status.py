@@ -1,6 +1,5 @@
 """`ramshare status`, `watch` and `why`: what the retained topics say, once or as it changes."""
 
-import time
 from collections import deque
 from typing import Annotated
 
@@ -36,7 +35,7 @@ def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
     """
     options = opts.of(ctx, as_json=as_json)
     with connected(options) as session:
-        report = build(session.collect(), session.broker)
+        report = build(session.collect(), session.broker, session.wall())
     if as_json:
         print_json(report)
     else:
@@ -49,7 +48,7 @@ def watch(
 ) -> None:
     """Show the same as `status`, live, with the newest events beneath. Ctrl-C ends it."""
     options = opts.of(ctx)
-    until_s = None if for_s is None else time.monotonic() + for_s
+    until_s = None if for_s is None else options.outside.clock() + for_s
     with connected(options) as session:
         session.bus.watch_events()
         session.collect(COLLECT_S if for_s is None else min(COLLECT_S, for_s))
@@ -62,13 +61,13 @@ def _live(session: Session, until_s: float | None) -> None:
     drawn_s, news = 0.0, True
     console = out()
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        while until_s is None or time.monotonic() < until_s:
+        while until_s is None or session.clock() < until_s:
             arrival = session.next(POLL_S)
             if isinstance(arrival, EventArrived):
                 events.append(tables.event_line(arrival))
             news = news or arrival is not None
-            if time.monotonic() - drawn_s >= (REFRESH_S if news else IDLE_REFRESH_S):
-                drawn_s, news = time.monotonic(), False
+            if session.clock() - drawn_s >= (REFRESH_S if news else IDLE_REFRESH_S):
+                drawn_s, news = session.clock(), False
                 live.update(_picture(session, events, console.height if console.is_terminal else None), refresh=True)
 
 
@@ -77,7 +76,7 @@ def _picture(session: Session, events: deque[Text], height: int | None) -> Rende
     above: list[RenderableType] = []
     if not session.connected:
         above += tables.alerts(["the broker is away: this is the last that was heard"])
-    above.append(tables.status(build(session.snapshot, session.broker)))
+    above.append(tables.status(build(session.snapshot, session.broker, session.wall())))
     if height is None:
         return Group(*above, *([Text(), _EVENTS, *events] if events else []))
     shown = max(1, min(SHOWN_EVENTS, height // 4))
@@ -95,7 +94,7 @@ def why(
     options = opts.of(ctx, as_json=as_json)
     lender = f"lender.{require_host(host)}"
     with connected(options) as session:
-        report = build(session.collect(), session.broker)
+        report = build(session.collect(), session.broker, session.wall())
         decisions = session.snapshot.get(lender, "decisions", Decisions)
     found = next((row for row in report.hosts if row.host == host), None)
     if found is None:

@@ -1,6 +1,5 @@
 """`ramshare borrow` and `ramshare return`: ask a borrower, then show how the volume's pages move."""
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -91,7 +90,7 @@ def _carry_out(
 ) -> None:
     assert isinstance(request, BorrowVolume | ReturnVolume)
     borrower = session.require("borrower", host)
-    started_s = time.monotonic()
+    started_s = session.clock()
     reply = session.ask(borrower, request)
     mode = request.mode if isinstance(request, BorrowVolume) else None
     following = Following(borrower, request.volume, goal, reply, mode)
@@ -99,9 +98,9 @@ def _carry_out(
     if wait:
         wait_for(session, following, host, None if timeout_s is None else started_s + timeout_s)
     if as_json:
-        print_json(_result(following, host, time.monotonic() - started_s))
+        print_json(_result(following, host, session.clock() - started_s))
     else:
-        out().print(_sentence(following, host, time.monotonic() - started_s, waited=wait), soft_wrap=True)
+        out().print(_sentence(following, host, session.clock() - started_s, waited=wait), soft_wrap=True)
 
 
 def _result(following: Following, host: str, took_s: float) -> dict[str, Any]:

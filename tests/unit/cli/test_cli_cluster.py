@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from kit.cli_world import DRAINING, MIB, CliWorld, KeyboardBus, Scripted, isolate, lease, offer, volume
-from kit.memory_bus import MemoryBus, memory_bus
+from kit.cli_world import DRAINING, MIB, CliWorld, KeyboardBus, PatientBus, Scripted, isolate, lease, offer, volume
+from kit.memory_bus import memory_bus
 from ramshare.bus.api import RequestArrived
 from ramshare.cli.rows import Report
 from ramshare.messages.events import Event, EventKind
@@ -62,7 +62,7 @@ def test_a_command_leaves_nothing_behind_on_the_broker(world: CliWorld) -> None:
 
 def test_watch_ends_after_the_time_given(world: CliWorld) -> None:
     world.lender(offer())
-    result = world.run("watch", "--for", "0.3")
+    result = world.run("watch", "--for", "300")
     assert result.exit_code == 0
     assert "hosta" in result.stdout
 
@@ -111,7 +111,7 @@ def test_drain_gives_up_waiting_in_time_and_says_what_is_left(world: CliWorld) -
         agent.tell("offer", offer(lent_bytes=64 * MIB, draining=True))
 
     world.lender(offer(), {Drain: stuck})
-    result = world.run("drain", "hosta", "--timeout", "0.1")
+    result = world.run("drain", "hosta", "--timeout", "600")
     assert result.exit_code == 1
     assert "hosta still has 64 MiB lent" in result.stderr
 
@@ -122,12 +122,12 @@ def test_undrain_lets_a_host_lend_again(world: CliWorld) -> None:
     assert (told["done"], told["draining"]) == (True, False)
 
 
-class Chatty(MemoryBus):
+class Chatty(PatientBus):
     """Hears two events as soon as it watches."""
 
     def watch_events(self, client: str = "+", kind: str = "#") -> None:
         super().watch_events(client, kind)
-        speaker = memory_bus(self._memory._broker, "manager")
+        speaker = memory_bus(self.broker, "manager")
         for kind_, sentence in ((EventKind.GRANTED, "gave 1"), (EventKind.FAILED, "gave up")):
             speaker.event(kind_, Event(kind=kind_, sentence=sentence, size_bytes=5))
 
@@ -149,17 +149,17 @@ def test_listen_in_json_is_one_object_a_line(world: CliWorld) -> None:
 
 
 def test_a_broker_that_goes_away_while_watching_is_said(world: CliWorld) -> None:
-    class Cut(MemoryBus):
+    class Cut(PatientBus):
         def watch_events(self, client: str = "+", kind: str = "#") -> None:
             super().watch_events(client, kind)
             world.broker.cut("cli.alice")
 
     world.bus_type = Cut
-    assert "The broker is away" in world.run("listen", "--for", "0.1").stderr
+    assert "The broker is away" in world.run("listen", "--for", "60").stderr
 
 
 def test_a_second_command_of_the_same_account_ends_the_first_with_a_reason(world: CliWorld) -> None:
-    class Rival(MemoryBus):
+    class Rival(PatientBus):
         def watch_events(self, client: str = "+", kind: str = "#") -> None:
             super().watch_events(client, kind)
             memory_bus(world.broker, "cli.alice")

@@ -13,6 +13,7 @@ import ramshare
 from kit.cli_world import CliWorld, isolate
 from ramshare.bus.api import Bus
 from ramshare.cli.main import GROUPS, app
+from ramshare.cli.options import Outside
 from ramshare.errors import ExitCode
 from ramshare.settings import BrokerSettings, LenderLabSettings, LenderSettings
 
@@ -119,7 +120,7 @@ def test_an_unforeseen_error_is_not_swallowed() -> None:
     def broken(_settings: BrokerSettings, _client: str) -> Bus:
         raise ZeroDivisionError
 
-    assert isinstance(run("--client", "cli.alice", "status", obj=broken).exception, ZeroDivisionError)
+    assert isinstance(run("--client", "cli.alice", "status", obj=Outside(broken)).exception, ZeroDivisionError)
 
 
 def test_run_replaces_the_process_by_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,22 +116,42 @@ def _accounts(tmp_path: Path, *names: str) -> Options:
 def test_two_commands_at_once_take_two_accounts_of_the_same_person(tmp_path: Path) -> None:
     options = _accounts(tmp_path, "cli.alice", "cli.alice-watch", "cli.bob", "lender.hosta")
     assert [a.client for a in options.accounts()] == ["cli.alice", "cli.alice-watch"]
-    with account_lock(options.accounts(), 0.0) as first, account_lock(options.accounts(), 0.0) as second:
+    with account_lock(options.accounts()) as first, account_lock(options.accounts()) as second:
         assert (first.client, second.client) == ("cli.alice", "cli.alice-watch")
         assert second.password_file is not None
         assert second.password_file.name == "cli.alice-watch"
-    with account_lock(options.accounts(), 0.0) as again:
+    with account_lock(options.accounts()) as again:
         assert again.client == "cli.alice"
 
 
 def test_without_a_free_account_the_one_who_holds_it_is_named(tmp_path: Path) -> None:
     options = _accounts(tmp_path, "cli.alice")
     with (
-        account_lock(options.accounts(), 0.0),
+        account_lock(options.accounts()),
         pytest.raises(AccountInUseError, match=r"cli\.alice \(process \d+\)"),
-        account_lock(options.accounts(), 0.0),
+        account_lock(options.accounts(), *waiting(lambda: None)),
     ):
         raise AssertionError("two commands share an account")
+
+
+def test_a_command_waits_a_little_for_the_one_before_it(tmp_path: Path) -> None:
+    options = _accounts(tmp_path, "cli.alice")
+    first = account_lock(options.accounts())
+    first.__enter__()
+    with account_lock(options.accounts(), *waiting(lambda: first.__exit__(None, None, None))) as account:
+        assert account.client == "cli.alice"
+
+
+def waiting(meanwhile: Callable[[], object]) -> tuple[Callable[[], float], Callable[[float], None]]:
+    """A clock that only sleeping moves, and a sleep in whose first second something happens."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if not slept:
+            meanwhile()
+        slept.append(seconds)
+
+    return lambda: sum(slept), sleep
 
 
 def test_an_account_given_by_name_is_the_only_one(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.unit
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliWorld:
     isolate(monkeypatch, tmp_path)
     monkeypatch.setenv("RAMSHARE_HOST", "hostc")
-    monkeypatch.setattr("ramshare.cli.follow.POLL_S", 0.01)
     return CliWorld()
 
 
@@ -113,7 +112,7 @@ def test_without_waiting_the_command_says_how_to_follow(world: CliWorld) -> None
 
 def test_the_time_given_ends_the_waiting_and_not_the_work(world: CliWorld) -> None:
     borrower = world.borrower(answers={BorrowVolume: attaches(volume(VolumePhase.ATTACHING))})
-    result = world.run("borrow", "vg0/swap", "--timeout", "0.1")
+    result = world.run("borrow", "vg0/swap", "--timeout", "3600")
     assert result.exit_code == 1
     assert "is not done yet: step of attaching" in result.stderr
     assert len(borrower.asked) == 1
