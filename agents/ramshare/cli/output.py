@@ -68,11 +68,6 @@ def show_error(error: RamshareError, *, as_json: bool = False) -> None:
         print_json({"error": told})
 
 
-def warn(sentence: str) -> None:
-    """Say something that the reader must not miss."""
-    err().print(Text(f"warning: {one_line(sentence)}", style="bold yellow"), soft_wrap=True)
-
-
 def note(sentence: str) -> None:
     """Say something about the work that goes on."""
     err().print(Text(one_line(sentence)), soft_wrap=True)

@@ -7,9 +7,9 @@ import typer
 
 from ramshare.cli.output import note, out
 from ramshare.messages.state import Mode
-from ramshare_lab.experiments import results_table
+from ramshare_lab.experiments.demo.chart import demo_chart
 from ramshare_lab.experiments.demo.scenario import DemoPlan, run_demo
-from ramshare_lab.experiments.figures import demo_chart
+from ramshare_lab.experiments.demo.table import table
 from ramshare_lab.experiments.results import save, to_json
 from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
 
@@ -33,5 +33,5 @@ def demo(
     if as_json:
         typer.echo(to_json(measured), nl=False)
         return
-    out().print(results_table.table(measured))
+    out().print(table(measured))
     note(f"written: {results / 'demo.json'}, {chart}")

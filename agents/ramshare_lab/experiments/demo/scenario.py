@@ -12,8 +12,9 @@ from ramshare.messages.state import Mode
 from ramshare_lab.cluster.show import Show
 from ramshare_lab.cluster.spec import LabSpec
 from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.experiments.demo.results import Demo, Lease, ModeTimes, Throughput, demo
 from ramshare_lab.experiments.demo.run import Load, Run, running
-from ramshare_lab.experiments.results import Demo, DiskModel, Four, Lease, ModeTimes, Throughput, demo
+from ramshare_lab.experiments.results import DiskModel, Four
 from ramshare_lab.experiments.results import Mode as ModeName
 from ramshare_lab.load import fio
 

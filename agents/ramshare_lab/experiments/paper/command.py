@@ -10,10 +10,10 @@ from rich.table import Table
 from ramshare.cli.output import note, out
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.experiments.figures import block_chart, data_chart
+from ramshare_lab.experiments.paper.charts import block_chart, data_chart
+from ramshare_lab.experiments.paper.results import Compared, Paper
 from ramshare_lab.experiments.paper.scenario import SECONDS_PER_POINT, PaperPlan, PaperRun
 from ramshare_lab.experiments.results import TITLES, save, to_json
-from ramshare_lab.experiments.sweeps import Compared, Paper
 from ramshare_lab.load.thrash_lines import Pattern
 from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
 

@@ -1,6 +1,6 @@
 """`make paper`: the paper's figures 2 and 3 measured in a lab, first on the local disk, then on remote memory.
 
-What to measure is `bench/sweeps.py`'s plan, scaled to the memory that the borrower's host has free; this runs it. Each
+What to measure is `plan.py`'s plan, scaled to the memory that the borrower's host has free; this runs it. Each
 data size is a process of its own with an array of checked pages. An interrupted run keeps every point that was measured
 in both places.
 """
@@ -15,13 +15,14 @@ from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.show import Show, follower, timed_stage
 from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
 from ramshare_lab.cluster.vm import MIB
-from ramshare_lab.experiments import sweeps
+from ramshare_lab.experiments.paper import plan as plans
+from ramshare_lab.experiments.paper.results import Paper, merge
 from ramshare_lab.experiments.results import DiskModel
-from ramshare_lab.experiments.sweeps import Key, Paper, Point, Session
+from ramshare_lab.experiments.sweeps import Key, Point, Session, measure
 from ramshare_lab.load.thrash import Result, Thrash, command
 
 ATTACH_TIMEOUT_S = 300.0
-SECONDS_PER_POINT = sweeps.SECONDS_PER_POINT
+SECONDS_PER_POINT = plans.SECONDS_PER_POINT
 """56 points in each of two places: with filling the arrays about eleven minutes in all."""
 FIGURE2_DATA_MB = 1536
 """Figure 2's data in the paper's scale, in which 900 are usable. The paper's 1024 lie so close beyond the usable RAM
@@ -48,9 +49,9 @@ class PaperPlan:
             accel=accel,
         )
 
-    def sweep(self, usable_ram_bytes: int) -> sweeps.Plan:
+    def sweep(self, usable_ram_bytes: int) -> plans.Plan:
         """Return what to measure on a host with so much memory."""
-        return sweeps.plan(usable_ram_bytes, self.swap_bytes, self.seconds_per_point, FIGURE2_DATA_MB)
+        return plans.plan(usable_ram_bytes, self.swap_bytes, self.seconds_per_point, FIGURE2_DATA_MB)
 
 
 @dataclass
@@ -63,7 +64,7 @@ class PaperRun:
     local: dict[Key, Result] = field(default_factory=dict)
     remote: dict[Key, Result] = field(default_factory=dict)
     bad_pages: int = 0
-    sweep: sweeps.Plan | None = None
+    sweep: plans.Plan | None = None
     _done: int = 0
 
     def run(self) -> None:
@@ -91,7 +92,7 @@ class PaperRun:
         if self.sweep is None:
             return None
         disk = DiskModel(iops=self.lab.spec.disk_iops, bytes_per_s=self.lab.spec.disk_bytes_per_s)
-        return sweeps.merge(
+        return merge(
             self.sweep,
             self.local,
             self.remote,
@@ -101,7 +102,7 @@ class PaperRun:
             bad_pages=self.bad_pages,
         )
 
-    def _place(self, sweep: sweeps.Plan, measured: dict[Key, Result], where: str) -> None:
+    def _place(self, sweep: plans.Plan, measured: dict[Key, Result], where: str) -> None:
         for number, session in enumerate(sweep.sessions, 1):
             title = f"{where}, {number} of {len(sweep.sessions)}: {session.data_bytes / 1e6:.0f} MB of data"
             with timed_stage(self.show, title):
@@ -117,7 +118,7 @@ class PaperRun:
 
         with Thrash(self.lab.borrower.shell.open(command(session.data_bytes))) as thrash:
             thrash.init()
-            results = sweeps.measure(thrash, session.points, self.plan.seconds_per_point, finished)
+            results = measure(thrash, session.points, self.plan.seconds_per_point, finished)
             self.bad_pages += max((result.bad_pages_total for result in results.values()), default=0)
 
 
@@ -143,13 +144,13 @@ OTHER_S = 90.0
 """Boot, borrowing, returning and taking down."""
 
 
-def minutes(sweep: sweeps.Plan) -> float:
+def minutes(sweep: plans.Plan) -> float:
     """Return about how long a whole run takes."""
-    places = sweeps.estimated_s(sweep, LOCAL_FILL_MB_S) + sweeps.estimated_s(sweep, REMOTE_FILL_MB_S)
+    places = plans.estimated_s(sweep, LOCAL_FILL_MB_S) + plans.estimated_s(sweep, REMOTE_FILL_MB_S)
     return (places + OTHER_S) / 60.0
 
 
-def describe(sweep: sweeps.Plan) -> str:
+def describe(sweep: plans.Plan) -> str:
     """Say in words what will be measured."""
     points = sum(len(session.points) for session in sweep.sessions)
     sizes = " ".join(f"{session.data_bytes / 1e6:.0f}" for session in sweep.figure3)

@@ -4,8 +4,8 @@ import pytest
 
 from ramshare_lab.cluster.guests import Console, GuestSpec, Heartbeat, longest_gap_s, parse_heartbeat
 from ramshare_lab.cluster.vm import MIB
-from ramshare_lab.experiments import sweeps
 from ramshare_lab.experiments.guest.scenario import GuestPlan, read_bytes_of
+from ramshare_lab.experiments.paper.plan import PAPER_FIGURE3_DATA_MB
 from ramshare_lab.experiments.paper.scenario import PaperPlan, describe, meminfo_bytes, minutes
 
 pytestmark = pytest.mark.unit
@@ -90,6 +90,6 @@ def test_sizes_are_read_from_meminfo_and_from_a_processs_status() -> None:
 
 def test_the_papers_plan_holds_its_largest_ratio_and_a_quarter_of_an_hour() -> None:
     sweep = PaperPlan().sweep(150 * MIB)
-    assert len(sweep.figure3) == len(sweeps.PAPER_FIGURE3_DATA_MB)
+    assert len(sweep.figure3) == len(PAPER_FIGURE3_DATA_MB)
     assert 8 < minutes(sweep) < 15
     assert "2 × 56 points" in describe(sweep)

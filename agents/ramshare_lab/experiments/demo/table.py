@@ -3,7 +3,8 @@
 from rich import box
 from rich.table import Table
 
-from ramshare_lab.experiments.results import MODES, TITLES, Demo, Mode
+from ramshare_lab.experiments.demo.results import Demo
+from ramshare_lab.experiments.results import MODES, TITLES, Mode
 from ramshare_lab.load.thrash_lines import Pattern
 
 COSTS_AND_PROTECTS = (

@@ -7,17 +7,19 @@ import pytest
 from rich.console import Console
 
 from ramshare.messages.state import Mode
-from ramshare_lab.experiments import sweeps
 from ramshare_lab.experiments.guest.command import guest_table
 from ramshare_lab.experiments.guest.scenario import GuestRun, Passage, Stay
 from ramshare_lab.experiments.paper.command import paper_table, write_paper
+from ramshare_lab.experiments.paper.plan import FIGURE2_BLOCKS, plan
+from ramshare_lab.experiments.paper.results import Paper, merge
 from ramshare_lab.experiments.results import DiskModel
+from ramshare_lab.experiments.sweeps import Key, Session
 from ramshare_lab.load.thrash_lines import Pattern, Result
 
 pytestmark = pytest.mark.unit
 
 MIB = 1024 * 1024
-SWEEP = sweeps.plan(100 * MIB, 500 * MIB)
+SWEEP = plan(100 * MIB, 500 * MIB)
 
 
 def result(mb_s: float) -> Result:
@@ -25,16 +27,16 @@ def result(mb_s: float) -> Result:
     return Result(command="x", mb_s=mb_s, stall_s=0.0, block_bytes=1, **figures)
 
 
-def measured(sessions: tuple[sweeps.Session, ...], mb_s: float) -> dict[sweeps.Key, Result]:
+def measured(sessions: tuple[Session, ...], mb_s: float) -> dict[Key, Result]:
     return {(s.data_bytes, p.block_bytes, p.pattern): result(mb_s) for s in sessions for p in s.points}
 
 
-def paper(remote: tuple[sweeps.Session, ...]) -> sweeps.Paper:
+def paper(remote: tuple[Session, ...]) -> Paper:
     """What a run leaves that has measured everything locally and these sessions remotely."""
     local = measured(SWEEP.sessions, 2.0)
     disk = DiskModel(iops=120, bytes_per_s=100_000_000)
     there = measured(remote, 9.0)
-    return sweeps.merge(SWEEP, local, there, accel="tcg", disk_model=disk, mode="move", bad_pages=0)
+    return merge(SWEEP, local, there, accel="tcg", disk_model=disk, mode="move", bad_pages=0)
 
 
 def shown(table: object) -> str:
@@ -54,7 +56,7 @@ def test_a_run_broken_off_on_remote_memory_keeps_what_was_measured_in_both_place
     written = write_paper(paper((SWEEP.figure2,)), tmp_path)
     assert [path.name for path in written] == ["paper.json", "figure2.png", "figure3.png"]
     saved = json.loads((tmp_path / "paper.json").read_text())
-    assert len(saved["figure2"]) == len(sweeps.FIGURE2_BLOCKS)
+    assert len(saved["figure2"]) == len(FIGURE2_BLOCKS)
     assert len(saved["figure3"]) == 1, "the size that both figures share"
     assert saved["figure3"][0]["ratio"]["random_read"] == 4.5
 

@@ -8,22 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ramshare.errors import RamshareError
-from ramshare_lab.experiments.figures import block_chart, data_chart
+from ramshare_lab.experiments.paper.charts import block_chart, data_chart
+from ramshare_lab.experiments.paper.plan import FIGURE2_BLOCKS, SWAP_FILL, Plan, estimated_s, plan
+from ramshare_lab.experiments.paper.results import Paper, merge
 from ramshare_lab.experiments.results import DiskModel, ResultsError, to_json
-from ramshare_lab.experiments.sweeps import (
-    FIGURE2_BLOCKS,
-    ORDER,
-    SWAP_FILL,
-    Key,
-    Paper,
-    Plan,
-    Point,
-    estimated_s,
-    measure,
-    measure_patterns,
-    merge,
-    plan,
-)
+from ramshare_lab.experiments.sweeps import ORDER, Key, Point, measure, measure_patterns
 from ramshare_lab.load.thrash import Thrash
 from ramshare_lab.load.thrash_lines import Pattern, Result
 

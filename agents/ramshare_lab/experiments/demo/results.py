@@ -1,0 +1,106 @@
+"""`results/demo.json`: what `make demo` measured; `table.py` shows it in a terminal, `chart.py` draws it.
+
+The JSON's shape is a contract with whoever scripts against it; field names do not change. Pure.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ramshare_lab.experiments.results import DiskModel, Four, Mode, Model, ResultsError, ratio
+from ramshare_lab.load.fio import Raw
+
+
+class Lease(Model):
+    """A piece of remote memory that the volume lay on."""
+
+    lender: str
+    bytes: int
+
+
+class ModeTimes(Model):
+    """What one way to attach took: from the request until the pages are where they should be, and back."""
+
+    attach_s: float
+    return_s: float
+
+
+class Throughput(Model):
+    """MB/s (10^6 bytes/s) by where the swap lay; `ceiling` is a RAM disk in the borrower's host: no network."""
+
+    local: Four
+    move: Four
+    ceiling: Four
+    mirror: Four | None = None
+
+
+class PerMode(Model):
+    """A ratio for each way to attach that was measured."""
+
+    move: Four
+    mirror: Four | None = None
+
+
+class Demo(Model):
+    """`results/demo.json`.
+
+    `attach_s`, `return_s` and `leases` are those of the move; `modes` holds the times of every mode that was measured
+    and, like `throughput_mb_s`, `speedup` and `efficiency`, has a `mirror` key only if the mirror was.
+    """
+
+    accel: str
+    """What ran the borrower's host: `kvm` or `tcg`."""
+    disk_model: DiskModel
+    data_size_bytes: int
+    block_size_bytes: int
+    throughput_mb_s: Throughput
+    speedup: PerMode
+    """Remote / local disk."""
+    efficiency: PerMode
+    """Remote / ceiling."""
+    raw: Raw
+    leases: Annotated[list[Lease], Field(min_length=1)]
+    attach_s: float
+    return_s: float
+    modes: dict[Mode, ModeTimes]
+    bad_pages: Annotated[int, Field(ge=0)]
+    """Pages found lost, stale, mixed up or damaged, over the whole run."""
+
+
+def demo(
+    *,
+    accel: str,
+    disk_model: DiskModel,
+    data_size_bytes: int,
+    block_size_bytes: int,
+    throughput: Throughput,
+    raw: Raw,
+    leases: list[Lease],
+    modes: dict[Mode, ModeTimes],
+    bad_pages: int,
+) -> Demo:
+    """Return the results with all ratios worked out. Raises `ResultsError` if rates and times do not match up."""
+    measured: set[Mode] = {"move", "mirror"} if throughput.mirror else {"move"}
+    if set(modes) != measured:
+        raise ResultsError(f"rates of {sorted(measured)} but times of {sorted(modes)}")
+    mirror = throughput.mirror
+    return Demo(
+        accel=accel,
+        disk_model=disk_model,
+        data_size_bytes=data_size_bytes,
+        block_size_bytes=block_size_bytes,
+        throughput_mb_s=throughput,
+        speedup=PerMode(
+            move=ratio(throughput.move, throughput.local), mirror=ratio(mirror, throughput.local) if mirror else None
+        ),
+        efficiency=PerMode(
+            move=ratio(throughput.move, throughput.ceiling),
+            mirror=ratio(mirror, throughput.ceiling) if mirror else None,
+        ),
+        raw=raw,
+        leases=leases,
+        attach_s=modes["move"].attach_s,
+        return_s=modes["move"].return_s,
+        modes=modes,
+        bad_pages=bad_pages,
+    )
