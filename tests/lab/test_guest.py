@@ -8,8 +8,8 @@ import pytest
 
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.cluster.show import Show
 from ramshare_lab.experiments.guest.scenario import GuestPlan, GuestRun, Stay, run_guest
+from ramshare_lab.show import Show
 
 pytestmark = [
     pytest.mark.lab,

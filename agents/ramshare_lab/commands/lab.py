@@ -19,7 +19,8 @@ from ramshare_lab.experiments.demo.command import demo
 from ramshare_lab.experiments.faults.command import faults
 from ramshare_lab.experiments.guest.command import guest
 from ramshare_lab.experiments.paper.command import paper
-from ramshare_lab.stages import Accel, Name, interruptible, showing
+from ramshare_lab.options import Accel, Name, interruptible
+from ramshare_lab.show import showing
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -11,7 +11,8 @@ from ramshare_lab.experiments.demo.chart import demo_chart
 from ramshare_lab.experiments.demo.scenario import DemoPlan, run_demo
 from ramshare_lab.experiments.demo.table import table
 from ramshare_lab.experiments.results import save, to_json
-from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+from ramshare_lab.options import Accel, Name, Results, interruptible
+from ramshare_lab.show import showing
 
 
 def demo(

@@ -10,13 +10,13 @@ from ramshare.linux.lvm import Lvm
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
-from ramshare_lab.cluster.show import Show, follower, timed_stage
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm import MIB
 from ramshare_lab.experiments.results import Four, rates
 from ramshare_lab.experiments.sweeps import measure_patterns
 from ramshare_lab.load import fio
 from ramshare_lab.load.thrash import Pattern, Thrash, command
+from ramshare_lab.show import Show, follower, timed_stage
 
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0

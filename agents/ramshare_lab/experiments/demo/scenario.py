@@ -9,7 +9,6 @@ it the process keeps thrashing.
 from dataclasses import dataclass
 
 from ramshare.messages.state import Mode
-from ramshare_lab.cluster.show import Show
 from ramshare_lab.cluster.spec import LabSpec
 from ramshare_lab.cluster.vm import MIB
 from ramshare_lab.experiments.demo.results import Demo, Lease, ModeTimes, Throughput, demo
@@ -17,6 +16,7 @@ from ramshare_lab.experiments.demo.run import Load, Run, running
 from ramshare_lab.experiments.results import DiskModel, Four
 from ramshare_lab.experiments.results import Mode as ModeName
 from ramshare_lab.load import fio
+from ramshare_lab.show import Show
 
 RAM_DISK_ROOM_BYTES = 32 * MIB
 """A RAM disk that takes the volume has to hold LVM's metadata, too."""

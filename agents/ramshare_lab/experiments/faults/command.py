@@ -11,7 +11,8 @@ from ramshare.cli.output import note, out
 from ramshare.errors import ExitCode
 from ramshare_lab.experiments.faults.case import FaultReport, FaultRow
 from ramshare_lab.experiments.results import save, to_json
-from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+from ramshare_lab.options import Accel, Name, Results, interruptible
+from ramshare_lab.show import showing
 
 
 def faults(

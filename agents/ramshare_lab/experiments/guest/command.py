@@ -12,7 +12,8 @@ from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.guest.scenario import GuestPlan, GuestRun, Passage, run_guest
 from ramshare_lab.experiments.results import save, to_json
-from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+from ramshare_lab.options import Accel, Name, Results, interruptible
+from ramshare_lab.show import showing
 
 
 def guest(

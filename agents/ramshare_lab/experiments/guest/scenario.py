@@ -13,14 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from ramshare.bus.mqtt import MqttBus
 from ramshare.linux.lvm import Lvm
 from ramshare.messages.state import Mode, Volume, VolumePhase
-from ramshare_lab.cluster.guests import Guest, GuestSpec, longest_gap_s
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.remote import RemoteShell
-from ramshare_lab.cluster.show import Show, follower, timed_stage
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.experiments.guest.uml import Guest, GuestSpec, longest_gap_s
 from ramshare_lab.load.thrash import Pattern, Result, Thrash
+from ramshare_lab.show import Show, follower, timed_stage
 
 ATTACH_TIMEOUT_S = 240.0
 SECTOR_BYTES = 512

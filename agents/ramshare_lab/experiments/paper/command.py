@@ -15,7 +15,8 @@ from ramshare_lab.experiments.paper.results import Compared, Paper
 from ramshare_lab.experiments.paper.scenario import SECONDS_PER_POINT, PaperPlan, PaperRun
 from ramshare_lab.experiments.results import TITLES, save, to_json
 from ramshare_lab.load.thrash_lines import Pattern
-from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+from ramshare_lab.options import Accel, Name, Results, interruptible
+from ramshare_lab.show import showing
 
 
 def paper(

@@ -12,7 +12,6 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.remote import RemoteShell
-from ramshare_lab.cluster.show import Show, follower, timed_stage
 from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
 from ramshare_lab.cluster.vm import MIB
 from ramshare_lab.experiments.paper import plan as plans
@@ -20,6 +19,7 @@ from ramshare_lab.experiments.paper.results import Paper, merge
 from ramshare_lab.experiments.results import DiskModel
 from ramshare_lab.experiments.sweeps import Key, Point, Session, measure
 from ramshare_lab.load.thrash import Result, Thrash, command
+from ramshare_lab.show import Show, follower, timed_stage
 
 ATTACH_TIMEOUT_S = 300.0
 SECONDS_PER_POINT = plans.SECONDS_PER_POINT

@@ -13,7 +13,8 @@ from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.results import to_json
 from ramshare_lab.experiments.surplus.results import TARGET_SLOWDOWN, SurplusResults, add
 from ramshare_lab.experiments.surplus.scenario import SurplusPlan, SurplusRun
-from ramshare_lab.stages import Accel, Name, Results, interruptible, showing
+from ramshare_lab.options import Accel, Name, Results, interruptible
+from ramshare_lab.show import showing
 
 
 def surplus(

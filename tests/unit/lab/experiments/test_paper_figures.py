@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from ramshare.errors import RamshareError
 from ramshare_lab.experiments.paper.charts import block_chart, data_chart
-from ramshare_lab.experiments.paper.plan import FIGURE2_BLOCKS, SWAP_FILL, Plan, estimated_s, plan
+from ramshare_lab.experiments.paper.plan import (
+    FIGURE2_BLOCKS,
+    PAPER_FIGURE3_DATA_MB,
+    SWAP_FILL,
+    Plan,
+    estimated_s,
+    plan,
+)
 from ramshare_lab.experiments.paper.results import Paper, merge
+from ramshare_lab.experiments.paper.scenario import PaperPlan, describe, meminfo_bytes, minutes
 from ramshare_lab.experiments.results import DiskModel, ResultsError, to_json
 from ramshare_lab.experiments.sweeps import ORDER, Key, Point, measure, measure_patterns
 from ramshare_lab.load.thrash import Thrash
@@ -117,3 +125,17 @@ def test_both_charts_are_drawn_and_an_empty_one_is_refused(tmp_path: Path) -> No
         assert draw(paper, tmp_path / name).read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ResultsError, match="no point"):
         block_chart(merged({}, {}), tmp_path / "none.png")
+
+
+def test_sizes_are_read_from_meminfo_and_from_a_processs_status() -> None:
+    assert meminfo_bytes("MemTotal:  272000 kB\nHugePages_Total:       0\n", "MemTotal") == 272000 * 1024
+    assert meminfo_bytes("Name:\tthrash\nGroups:\t \nRssAnon:\t  160 kB\n", "RssAnon") == 160 * 1024
+    with pytest.raises(KeyError):
+        meminfo_bytes("MemTotal: 1 kB\n", "RssAnon")
+
+
+def test_the_papers_plan_holds_its_largest_ratio_and_a_quarter_of_an_hour() -> None:
+    sweep = PaperPlan().sweep(150 * MIB)
+    assert len(sweep.figure3) == len(PAPER_FIGURE3_DATA_MB)
+    assert 8 < minutes(sweep) < 15
+    assert "2 × 56 points" in describe(sweep)

@@ -1,22 +1,46 @@
-"""What the long lab commands share: their options, stages with a progress bar, and an orderly end on every signal."""
+"""What a long run in the lab tells of itself, and how that is drawn: stages with a bar, notes that stay."""
 
-import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import FrameType
-from typing import Annotated
+from typing import Protocol
 
-import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ramshare.cli.output import err
+from ramshare.messages.state import Volume
 
-Name = Annotated[str, typer.Option(help="Name of the lab; two of different names can run side by side.")]
-Results = Annotated[Path, typer.Option(help="Directory for JSON and charts.")]
-Accel = Annotated[str, typer.Option(help="kvm or tcg; by default KVM if it really works, else emulation.")]
+
+class Show(Protocol):
+    """Where a run tells it."""
+
+    def stage(self, title: str) -> None:
+        """Begin a stage."""
+        ...
+
+    def progress(self, done: float, text: str) -> None:
+        """Show how far the stage is, 0 to 1."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say one line that stays."""
+        ...
+
+
+@contextmanager
+def timed_stage(show: Show, title: str) -> Iterator[None]:
+    """Announce a stage and note how long it took."""
+    show.stage(title)
+    started = time.monotonic()
+    yield
+    show.note(f"{title}: {time.monotonic() - started:.1f} s")
+
+
+def follower(show: Show) -> Callable[[Volume], None]:
+    """Return what shows how far a volume is."""
+    return lambda volume: show.progress(volume.progress_percent / 100.0, volume.step)
 
 
 class LiveShow:
@@ -45,24 +69,9 @@ class LiveShow:
 
 
 @contextmanager
-def showing() -> Iterator[LiveShow]:
-    """Draw progress on standard error for the time of the block."""
+def showing(console: Console | None = None) -> Iterator[LiveShow]:
+    """Draw progress on a console, by default standard error, for the time of the block."""
     title, detail = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[detail]}", markup=False)
     columns = (SpinnerColumn(), title, BarColumn(bar_width=30), TimeElapsedColumn(), detail)
-    with Progress(*columns, console=err(), transient=True) as progress:
+    with Progress(*columns, console=console or err(), transient=True) as progress:
         yield LiveShow(progress)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Have SIGTERM end the lab in the same order as Ctrl-C does."""
-
-    def ended(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = [(number, signal.signal(number, ended)) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

@@ -1,12 +1,10 @@
-"""The pure parts of the guest's measurement and of the paper's figures in the lab."""
+"""The pure parts of the guest's measurement: its command, its console, its heartbeats."""
 
 import pytest
 
-from ramshare_lab.cluster.guests import Console, GuestSpec, Heartbeat, longest_gap_s, parse_heartbeat
 from ramshare_lab.cluster.vm import MIB
 from ramshare_lab.experiments.guest.scenario import GuestPlan, read_bytes_of
-from ramshare_lab.experiments.paper.plan import PAPER_FIGURE3_DATA_MB
-from ramshare_lab.experiments.paper.scenario import PaperPlan, describe, meminfo_bytes, minutes
+from ramshare_lab.experiments.guest.uml import Console, GuestSpec, Heartbeat, longest_gap_s, parse_heartbeat
 
 pytestmark = pytest.mark.unit
 
@@ -79,17 +77,3 @@ def test_the_guests_array_needs_its_swap_and_fits_into_it() -> None:
 def test_bytes_read_are_a_disks_third_counter_in_sectors() -> None:
     line = "     120        3     2048      51      10        0       80        9        0       64       60        0\n"
     assert read_bytes_of(line) == 2048 * 512
-
-
-def test_sizes_are_read_from_meminfo_and_from_a_processs_status() -> None:
-    assert meminfo_bytes("MemTotal:  272000 kB\nHugePages_Total:       0\n", "MemTotal") == 272000 * 1024
-    assert meminfo_bytes("Name:\tthrash\nGroups:\t \nRssAnon:\t  160 kB\n", "RssAnon") == 160 * 1024
-    with pytest.raises(KeyError):
-        meminfo_bytes("MemTotal: 1 kB\n", "RssAnon")
-
-
-def test_the_papers_plan_holds_its_largest_ratio_and_a_quarter_of_an_hour() -> None:
-    sweep = PaperPlan().sweep(150 * MIB)
-    assert len(sweep.figure3) == len(PAPER_FIGURE3_DATA_MB)
-    assert 8 < minutes(sweep) < 15
-    assert "2 × 56 points" in describe(sweep)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Process 1 of a guest inside the borrower's host: swap on its own disk, a heartbeat, and the microbenchmark.
-# Sizes and paths come as ramshare.WORD=VALUE from the kernel command line (see guests.py); the root is the host's,
+# Sizes and paths come as ramshare.WORD=VALUE from the kernel command line (see uml.py); the root is the host's,
 # read-only. The heartbeat `guest BOOT_ID UPTIME` shares the console with the microbenchmark's lines.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 # By its path: without /proc, busybox would run "itself" by /proc/self/exe, which on hostfs is the host's.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# On the borrower's host: hand a swap volume to a guest and become that guest (User-Mode Linux, see guests.py).
+# On the borrower's host: hand a swap volume to a guest and become that guest (User-Mode Linux, see uml.py).
 # Usage: guest_boot.sh VOLUME MEMORY_BYTES LIMIT_BYTES COMMAND...
 # The guest's memory is a file on a RAM file system. Its disk goes through this host's page cache, which would hide the
 # volume's speed and place; the control group's limit leaves that cache little room, as direct I/O would none.

@@ -1,7 +1,8 @@
 """A guest inside the borrower's host whose swap disk is the volume that its host moves about: the paper's DomU.
 
 The guest is User-Mode Linux, a kernel of its own that runs as a process of the host (the paper's Dom0). It thrashes
-checked pages on its own swap and never hears of LVM, iSCSI or leases. Used by `transparency.py`.
+checked pages on its own swap and never hears of LVM, iSCSI or leases. Used by `scenario.py`; guests that are virtual
+machines under libvirt, with balloons, are in `cluster/libvirt_host.py`.
 """
 
 import re
@@ -9,19 +10,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from ramshare.errors import RamshareError
 from ramshare.linux.run import find_tool, require_tools
 from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.spec import VOLUME
-from ramshare_lab.cluster.vm import LAB_DIR, MIB
+from ramshare_lab.cluster.vm import MIB
 from ramshare_lab.load.thrash import Thrash
 from ramshare_lab.load.thrash_program import LineProcess, binary
 
 TOOL = "linux.uml"
 """Debian's name; its alternative is called `linux`."""
+HERE = Path(__file__).resolve().parent
 UML_DIRECTORY = "/run/guest"
-"""Where the guest's memory and its console socket lie on the host; a RAM file system (see `guest_boot.sh`)."""
+"""Where the guest's memory and its console socket lie on the host; a RAM file system (see `uml_boot.sh`)."""
 
 HOST_SHARE_BYTES = 24 * MIB
 """What the guest may cost its host beyond its memory: User-Mode Linux's program (some 10 MiB of it are in use) and the
@@ -48,11 +51,11 @@ class GuestSpec:
     def argv(self, program: str, thrash: str) -> list[str]:
         """Return the command that starts it on the host: hand over the volume, then User-Mode Linux. Pure."""
         limit_bytes = self.memory_bytes + HOST_SHARE_BYTES
-        prepare = [str(LAB_DIR / "guest_boot.sh"), f"/dev/{self.volume}", str(self.memory_bytes), str(limit_bytes)]
+        prepare = [str(HERE / "uml_boot.sh"), f"/dev/{self.volume}", str(self.memory_bytes), str(limit_bytes)]
         machine = [program, f"mem={self.memory_bytes // MIB}M", "umid=guest", f"uml_dir={UML_DIRECTORY}", "quiet"]
         disks = ["rootfstype=hostfs", "rootflags=/", "ro", f"ubdb=/dev/{self.volume}"]
         words = [f"ramshare.program={thrash}", f"ramshare.size={self.data_bytes}"]
-        init = ["init=/bin/busybox", "--", "sh", str(LAB_DIR / "guest_init.sh")]
+        init = ["init=/bin/busybox", "--", "sh", str(HERE / "uml_init.sh")]
         return ["/bin/sh", *prepare, *machine, *disks, "con=null", "con0=fd:0,fd:1", *words, *init]
 
 
