@@ -13,7 +13,7 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator, OperatorError
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.load.thrash import Thrash, command
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]

@@ -12,10 +12,11 @@ import pytest
 
 from ramshare.linux.run import CommandError, SystemRunner, find_tool
 from ramshare_lab.cluster.agents import PACKAGE_ROOT
-from ramshare_lab.cluster.lab import DISKS_DIR, Lab, LabRunsError
+from ramshare_lab.cluster.lab import Lab
+from ramshare_lab.cluster.premises import DISKS_DIR, LabRunsError
 from ramshare_lab.cluster.reaper import LABS_DIR, sweep
 from ramshare_lab.cluster.spec import LabSpec, address_of
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.load.thrash import Thrash, binary, command
 
 pytestmark = [

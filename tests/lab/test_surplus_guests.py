@@ -11,17 +11,17 @@ from ramshare.messages.requests import Drain, Undrain
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.libvirt_host import require_libvirt
 from ramshare_lab.cluster.operator import Operator
-from ramshare_lab.cluster.vm import MIB
-from ramshare_lab.experiments.surplus.results import SurplusResults
-from ramshare_lab.experiments.surplus.scenario import (
+from ramshare_lab.cluster.vm_spec import MIB
+from ramshare_lab.experiments.surplus.plan import (
     DEMAND_BYTES,
     GUEST_BYTES,
     HOST_BYTES,
     LENDER,
     RESERVE_BYTES,
     SurplusPlan,
-    SurplusRun,
 )
+from ramshare_lab.experiments.surplus.results import SurplusResults
+from ramshare_lab.experiments.surplus.scenario import SurplusRun
 
 try:
     require_libvirt()

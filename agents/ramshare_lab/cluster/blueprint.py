@@ -8,7 +8,7 @@ from pathlib import Path
 from ramshare_lab.cluster.agents import PACKAGE_ROOT, AgentSpec
 from ramshare_lab.cluster.netns import MTU, PREFIX_LENGTH
 from ramshare_lab.cluster.spec import LENDER_NAMES, LabSpec, address_of, mac_of
-from ramshare_lab.cluster.vm import DiskSpec, VmSpec
+from ramshare_lab.cluster.vm_spec import DiskSpec, VmSpec
 
 SWITCH = "switch"
 """Where the manager runs, with the broker."""

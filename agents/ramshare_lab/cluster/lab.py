@@ -5,47 +5,35 @@ happens, the watcher undoes everything (see `reaper.py`).
 """
 
 import compileall
-import os
 import shutil
-import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ramshare.errors import ExitCode, RamshareError
 from ramshare.linux.run import SystemRunner, require_root, require_tools
 from ramshare_lab.cluster.accel import pick_accel
 from ramshare_lab.cluster.agents import PACKAGE_ROOT, AgentProcess, NativeAgent, VmAgent
 from ramshare_lab.cluster.blueprint import agent_specs, vm_specs
 from ramshare_lab.cluster.broker import RunningBroker, start_broker
 from ramshare_lab.cluster.initramfs import ensure_initramfs
-from ramshare_lab.cluster.journal import FILE_NAME, MARKER, Journal, boot_id, start_time
 from ramshare_lab.cluster.kernel import Kernel, cache_dir, ensure_kernel
 from ramshare_lab.cluster.libvirt_host import LibvirtHost, LibvirtVm, require_libvirt
 from ramshare_lab.cluster.libvirt_xml import domain_xml
 from ramshare_lab.cluster.netns import SWITCH_ADDRESS, Network
-from ramshare_lab.cluster.reaper import LABS_DIR, LeftoverError, Watcher, owner, sweep
+from ramshare_lab.cluster.premises import Premises
+from ramshare_lab.cluster.reaper import LeftoverError
 from ramshare_lab.cluster.spec import LabSpec, address_of
-from ramshare_lab.cluster.vm import Vm, VmSpec, qemu_argv
+from ramshare_lab.cluster.vm import Vm
+from ramshare_lab.cluster.vm_spec import VmSpec, qemu_argv
 
 TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "mosquitto_passwd")
 HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "modprobe", "swapon", "losetup")
 """Used inside: by the lenders and by the VMs, which see this machine's own programs."""
 
 BROKER_PORT = 1883
-DISKS_DIR = Path("/var/tmp")
-"""Not `/tmp` or `/run`, which may be memory."""
-
 Progress = Callable[[str], None]
-
-
-class LabRunsError(RamshareError):
-    """A lab of this name runs already."""
-
-    exit_code = ExitCode.USAGE
 
 
 class Lab:
@@ -54,8 +42,7 @@ class Lab:
     def __init__(self, spec: LabSpec, progress: Progress = lambda _: None) -> None:
         self.spec = spec
         self.runner = SystemRunner()
-        self.state_dir = LABS_DIR / spec.name
-        self.journal = Journal(self.state_dir / FILE_NAME)
+        self._premises = Premises(spec.name, self.runner, progress)
         self.vms: dict[str, Vm] = {}
         self.agents: dict[str, AgentProcess] = {}
         self.hosts: dict[str, SystemRunner] = {}
@@ -63,10 +50,8 @@ class Lab:
         self.leftovers: list[str] = []
         """What could not be removed at the end, one sentence each."""
         self._say = progress
-        self._watcher: Watcher | None = None
         self._network: Network | None = None
         self._broker: RunningBroker | None = None
-        self._disks: Path | None = None
         self.libvirt: LibvirtHost | None = None
         """The guests' libvirtd, if the lab has one."""
         self.accel = spec.accel
@@ -86,6 +71,11 @@ class Lab:
         self.stop()
         if self.leftovers and error is None:
             raise LeftoverError("; ".join(self.leftovers), "ramshare lab clean")
+
+    @property
+    def state_dir(self) -> Path:
+        """The lab's directory on this machine: logs, sockets, RAM file systems, what VMs keep."""
+        return self._premises.state_dir
 
     @property
     def network(self) -> Network:
@@ -116,21 +106,20 @@ class Lab:
         # A VM keeps no byte code and compiles slowly, so that it should find everything compiled. Takes 0.1 s if it is.
         for package in ("ramshare", "ramshare_lab"):
             compileall.compile_dir(PACKAGE_ROOT / package, quiet=2)
-        self._open_journal()
+        self._premises.open()
         self._say("network and broker")
         self._start_network()
         self._start_broker()
         if self.spec.libvirt:
             self._say("libvirt")
-            self.libvirt = LibvirtHost(self.state_dir / "libvirt", self.runner, self.journal)
+            self.libvirt = LibvirtHost(self.state_dir / "libvirt", self.runner, self._premises.journal)
             self.libvirt.start()
-        assert self._disks is not None
-        for spec in vm_specs(self.spec, self.state_dir, self._disks, self.network.add_tap):
+        for spec in vm_specs(self.spec, self.state_dir, self._premises.disks_dir, self.network.add_tap):
             spec.state_dir.mkdir(parents=True)
             self.vms[spec.name] = vm = self._machine(spec, kernel, initramfs)
             vm.start()
             if vm.pid is not None:
-                self.journal.record_process(vm.pid, spec.name)
+                self._premises.journal.record_process(vm.pid, spec.name)
         self._prepare_agents()
         if self.spec.agents:
             for agent in self.agents.values():
@@ -159,11 +148,7 @@ class Lab:
         """Take everything down; afterwards `leftovers` says what could not be. Idempotent."""
         if self._network is not None:
             self._network.leave()
-        if self._watcher is not None:
-            self._say("taking the lab down")
-            self.leftovers = self._watcher.finish()
-            self._watcher = None
-        self._restore_environment()
+        self.leftovers = self._premises.close() or self.leftovers
 
     def start_agents_on(self, name: str) -> None:
         """Start the agents that belong into VM `name`, for example after its reset."""
@@ -176,36 +161,8 @@ class Lab:
         vm = self.vms.get(client.rpartition(".")[2])
         return vm.spec.persist_dir / "log" / f"{client}.log" if vm else self.state_dir / "log" / f"{client}.log"
 
-    def _open_journal(self) -> None:
-        if (running := owner(self.journal.entries())) is not None:
-            raise LabRunsError(f"lab {self.spec.name} runs already (pid {running})", "choose another name")
-        self._clear_away()
-        run_id = f"{self.spec.name}-{uuid.uuid4().hex}"
-        self.state_dir.mkdir(parents=True, mode=0o700)
-        own = os.getpid()
-        self.journal.record("run", id=run_id, pid=own, start=start_time(own) or 0, boot=boot_id())
-        self.journal.record("directory", path=str(self.state_dir))
-        (self.state_dir / "log").mkdir()
-        os.environ[MARKER] = run_id
-        self._watcher = Watcher(self.journal, self.runner, {"PYTHONPATH": str(PACKAGE_ROOT)})
-        self._disks = Path(tempfile.mktemp(prefix=f"ramshare-{self.spec.name}-", dir=DISKS_DIR))
-        self.journal.record("directory", path=str(self._disks))
-        self._disks.mkdir(mode=0o700)
-
-    def _clear_away(self) -> None:
-        """Remove what crashed labs left; what cannot be removed of another lab is only told."""
-        try:
-            sweep(self.runner)
-        except LeftoverError as error:
-            if self.state_dir.exists():
-                raise
-            self._say(f"left over from another lab: {error.message}")
-
-    def _restore_environment(self) -> None:
-        os.environ.pop(MARKER, None)
-
     def _start_network(self) -> None:
-        self._network = Network(self.spec.name, self.runner, self.journal)
+        self._network = Network(self.spec.name, self.runner, self._premises.journal)
         self._network.create()
         for name in self.spec.lender_names:
             self.hosts[name] = self._network.add_host(name, address_of(name))
@@ -233,4 +190,4 @@ class Lab:
                 self.agents[spec.name] = VmAgent(spec, vm.shell)
             else:
                 runner = self.hosts.get(spec.host, self.runner)
-                self.agents[spec.name] = NativeAgent(spec, runner, self.log_path(spec.name), self.journal)
+                self.agents[spec.name] = NativeAgent(spec, runner, self.log_path(spec.name), self._premises.journal)

@@ -1,4 +1,4 @@
-"""A private libvirtd for one lab, and VMs that run under it. Used by `cluster.py` for the guests of a lender's host.
+"""A private libvirtd for one lab, and VMs that run under it. Used by `lab.py` for the guests of a lender's host.
 
 It has a configuration, a state and a socket of its own below the lab's directory, in mount and PID namespaces of its
 own: it neither sees nor disturbs this machine's libvirt, needs no systemd and no D-Bus, and the kernel ends all of it,
@@ -15,7 +15,8 @@ import psutil
 from ramshare.errors import MissingPartError, RamshareError
 from ramshare.linux.run import CommandError, Runner, require_tools
 from ramshare_lab.cluster.journal import Journal
-from ramshare_lab.cluster.vm import LAB_DIR, Vm, VmError, VmSpec
+from ramshare_lab.cluster.vm import Vm, VmError
+from ramshare_lab.cluster.vm_spec import LAB_DIR, VmSpec
 
 TOOLS = ("libvirtd", "virsh", "unshare")
 DRIVER = Path("/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so")

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from ramshare_lab.cluster.accel import KVM, TB_SIZE_MIB, TCG_CPU
 from ramshare_lab.cluster.initramfs import NIC, P9_TAG
 from ramshare_lab.cluster.kernel import Kernel
-from ramshare_lab.cluster.vm import STATE_TAG, DiskSpec, VmSpec, kernel_command_line
+from ramshare_lab.cluster.vm_spec import STATE_TAG, DiskSpec, VmSpec, kernel_command_line
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
 

@@ -119,13 +119,13 @@ class Network:
         if self._home is None:
             self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             with (NETNS_DIR / self.switch).open("rb") as target:
-                _set_namespace(target.fileno())
+                set_namespace(target.fileno())
 
     def leave(self) -> None:
         """Move this thread back to the machine's own network."""
         if self._home is not None:
             home, self._home = self._home, None
-            _set_namespace(home)
+            set_namespace(home)
             os.close(home)
 
     def cut(self, host: str, *, peer: str = "", port: int = 0) -> None:
@@ -158,7 +158,8 @@ class Network:
         self._run.run(["ip", "-n", namespace, *arguments])
 
 
-def _set_namespace(descriptor: int) -> None:
+def set_namespace(descriptor: int) -> None:
+    """Move this thread into a network namespace. Raises `NetworkError`."""
     # os.setns exists from Python 3.12 on.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, CLONE_NEWNET) != 0:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.state import Mode
-from ramshare_lab.cluster.vm import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GUEST_MEMORY_BYTES, MIB
+from ramshare_lab.cluster.vm_spec import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GUEST_MEMORY_BYTES, MIB
 
 LENDER_NAMES = ("hosta", "hostb", "hostc", "hostd", "hoste", "hostf")
 BORROWER_NAMES = ("hostx", "hosty", "hostz")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ramshare.errors import RamshareError
-from ramshare_lab.cluster.netns import NETNS_DIR, _set_namespace
+from ramshare_lab.cluster.netns import NETNS_DIR, set_namespace
 from ramshare_lab.cluster.reaper import LABS_DIR
 
 
@@ -21,8 +21,8 @@ def visit(name: str) -> Iterator[Path]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         with namespace.open("rb") as target:
-            _set_namespace(target.fileno())
+            set_namespace(target.fileno())
         yield LABS_DIR / name
     finally:
-        _set_namespace(home)
+        set_namespace(home)
         os.close(home)

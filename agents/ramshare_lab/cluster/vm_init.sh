@@ -1,6 +1,6 @@
 #!/bin/sh
 # Process 1 of a lab VM after the initramfs: make the machine's own root, seen through an overlay, into a host.
-# Its role and sizes come as ramshare.WORD=VALUE from the kernel command line (see vm.py); it ends by running the
+# Its role and sizes come as ramshare.WORD=VALUE from the kernel command line (see vm_spec.py); it ends by running the
 # command server for ever, and reaps what others leave behind.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=1
 

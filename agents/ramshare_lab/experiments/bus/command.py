@@ -19,13 +19,13 @@ def bus(
 ) -> None:
     """Measure a request and its reply at QoS 1, with a broker of its own: what every exchange of agents costs."""
     from ramshare.linux.run import SystemRunner, require_tools
-    from ramshare_lab.experiments.bus import scenario as bench_bus
+    from ramshare_lab.experiments.bus import scenario
 
     opts.of(ctx, as_json=as_json)
     require_tools(["mosquitto", "mosquitto_passwd"])
     with tempfile.TemporaryDirectory(prefix="ramshare-bench-") as directory, err().status("asking and answering"):
-        results = bench_bus.measure(SystemRunner(), Path(directory), rounds)
-    told = bench_bus.as_json(results)
+        results = scenario.measure(SystemRunner(), Path(directory), rounds)
+    told = scenario.as_json(results)
     if as_json:
         print_json(told)
         return

@@ -1,4 +1,4 @@
-"""A bare paho echo, without anything of ours: what `bench/bus.py` compares the bus with."""
+"""A bare paho echo, without anything of ours: what `scenario.py` compares the bus with."""
 
 import queue
 import socket

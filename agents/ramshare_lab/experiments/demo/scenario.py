@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.spec import LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.demo.results import Demo, Lease, ModeTimes, Throughput, demo
 from ramshare_lab.experiments.demo.run import Load, Run, running
 from ramshare_lab.experiments.results import DiskModel, Four

@@ -75,8 +75,8 @@ def play(case: Case, stage: Stage) -> FaultRow:
     try:
         note = case.play(stage)
         stage.note_recovery()
-        stage.stop_storm()
-        bad_pages = stage.check_pages() + stage.known_bad
+        stage.victim.stop_storm()
+        bad_pages = stage.victim.check_pages() + stage.victim.known_bad
         _go_home(stage)
     except (RamshareError, OSError) as error:
         wrong.append(str(error))

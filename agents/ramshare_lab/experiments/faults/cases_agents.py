@@ -17,7 +17,7 @@ STORMY_HOME_S = 2 * HOME_S
 
 def _ask(stage: Stage, mode: Mode = Mode.MIRROR) -> "Future[Reply]":
     """Ask for a loan as a person does, without waiting for the answer."""
-    stage.storm.start()
+    stage.victim.storm.start()
     return stage.operator.bus.ask(stage.borrower, BorrowVolume(volume=VOLUME, mode=mode), ASK_S)
 
 
@@ -65,7 +65,7 @@ def manager_before_reply(stage: Stage) -> str:
 def manager_with_leases(stage: Stage) -> str:
     """The manager is not needed by leases that live."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     before = stage.operator.retained.manager()
     with stage.fault():
         stage.crash(MANAGER)
@@ -82,7 +82,7 @@ def manager_with_leases(stage: Stage) -> str:
 def lender_agent(stage: Stage) -> str:
     """The lender's agent dies; its target and RAM files stay."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     lender = stage.lenders_in_use()[0]
     before = {export.instance for export in stage.operator.exports(lender)}
     with stage.fault():
@@ -101,7 +101,7 @@ def borrower_after(words: str, mode: Mode = Mode.MIRROR) -> Play:
 
     def run(stage: Stage) -> str:
         stage.begin_attach(mode)
-        stage.storm.start()
+        stage.victim.storm.start()
         stage.wait_for_event(words)
         with stage.fault():
             stage.crash(stage.borrower)
@@ -116,7 +116,7 @@ def borrower_in(words: str, percent: float, mode: Mode) -> Play:
 
     def run(stage: Stage) -> str:
         stage.begin_attach(mode)
-        stage.storm.start()
+        stage.victim.storm.start()
         stage.wait_for_step(words, percent=percent)
         with stage.fault():
             stage.crash(stage.borrower)
@@ -129,7 +129,7 @@ def borrower_in(words: str, percent: float, mode: Mode) -> Play:
 def borrower_in_return_of_mirror(stage: Stage) -> str:
     """The leg is dropped, the leases are not yet given back."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.send_home(VOLUME)
     stage.wait_for_event("drop the mirror leg")
     with stage.fault():
@@ -141,7 +141,7 @@ def borrower_in_return_of_mirror(stage: Stage) -> str:
 def borrower_in_return_of_move(stage: Stage) -> str:
     """Some of the pages are home."""
     stage.attach(Mode.MOVE)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.send_home(VOLUME)
     stage.wait_for_step("coming home", percent=5.0)
     with stage.fault():

@@ -7,7 +7,8 @@ from ramshare.messages.state import Mode, Volume, VolumePhase
 from ramshare_lab.cluster.operator import ASK_S
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.faults.case import Case, Play
-from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage, mirror_spec
+from ramshare_lab.experiments.faults.specs import mirror_spec
+from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage
 
 RECLAIMED_S = 60.0
 
@@ -17,7 +18,7 @@ def reclaim_in_storm(mode: Mode) -> Play:
 
     def run(stage: Stage) -> str:
         stage.attach(mode)
-        stage.storm.start()
+        stage.victim.storm.start()
         stage.operator.listen(3.0)
         lender = stage.lenders_in_use()[0]
         with stage.fault():
@@ -34,7 +35,7 @@ def reclaim_in_storm(mode: Mode) -> Play:
 def racing_borrowers(stage: Stage) -> str:
     """Two hosts ask at the same moment for what is enough for one."""
     first, second = (f"borrower.{name}" for name in stage.lab.spec.borrower_names)
-    stage.storm.start()
+    stage.victim.storm.start()
     with stage.fault():
         asked = [
             stage.operator.bus.ask(client, BorrowVolume(volume=VOLUME, mode=Mode.MIRROR), ASK_S)
@@ -66,7 +67,7 @@ def _await_phase(stage: Stage, borrower: str, phase: VolumePhase, timeout_s: flo
 
 def everything_twice(stage: Stage) -> str:
     """A whole life of a loan with each request sent twice."""
-    stage.storm.start()
+    stage.victim.storm.start()
     with stage.fault():
         stage.attach(Mode.MIRROR)
     exports = stage.operator.exports()
@@ -84,7 +85,7 @@ def ram_full(stage: Stage) -> str:
     """A lender's RAM file system has less room than the lender believes."""
     full = stage.lab.state_dir / "lender" / stage.lab.spec.lender_names[0]
     here = SystemRunner()
-    stage.storm.start()
+    stage.victim.storm.start()
     with stage.fault():
         here.run(["mount", "-o", "remount,size=16m", str(full)])
     try:

@@ -5,6 +5,7 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.experiments.faults.case import Case
 from ramshare_lab.experiments.faults.stage import Stage
+from ramshare_lab.experiments.faults.targets import kill_target, targets_of
 
 REPAIRED_S = 150.0
 
@@ -14,7 +15,7 @@ def kill_lender(stage: Stage, which: int = 0) -> str:
     lender = stage.lenders_in_use()[which]
     with stage.fault():
         stage.lab.network.cut(lender.partition(".")[2])
-        stage.kill_target(lender)
+        kill_target(stage.lab, lender)
     return lender
 
 
@@ -56,7 +57,7 @@ def last_lender_dies(stage: Stage) -> str:
 def lender_dies_in_storm(stage: Stage) -> str:
     """Attached, in a swap storm."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.listen(3.0)
     dead = kill_lender(stage)
     await_repair(stage, dead)
@@ -66,7 +67,7 @@ def lender_dies_in_storm(stage: Stage) -> str:
 def lender_dies_during_sync(stage: Stage) -> str:
     """While the mirror is being built."""
     stage.begin_attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.wait_for_step("synchronising", percent=20.0)
     dead = kill_lender(stage)
     await_repair(stage, dead)
@@ -76,12 +77,12 @@ def lender_dies_during_sync(stage: Stage) -> str:
 def target_dies(stage: Stage) -> str:
     """Only tgtd dies; the lender's agent starts it again over the same RAM files."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.listen(3.0)
     lender = stage.lenders_in_use()[0]
     with stage.fault():
-        stage.kill_target(lender)
-    stage.wait(lambda: bool(stage.targets_of(lender)), "tgtd runs again", 60.0)
+        kill_target(stage.lab, lender)
+    stage.wait(lambda: bool(targets_of(stage.lab, lender)), "tgtd runs again", 60.0)
     stage.operator.listen(6.0)
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, REPAIRED_S)
     return leg_lost(stage)

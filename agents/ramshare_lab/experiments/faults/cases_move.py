@@ -31,11 +31,11 @@ def _survive_loss(stage: Stage, dead: str) -> str:
     stage.wait(lambda: _told_of_loss(stage), "the loss is told", GIVEN_UP_S)
     told_s = stage.operator.events[-1][0] - stage.injected_s
     stage.operator.listen(MEETS_LOSS_S)
-    stage.end_process()
+    stage.victim.end()
     stage.wait(lambda: _usable(stage, dead), f"the volume is usable without {dead}", USABLE_S)
     stage.note_recovery()
     stage.lab.network.mend(dead.partition(".")[2])
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.listen(3.0)
     return f"the loss was told after {told_s:.0f} s"
 
@@ -43,7 +43,7 @@ def _survive_loss(stage: Stage, dead: str) -> str:
 def lender_dies_attached(stage: Stage) -> str:
     """Every page of one lender is lost."""
     stage.attach(Mode.MOVE)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.listen(3.0)
     return _survive_loss(stage, kill_lender(stage))
 
@@ -51,7 +51,7 @@ def lender_dies_attached(stage: Stage) -> str:
 def lender_dies_on_the_way_out(stage: Stage) -> str:
     """The move is undone: every page is still at home."""
     stage.begin_attach(Mode.MOVE)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.wait_for_step("moving to remote memory", percent=40.0)
     dead = kill_lender(stage)
     stage.wait(lambda: _usable(stage, dead), f"the move to {dead} is undone", GIVEN_UP_S)
@@ -65,7 +65,7 @@ def lender_dies_on_the_way_out(stage: Stage) -> str:
 def lender_dies_on_the_way_home(stage: Stage) -> str:
     """What was not yet home is lost."""
     stage.attach(Mode.MOVE)
-    stage.storm.start()
+    stage.victim.storm.start()
     stage.operator.send_home(VOLUME)
     stage.wait_for_step("coming home", percent=40.0)
     return _survive_loss(stage, kill_lender(stage))

@@ -26,7 +26,7 @@ def cut_from_lender(seconds: float) -> Play:
 
     def run(stage: Stage) -> str:
         stage.attach(Mode.MIRROR)
-        stage.storm.start()
+        stage.victim.storm.start()
         stage.operator.listen(3.0)
         lender = host_of(stage.lenders_in_use()[0])
         with stage.fault():
@@ -43,7 +43,7 @@ def cut_from_lender(seconds: float) -> Play:
 def lender_cut_from_broker(stage: Stage) -> str:
     """The lender's pages stay in use while nobody hears of it."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     lender = stage.lenders_in_use()[0]
     with stage.fault():
         stage.lab.network.cut(host_of(lender), peer="switch")
@@ -57,7 +57,7 @@ def lender_cut_from_broker(stage: Stage) -> str:
 def broker_away(stage: Stage) -> str:
     """No broker for a minute."""
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     with stage.fault():
         stage.lab.broker.kill()
     stage.operator.listen(AWAY_S)
@@ -78,7 +78,7 @@ def broker_on_old_state(stage: Stage) -> str:
     stage.operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
     stage.ledger.returned |= ghosts
     stage.attach(Mode.MIRROR)
-    stage.storm.start()
+    stage.victim.storm.start()
     with stage.fault():
         stage.lab.broker.kill()
     shutil.copy(old, saved)
@@ -127,12 +127,12 @@ def host_reset(mode: Mode) -> Play:
 
     def run(stage: Stage) -> str:
         stage.attach(mode)
-        stage.storm.start()
+        stage.victim.storm.start()
         old = stage.leases_in_use()
         name = host_of(stage.borrower)
         with stage.fault():
             stage.lab.borrower.reset()
-        stage.end_process()
+        stage.victim.end()
         stage.operator.listen(3.0)
         stage.lab.borrower.wait_ready(BOOT_S)
         booted_s = time.monotonic() - stage.injected_s
@@ -148,7 +148,7 @@ def host_reset(mode: Mode) -> Play:
 
         stage.wait(usable, "the volume is usable and the stale leases are gone", ATTACH_S)
         stage.note_recovery()
-        stage.storm.start()
+        stage.victim.storm.start()
         stage.operator.listen(5.0)
         return f"booted after {booted_s:.0f} s; the process ended with its host, so there is no stall to measure"
 

@@ -8,7 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,51 +17,24 @@ from ramshare.errors import RamshareError
 from ramshare.messages.events import Event, EventKind
 from ramshare.messages.state import Export, Mode, Volume, VolumePhase
 from ramshare_lab.cluster.agents import AgentProcess
-from ramshare_lab.cluster.blueprint import control_port
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.cluster.netns import NETNS_DIR
 from ramshare_lab.cluster.operator import Operator
-from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.experiments.faults.ledger import Ledger
-from ramshare_lab.experiments.faults.storm import Storm
-from ramshare_lab.load.thrash import Thrash, command
+from ramshare_lab.experiments.faults.victim import Victim
 
 SERVICE_RESTARTS_S = 2.0
 """A service manager starts what has died again; the suite does it in its place, so late (systemd: RestartSec)."""
 ATTACH_S = 150.0
 HOME_S = 150.0
-SWAP_BYTES = 224 * MIB
-PATIENCE_S = 15
-"""How long a move waits for a lost lender; 90 s by default, which the suite has no time for."""
-DATA_BYTES = 144 * MIB
-"""Of it 80 to 100 MiB stay in the VM's memory, so less than half of the swap is in use."""
 
 
 class CaseFailedError(RamshareError):
     """A case did not go as it must."""
 
 
-def usual_spec(name: str, **changes: object) -> LabSpec:
-    """Return the suite's usual lab: each lender has room for half of the volume, and a third stands by."""
-    shape: dict[str, object] = {
-        "name": name,
-        "lenders": 3,
-        "guests": 0,
-        "swap_bytes": SWAP_BYTES,
-        "lender_bytes": SWAP_BYTES // 2 + 16 * MIB,
-        "env": {"RAMSHARE_BORROWER_PATIENCE_S": str(PATIENCE_S)},
-    }
-    return LabSpec(**{**shape, **changes})  # type: ignore[arg-type]
-
-
-def mirror_spec(name: str, **changes: object) -> LabSpec:
-    """Return the lab of a host whose swap is mirrored: it has a queue, which a swap that is moved must not have."""
-    return usual_spec(name, swap_queue=True, **changes)
-
-
 class _Auditor(Operator):
-    """An operator that goes through the lenders' books with every message."""
+    """An operator that adds up what every lender has lent, with every message."""
 
     def __init__(self, bus: Bus, borrower: str, on_event: Callable[[Event, str], None], ledger: Ledger) -> None:
         super().__init__(bus, borrower, on_event)
@@ -83,13 +55,8 @@ class Stage:
         self.ledger = Ledger(lab.spec.lender_bytes)
         bus = MqttBus(lab.broker.settings("cli.lab"), "cli.lab")
         self.operator: Operator = _Auditor(bus, self.borrower, self._event, self.ledger)
-        self._thrash: Thrash | None = None
-        self._storm: Storm | None = None
+        self.victim = Victim(lab.borrower.shell)
         self.injected_s = self.recovered_s = 0.0
-        self._storm_was = False
-        self._idle_stall_s = self._known_stall_s = 0.0
-        self.known_bad = 0
-        """Bad pages that a process had met before it was ended."""
 
     def __enter__(self) -> Self:
         self.operator.__enter__()
@@ -99,70 +66,26 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         with contextlib.suppress(RamshareError):
-            self.end_process()
+            self.victim.end()
         self.operator.__exit__(kind, error, tb)
 
     def _event(self, event: Event, who: str) -> None:
         self.say(f"{who}: {event.sentence}")
 
-    # ---- the process
-
-    @property
-    def thrash(self) -> Thrash:
-        """The process with its checked pages, started and filled on first use."""
-        if self._thrash is None:
-            self._thrash = Thrash(self.lab.borrower.shell.open(command(DATA_BYTES)))
-            self._thrash.init()
-        return self._thrash
-
-    @property
-    def storm(self) -> Storm:
-        """Its storm."""
-        if self._storm is None:
-            self._storm = Storm(self.thrash)
-        return self._storm
-
-    def end_process(self) -> None:
-        """End the process; the next use starts a fresh one."""
-        storm, thrash = self._storm, self._thrash
-        self._storm = self._thrash = None
-        if storm is not None:
-            self._known_stall_s = max(self._known_stall_s, storm.longest_stall_s(self.injected_s, time.monotonic()))
-            self.known_bad = max(self.known_bad, storm.bad_pages)
-            storm.abandon()
-        if thrash is not None:
-            thrash.close()
-
-    def stop_storm(self) -> None:
-        """End the storm if there is one."""
-        if self._storm is not None:
-            self._storm.stop()
-
-    def check_pages(self) -> int:
-        """Read every page and return how many are bad; a process with bad pages is not used again."""
-        if self._thrash is None:
-            return 0
-        checked = self._thrash.check()
-        if not self._storm_was:
-            self._idle_stall_s = checked.stall_s
-        if checked.bad_pages_total:
-            self.end_process()
-        return checked.bad_pages_total
-
     # ---- the case's clock
 
     def begin_case(self) -> None:
         """Forget the times of the case before."""
-        self.injected_s = self.recovered_s = self._idle_stall_s = self._known_stall_s = 0.0
-        self.known_bad = 0
+        self.injected_s = self.recovered_s = 0.0
+        self.victim.begin_case()
         self.ledger.wrong.clear()
         self.ledger.returned.clear()
 
     @contextlib.contextmanager
     def fault(self) -> Iterator[None]:
         """Note the time of what happens in the block as the fault's."""
-        self._storm_was = self._storm is not None and self._storm.running
         self.injected_s = time.monotonic()
+        self.victim.note_fault(self.injected_s)
         yield
 
     def note_recovery(self) -> None:
@@ -175,10 +98,7 @@ class Stage:
 
     def stall_s(self) -> float:
         """Return the longest time without progress between fault and recovery; of an idle case, in the check after."""
-        stormy = (
-            self._storm.longest_stall_s(self.injected_s, self.recovered_s + 1.0) if self._storm is not None else 0.0
-        )
-        return max(stormy, self._idle_stall_s, self._known_stall_s)
+        return self.victim.stall_s(self.recovered_s + 1.0)
 
     # ---- what people do
 
@@ -189,7 +109,7 @@ class Stage:
 
     def begin_attach(self, mode: Mode) -> None:
         """Borrow for the volume; returns when attaching has begun."""
-        self.thrash  # noqa: B018 (filled while the volume is still at home)
+        self.victim.thrash  # noqa: B018 (filled while the volume is still at home)
         self.operator.borrow(VOLUME, mode)
 
     def online(self, client: str) -> bool:
@@ -266,31 +186,3 @@ class Stage:
         pid = self.agent(client).pid()
         assert pid is not None
         return pid
-
-    def kill_target(self, lender: str) -> None:
-        """Kill the tgtd of a lender's host."""
-        for pid in self.targets_of(lender):
-            os.kill(pid, signal.SIGKILL)
-
-    def targets_of(self, lender: str) -> list[int]:
-        """Return the pids of the tgtd on a lender's host."""
-        host = lender.partition(".")[2]
-        port = control_port(self.lab.spec, host)
-        namespace = (NETNS_DIR / self.lab.network.namespace(host)).stat().st_ino
-        return [pid for pid in _tgtds(port) if _namespace_of(pid) == namespace]
-
-
-def _tgtds(port: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[0].endswith(b"tgtd") and str(port).encode() in words:
-                    yield int(entry.name)
-
-
-def _namespace_of(pid: int) -> int:
-    try:
-        return Path(f"/proc/{pid}/ns/net").stat().st_ino
-    except OSError:
-        return 0

@@ -12,7 +12,8 @@ from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
 from ramshare_lab.experiments.faults.case import Case, FaultReport, FaultRow, play
-from ramshare_lab.experiments.faults.stage import Stage, mirror_spec, usual_spec
+from ramshare_lab.experiments.faults.specs import mirror_spec, usual_spec
+from ramshare_lab.experiments.faults.stage import Stage
 
 CASES: tuple[Case, ...] = (
     *cases_mirror.CASES,

@@ -17,7 +17,7 @@ from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.guest.uml import Guest, GuestSpec, longest_gap_s
 from ramshare_lab.load.thrash import Pattern, Result, Thrash
 from ramshare_lab.show import Show, follower, timed_stage

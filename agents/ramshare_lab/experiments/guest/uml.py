@@ -16,7 +16,7 @@ from ramshare.errors import RamshareError
 from ramshare.linux.run import find_tool, require_tools
 from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.spec import VOLUME
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.load.thrash import Thrash
 from ramshare_lab.load.thrash_program import LineProcess, binary
 

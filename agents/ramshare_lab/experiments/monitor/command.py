@@ -21,13 +21,13 @@ def monitor(
 ) -> None:
     """Measure what a monitor costs its guest, on a broker of its own; goes into results/surplus.json."""
     from ramshare.linux.run import SystemRunner, require_tools
-    from ramshare_lab.experiments.monitor import scenario as bench_monitor
+    from ramshare_lab.experiments.monitor import scenario
     from ramshare_lab.experiments.surplus.results import add
 
     opts.of(ctx, as_json=as_json)
     require_tools(["mosquitto", "mosquitto_passwd"])
     with tempfile.TemporaryDirectory(prefix="ramshare-bench-") as directory, err().status("watching a monitor"):
-        found = bench_monitor.measure(SystemRunner(), Path(directory), seconds, interval)
+        found = scenario.measure(SystemRunner(), Path(directory), seconds, interval)
     add(results / "surplus.json", found)
     if as_json:
         print_json(found.model_dump(exclude_none=True))
@@ -36,6 +36,6 @@ def monitor(
     table = Table("figure", title=f"A monitor, {found.monitor_reports} reports", title_justify="left")
     for head in ("measured", "target"):
         table.add_column(head, justify="right")
-    table.add_row("resident memory, MB", f"{rss_bytes / 1e6:.1f}", f"{bench_monitor.TARGET_RSS_BYTES / 1e6:.0f}")
-    table.add_row("share of one core, %", f"{share * 100:.3f}", f"{bench_monitor.TARGET_CPU_SHARE * 100:g}")
+    table.add_row("resident memory, MB", f"{rss_bytes / 1e6:.1f}", f"{scenario.TARGET_RSS_BYTES / 1e6:.0f}")
+    table.add_row("share of one core, %", f"{share * 100:.3f}", f"{scenario.TARGET_CPU_SHARE * 100:g}")
     out().print(table)

@@ -13,7 +13,7 @@ from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.paper import plan as plans
 from ramshare_lab.experiments.paper.results import Paper, merge
 from ramshare_lab.experiments.results import DiskModel

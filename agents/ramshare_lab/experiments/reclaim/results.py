@@ -1,7 +1,7 @@
 """How fast a lender gets its memory back: the figures of `ramshare bench reclaim`, as `results/reclaim.json`. Pure.
 
 A time runs from the lender's decision (its `vacated` event) to its word that the memory is free (`released`: unit and
-RAM file gone), both by the lender's own clock. `lab/reclaim.py` measures.
+RAM file gone), both by the lender's own clock. `scenario.py` measures.
 """
 
 from collections.abc import Mapping, Sequence

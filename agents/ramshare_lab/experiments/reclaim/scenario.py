@@ -14,7 +14,7 @@ from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
 from ramshare_lab.experiments.reclaim.results import LOADS, Load, Reclaim, Series, series
 
@@ -61,7 +61,7 @@ def run_reclaim(
         with Lab(plan.lab(mode, name, accel), on_stage) as lab, Stage(lab) as stage:
             for load in plan.loads:
                 done.append(_measure(stage, mode, load, plan.rounds, say))
-            bad_pages += stage.check_pages()
+            bad_pages += stage.victim.check_pages()
             accel, disk_iops = lab.accel, lab.spec.disk_iops
     return Reclaim(accel=accel, lent_bytes=LENT_BYTES, disk_iops=disk_iops, bad_pages=bad_pages, series=tuple(done))
 
@@ -69,7 +69,7 @@ def run_reclaim(
 def _measure(stage: Stage, mode: Mode, load: Load, rounds: int, say: Callable[[str], None]) -> Series:
     stage.attach(mode)
     if load == "storm":
-        stage.storm.start()
+        stage.victim.storm.start()
     samples: list[float] = []
     parts: list[dict[str, float]] = []
     for number in range(rounds):
@@ -78,7 +78,7 @@ def _measure(stage: Stage, mode: Mode, load: Load, rounds: int, say: Callable[[s
         samples.append(took_s)
         parts.append(steps)
         say(f"{mode}, {load}, {number + 1} of {rounds}: memory back after {took_s:.2f} s")
-    stage.stop_storm()
+    stage.victim.stop_storm()
     stage.operator.send_home(VOLUME)
     stage.operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
     return series(mode.value, load, samples, parts)

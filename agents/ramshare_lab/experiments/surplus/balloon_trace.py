@@ -1,4 +1,4 @@
-"""Follows a guest's balloon at the hypervisor, many times a second, from the outside. Used by `surplus.py`."""
+"""Follows a guest's balloon at the hypervisor, many times a second, from the outside. Used by `scenario.py`."""
 
 import threading
 import time

@@ -11,8 +11,9 @@ from ramshare.cli.output import note, out
 from ramshare.errors import ExitCode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.results import to_json
+from ramshare_lab.experiments.surplus.plan import SurplusPlan
 from ramshare_lab.experiments.surplus.results import TARGET_SLOWDOWN, SurplusResults, add
-from ramshare_lab.experiments.surplus.scenario import SurplusPlan, SurplusRun
+from ramshare_lab.experiments.surplus.scenario import SurplusRun
 from ramshare_lab.options import Accel, Name, Results, interruptible
 from ramshare_lab.show import showing
 

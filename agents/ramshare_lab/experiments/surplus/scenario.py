@@ -8,9 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from statistics import median
-
-import psutil
 
 from ramshare.errors import RamshareError
 from ramshare.linux.hypervisor import Guest
@@ -18,65 +15,20 @@ from ramshare.messages.events import EventKind
 from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Memory, Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.spec import VOLUME
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.faults.stage import HOME_S, Stage
 from ramshare_lab.experiments.surplus.balloon_trace import BalloonTrace
+from ramshare_lab.experiments.surplus.guest_work import GuestWork
+from ramshare_lab.experiments.surplus.plan import DEMAND_BYTES, GUEST, GUEST_BYTES, LENDER, SWAP_BYTES, SurplusPlan
 from ramshare_lab.experiments.surplus.results import SurplusResults, SurplusRound, noise, slowdown
-from ramshare_lab.load.thrash import Pattern, Thrash, command
 
-GUEST, LENDER = "web1", "lender.hosta"
-GUEST_BYTES = 512 * MIB
-WORK_BYTES = 48 * MIB
-"""What the guest's own work goes through, at random; it stays in the guest's memory all the time."""
-DEMAND_BYTES = 256 * MIB
-"""Twice what the guest has free while its memory is lent, and little less than what it has free without lending."""
-SWAP_BYTES = 320 * MIB
-"""More than half of what both balloons hold: the lease cannot stay when one guest needs its memory."""
-RESERVE_BYTES, HOST_BYTES = 32 * MIB, 64 * MIB
-"""The lender's host has hardly anything itself: what it lends comes out of its guests."""
-POLICY_PACE = 0.005
-"""The policy's hours become seconds: its 1.5 h of recent use are 27 s."""
 BALLOONS_S, LENT_S, MEMORY_S, BACK_S = 90.0, 180.0, 60.0, 120.0
 SETTLE_S = 3.0
-CALM_CORES = 0.4
-"""Cores busy with anything but the guest up to which a sample of its work counts. The rest of a quiet lab takes 0.2,
-half of it to look at the balloons twenty times a second; an unrelated process takes 1, and slows the guest by 30 %."""
-_BLOCK_BYTES = 4096
 
 
 class SurplusError(RamshareError):
     """What should have happened to a guest's memory did not."""
-
-
-@dataclass(frozen=True)
-class SurplusPlan:
-    """What is measured."""
-
-    rounds: int = 6
-    work_s: float = 1.0
-    work_samples: int = 15
-    policy_pace: float = POLICY_PACE
-
-    def lab(self, name: str, accel: str = "") -> LabSpec:
-        """Return the lab for it."""
-        return LabSpec(
-            name=name,
-            lenders=1,
-            guests=2,
-            libvirt=True,
-            guest_memory_bytes=GUEST_BYTES,
-            guest_swap_bytes=256 * MIB,
-            host_bytes=HOST_BYTES,
-            swap_bytes=SWAP_BYTES,
-            lender_bytes=2 * GUEST_BYTES,
-            committed_bytes=0,
-            accel=accel,
-            env={
-                "RAMSHARE_LENDER_RESERVE_BYTES": str(RESERVE_BYTES),
-                "RAMSHARE_LENDER_POLICY_PACE": str(self.policy_pace),
-            },
-        )
 
 
 @dataclass
@@ -93,18 +45,16 @@ class SurplusRun:
     def run(self) -> SurplusResults:
         """Measure. Raises `RamshareError` where it cannot go on."""
         assert self.lab.libvirt is not None
-        shell = self.lab.vms[GUEST].shell
         with (
             BalloonTrace(self.lab.libvirt.uri, GUEST) as self.trace,
             Stage(self.lab, self.say) as self.stage,
-            Thrash(shell.open(command(WORK_BYTES))) as self.work,
+            GuestWork(self.lab.vms[GUEST], self.plan, self.say) as self.work,
         ):
-            self.work.init()
             lent_bytes = 0
             for number in range(self.plan.rounds):
                 self.say(f"round {number + 1} of {self.plan.rounds}")
                 lent_bytes = self._round()
-            bad_pages = self.stage.check_pages()
+            bad_pages = self.stage.victim.check_pages()
         return SurplusResults(
             demand_to_memory_s=max(each.demand_to_memory_s for each in self.rounds),
             guest_swapped_pages=max(each.swapped_pages for each in self.rounds),
@@ -122,9 +72,9 @@ class SurplusRun:
         operator = self.stage.operator
         operator.ask(LENDER, Drain())
         self._await(lambda: self._held_bytes() == 0, "all balloons are empty", BALLOONS_S)
-        alone_rates = self._work("with all its memory")
+        alone_rates = self.work.rates("with all its memory")
         self._kept_bytes = GUEST_BYTES - self._report().total_bytes
-        fill_alone_s = self._fill_alone()
+        fill_alone_s = self.work.fill_alone_s()
         before = self.trace.now()
         freed_s = time.monotonic()
         operator.ask(LENDER, Undrain())
@@ -135,7 +85,7 @@ class SurplusRun:
         self.say(f"{lent_bytes // MIB} MiB lent, {self._held_bytes() // MIB} MiB of them from balloons")
         operator.listen(SETTLE_S)
         after = self.trace.now()
-        lent_rates = self._work("with its memory lent")
+        lent_rates = self.work.rates("with its memory lent")
         gained_bytes = (before.resident_bytes or 0) - (after.resident_bytes or 0)
         self.say(f"the host has gained {gained_bytes // MIB} MiB from {GUEST}; offered after {offered_s:.1f} s")
         demand = self._demand()
@@ -153,53 +103,20 @@ class SurplusRun:
         operator.follow(VOLUME, VolumePhase.HOME, HOME_S)
         return lent_bytes
 
-    def _work(self, how: str) -> tuple[float, ...]:
-        """Return how fast the guest's own work goes, in accesses a second, one figure a sample.
-
-        Samples while something else kept this machine busy are left out: they tell more of that than of lending. What
-        lending itself costs the machine stays far below that limit.
-        """
-        rates: list[float] = []
-        calm: list[float] = []
-        while len(calm) < self.plan.work_samples and len(rates) < 2 * self.plan.work_samples:
-            before_s = self._busy_elsewhere_s()
-            done = self.work.run(Pattern.RANDOM_READ, block_bytes=_BLOCK_BYTES, seconds=self.plan.work_s)
-            rates.append(done.operations / done.seconds)
-            if self._busy_elsewhere_s() - before_s <= CALM_CORES * done.seconds:
-                calm.append(rates[-1])
-        if len(calm) < self.plan.work_samples:
-            self.say(f"something else keeps this machine busy: {len(rates) - len(calm)} of {len(rates)} samples")
-        kept = calm if len(calm) > self.plan.work_samples // 3 else rates
-        self.say(f"{GUEST} works {how}: {median(kept):.0f} accesses a second")
-        return tuple(kept)
-
-    def _busy_elsewhere_s(self) -> float:
-        """Return the CPU time that this machine has spent on anything but the guest."""
-        machine, pid = psutil.cpu_times(), self.lab.vms[GUEST].pid
-        guest = psutil.Process(pid).cpu_times() if pid is not None else None
-        spent_s = sum(machine) - machine.idle - machine.iowait
-        return float(spent_s - (guest.user + guest.system if guest is not None else 0.0))
-
-    def _fill_alone(self) -> float:
-        with Thrash(self.lab.vms[GUEST].shell.open(command(DEMAND_BYTES))) as process:
-            took_s = process.init().seconds
-        self.say(f"{GUEST} fills {DEMAND_BYTES // MIB} MiB in {took_s:.2f} s, and frees it")
-        return took_s
-
     def _demand(self) -> dict[str, float]:
         """Have the guest demand memory while it is lent; return the times and pages of `SurplusRound`."""
-        swapped, offered_bytes = self._swapped_out(), self._capacity_bytes()
+        swapped, offered_bytes = self.work.swapped_out_pages(), self._capacity_bytes()
         has_bytes = self.trace.now().actual_bytes
         need_bytes = self._kept_bytes + self._report().used_bytes + DEMAND_BYTES
         self.say(f"{GUEST} has {has_bytes // MIB} MiB and suddenly needs {need_bytes // MIB}")
-        with Thrash(self.lab.vms[GUEST].shell.open(command(DEMAND_BYTES))) as process:
+        with self.work.demand() as process:
             began_s, began_at = time.monotonic(), datetime.now(UTC)
             fill_s = process.init().seconds
             memory_s = self.trace.reached(need_bytes, began_s, MEMORY_S)
             falls_s = self._event_s(EventKind.OFFER_CHANGED, began_at, below_bytes=offered_bytes)
             back_s = self._event_s(EventKind.RELEASED, began_at)
             self.stage.operator.listen(SETTLE_S)
-            swapped = self._swapped_out() - swapped
+            swapped = self.work.swapped_out_pages() - swapped
         self.say(
             f"{GUEST} has its memory after {memory_s:.2f} s, filled it in {fill_s:.2f} s, swapped {swapped} pages out;"
             f" the offer fell after {falls_s:.2f} s, the lease was back after {back_s:.2f} s"
@@ -230,10 +147,6 @@ class SurplusRun:
 
         self._await(lambda: bool(after()), f"{LENDER} says {kind}", BACK_S)
         return after()[0]
-
-    def _swapped_out(self) -> int:
-        lines = self.lab.vms[GUEST].shell.run(["cat", "/proc/vmstat"]).stdout.splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("pswpout "))
 
     def _held_bytes(self) -> int:
         return sum(guest.max_bytes - guest.actual_bytes for guest in self._guests())

@@ -8,7 +8,7 @@ from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, load
 from ramshare_lab.cluster.agents import AgentSpec
 from ramshare_lab.cluster.blueprint import PASSWORD_IN_VM, agent_specs, control_port, vm_specs
 from ramshare_lab.cluster.spec import OPERATORS, LabSpec
-from ramshare_lab.cluster.vm import MIB, VmSpec
+from ramshare_lab.cluster.vm_spec import MIB, VmSpec
 
 pytestmark = pytest.mark.unit
 

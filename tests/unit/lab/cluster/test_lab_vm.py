@@ -7,7 +7,7 @@ import pytest
 
 from ramshare_lab.cluster.kernel import Kernel
 from ramshare_lab.cluster.spec import LabSpec, LabSpecError, address_of, mac_of
-from ramshare_lab.cluster.vm import MIB, DiskSpec, VmSpec, kernel_command_line, qemu_argv
+from ramshare_lab.cluster.vm_spec import MIB, DiskSpec, VmSpec, kernel_command_line, qemu_argv
 
 pytestmark = pytest.mark.unit
 

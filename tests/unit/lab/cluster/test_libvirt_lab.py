@@ -13,7 +13,8 @@ from ramshare_lab.cluster.kernel import Kernel
 from ramshare_lab.cluster.libvirt_host import LibvirtHost, LibvirtVm
 from ramshare_lab.cluster.libvirt_xml import domain_xml
 from ramshare_lab.cluster.spec import LabSpec
-from ramshare_lab.cluster.vm import MIB, DiskSpec, VmError, VmSpec
+from ramshare_lab.cluster.vm import VmError
+from ramshare_lab.cluster.vm_spec import MIB, DiskSpec, VmSpec
 
 pytestmark = pytest.mark.unit
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.guest.scenario import GuestPlan, read_bytes_of
 from ramshare_lab.experiments.guest.uml import Console, GuestSpec, Heartbeat, longest_gap_s, parse_heartbeat
 
