@@ -1,6 +1,6 @@
 """What agents and commands see of the bus: publish, subscribe, ask and answer, and one queue of what arrived.
 
-Agents depend on this page only; `bus/mqtt.py` speaks MQTT 5 over paho, `bus/memory.py` connects agents in a test.
+Agents depend on this page only; `bus/mqtt.py` speaks MQTT 5 over paho.
 """
 
 from collections.abc import Callable

@@ -1,15 +1,18 @@
 """What all results files have in common: figures by access pattern, ratios, and how a file is written.
 
-Pure, but for `save`.
+Pure, but for `save` and `tell`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import typer
 from pydantic import BaseModel, ConfigDict
+from rich.console import RenderableType
 
+from ramshare.cli.output import note, out
 from ramshare.errors import RamshareError
 from ramshare_lab.load.thrash_lines import Pattern, Result
 
@@ -80,6 +83,15 @@ def save(model: BaseModel, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(to_json(model))
     part.replace(path)
+
+
+def tell(model: BaseModel, written: Sequence[Path], *shown: RenderableType, as_json: bool) -> None:
+    """Print a results model, as JSON or as what is `shown`, and note which files were written."""
+    if as_json:
+        typer.echo(to_json(model), nl=False)
+    else:
+        out().print(*shown)
+    note(f"written: {', '.join(map(str, written))}")
 
 
 def _rounded(value: object) -> object:

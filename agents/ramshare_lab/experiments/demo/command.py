@@ -5,12 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ramshare.cli.output import note, out
 from ramshare.messages.state import Mode
 from ramshare_lab.experiments.demo.chart import demo_chart
 from ramshare_lab.experiments.demo.scenario import DemoPlan, run_demo
 from ramshare_lab.experiments.demo.table import table
-from ramshare_lab.experiments.results import save, to_json
+from ramshare_lab.experiments.results import save, tell
 from ramshare_lab.options import Accel, Name, Results, interruptible
 from ramshare_lab.show import showing
 
@@ -31,8 +30,4 @@ def demo(
         measured = run_demo(plan, name, accel, show)
     save(measured, results / "demo.json")
     chart = demo_chart(measured, results / "demo.png")
-    if as_json:
-        typer.echo(to_json(measured), nl=False)
-        return
-    out().print(table(measured))
-    note(f"written: {results / 'demo.json'}, {chart}")
+    tell(measured, [results / "demo.json", chart], table(measured), as_json=as_json)

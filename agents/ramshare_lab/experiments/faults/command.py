@@ -7,10 +7,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ramshare.cli.output import note, out
 from ramshare.errors import ExitCode
 from ramshare_lab.experiments.faults.case import FaultReport, FaultRow
-from ramshare_lab.experiments.results import save, to_json
+from ramshare_lab.experiments.results import save, tell
 from ramshare_lab.options import Accel, Name, Results, interruptible
 from ramshare_lab.show import showing
 
@@ -33,11 +32,7 @@ def faults(
             save(so_far, results / "faults.json")
 
         report = run_suite(cases, name=name, accel=accel, logs=results / "faults", say=show.stage, on_row=told)
-    if as_json:
-        typer.echo(to_json(report), nl=False)
-    else:
-        out().print(faults_table(report))
-        note(f"written: {results / 'faults.json'}")
+    tell(report, [results / "faults.json"], faults_table(report), as_json=as_json)
     if not all(row.survived for row in report.rows):
         raise typer.Exit(ExitCode.FAILED)
 

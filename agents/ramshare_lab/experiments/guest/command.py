@@ -7,11 +7,10 @@ import typer
 from rich import box
 from rich.table import Table
 
-from ramshare.cli.output import note, out
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.guest.scenario import GuestPlan, GuestRun, Passage, run_guest
-from ramshare_lab.experiments.results import save, to_json
+from ramshare_lab.experiments.results import save, tell
 from ramshare_lab.options import Accel, Name, Results, interruptible
 from ramshare_lab.show import showing
 
@@ -28,11 +27,7 @@ def guest(
     with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
         measured = run_guest(lab, plan, show)
     save(measured, results / "guest.json")
-    if as_json:
-        typer.echo(to_json(measured), nl=False)
-    else:
-        out().print(guest_table(measured))
-    note(f"written: {results / 'guest.json'}")
+    tell(measured, [results / "guest.json"], guest_table(measured), as_json=as_json)
 
 
 def guest_table(run: GuestRun) -> Table:

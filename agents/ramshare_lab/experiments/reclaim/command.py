@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ramshare.cli.output import note, out
 from ramshare.errors import ExitCode
 from ramshare.messages.state import Mode
 from ramshare_lab.experiments.reclaim.results import Reclaim, Series
 from ramshare_lab.experiments.reclaim.scenario import ReclaimPlan, run_reclaim
-from ramshare_lab.experiments.results import save, to_json
+from ramshare_lab.experiments.results import save, tell
 from ramshare_lab.options import Accel, Name, Results, interruptible
 from ramshare_lab.show import showing
 
@@ -29,11 +28,7 @@ def reclaim(
     with interruptible(), showing() as show:
         measured = run_reclaim(plan, name, accel, show.stage, show.note)
     save(measured, results / "reclaim.json")
-    if as_json:
-        typer.echo(to_json(measured), nl=False)
-    else:
-        out().print(reclaim_table(measured))
-        note(f"written: {results / 'reclaim.json'}")
+    tell(measured, [results / "reclaim.json"], reclaim_table(measured), as_json=as_json)
     if measured.bad_pages:
         raise typer.Exit(ExitCode.FAILED)
 

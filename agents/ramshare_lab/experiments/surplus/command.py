@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ramshare.cli.output import note, out
 from ramshare.errors import ExitCode
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.experiments.results import to_json
+from ramshare_lab.experiments.results import tell
 from ramshare_lab.experiments.surplus.plan import SurplusPlan
 from ramshare_lab.experiments.surplus.results import TARGET_SLOWDOWN, SurplusResults, add
 from ramshare_lab.experiments.surplus.scenario import SurplusRun
@@ -30,11 +29,7 @@ def surplus(
     with interruptible(), showing() as show, Lab(plan.lab(name, accel), show.stage) as lab:
         measured = SurplusRun(lab, plan, show.note).run()
     merged = add(results / "surplus.json", measured)
-    if as_json:
-        typer.echo(to_json(merged), nl=False)
-    else:
-        out().print(surplus_table(measured))
-        note(f"written: {results / 'surplus.json'}")
+    tell(merged, [results / "surplus.json"], surplus_table(measured), as_json=as_json)
     if measured.bad_pages:
         raise typer.Exit(ExitCode.FAILED)
 
