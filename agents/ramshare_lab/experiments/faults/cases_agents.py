@@ -30,6 +30,18 @@ def _granted(stage: Stage, asked: "Future[Reply]") -> None:
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
 
 
+def _manager_dies_before(stage: Stage, paused: list[str], asked: "Future[Reply]") -> str:
+    """The manager dies before these lenders go on; its successor makes the loan."""
+    with stage.fault():
+        stage.agent(MANAGER).kill()
+    for lender in paused:
+        stage.resume(lender)
+    stage.operator.listen(SERVICE_RESTARTS_S)
+    stage.agent(MANAGER).start()
+    _granted(stage, asked)
+    return ""
+
+
 def manager_before_export(stage: Stage) -> str:
     """The manager has asked the lenders, none of which has begun."""
     lenders = [f"lender.{name}" for name in stage.lab.spec.lender_names]
@@ -37,14 +49,7 @@ def manager_before_export(stage: Stage) -> str:
         stage.pause(lender)
     asked = _ask(stage)
     stage.operator.listen(3.0)
-    with stage.fault():
-        stage.agent(MANAGER).kill()
-    for lender in lenders:
-        stage.resume(lender)
-    stage.operator.listen(SERVICE_RESTARTS_S)
-    stage.agent(MANAGER).start()
-    _granted(stage, asked)
-    return ""
+    return _manager_dies_before(stage, lenders, asked)
 
 
 def manager_before_reply(stage: Stage) -> str:
@@ -53,13 +58,7 @@ def manager_before_reply(stage: Stage) -> str:
     stage.pause(slow)
     asked = _ask(stage)
     stage.wait(lambda: bool(stage.operator.exports()), "a first export", 30.0)
-    with stage.fault():
-        stage.agent(MANAGER).kill()
-    stage.resume(slow)
-    stage.operator.listen(SERVICE_RESTARTS_S)
-    stage.agent(MANAGER).start()
-    _granted(stage, asked)
-    return ""
+    return _manager_dies_before(stage, [slow], asked)
 
 
 def manager_with_leases(stage: Stage) -> str:
