@@ -12,5 +12,8 @@ DM_INFO = (DATA / "dm_info.txt").read_text()
 
 
 def lvm_report(name: str) -> str:
-    """Return LVM's report of: linear, joined, moving, syncing, mirrored, lender_dead, missing_dropped."""
+    """Return LVM's report of: linear, joined, moving, syncing, mirrored, lender_dead, missing_dropped, at_lender.
+
+    `binary_values` and `list_separator` say what `at_lender` does, printed as other settings of lvm.conf have it.
+    """
     return (DATA / "lvm" / f"{name}.json").read_text()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ramshare.linux.ballast import Ballast
+from ramshare.linux.lvm_config import PINNED
 from ramshare.linux.lvm_names import LvmUsageError, reject, split_volume, tag_options
 from ramshare.linux.lvm_report import parse_report, report_argv
 from ramshare.linux.lvm_state import (
@@ -66,7 +67,7 @@ class Lvm:
         self._ballast = ballast or Ballast()
         udev = _UDEV_CONTROL.exists() if udev is None else udev
         # Without udevd LVM must create the device nodes itself, or pvmove hangs after its last poll.
-        parts = [] if udev else ["activation{udev_sync=0 udev_rules=0}"]
+        parts = [PINNED, *([] if udev else ["activation{udev_sync=0 udev_rules=0}"])]
         if not _LVMPOLLD_SOCKET.exists():
             parts.append("global{use_lvmpolld=0}")
         self._config = " ".join(filter(None, [*parts, config]))
@@ -76,11 +77,13 @@ class Lvm:
     def report(self, vg: str | None = None, *, without: Sequence[str] = ()) -> LvmState:
         """Return physical volumes, groups and volumes, of `vg` only if given. One process start.
 
+        What LVM could not read of other groups is left out and stands in `complaints`.
         LVM reads every disk, so one whose session is down makes it wait for that session's time-outs. Disks named in
         `without` are not touched and count as missing.
         """
         argv = self._with_config(report_argv(vg), reject(without))
-        return parse_report(self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S).stdout)
+        done = self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S)
+        return parse_report(done.stdout, done.stderr)
 
     # Physical volumes
 

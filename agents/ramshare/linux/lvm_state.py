@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ramshare.errors import RamshareError
 
@@ -152,6 +152,8 @@ class LvmState:
     lvs: tuple[LogicalVolume, ...] = ()
     debris: tuple[str, ...] = ()
     """`VG/LV` of inactive leg or metadata volumes that an interrupted conversion left behind."""
+    complaints: str = field(default="", compare=False)
+    """What LVM said besides the report: the cause where a group or volume is not in it."""
 
     def pv(self, name: str) -> PhysicalVolume | None:
         """Return the physical volume on device `name`."""
@@ -169,5 +171,9 @@ class LvmState:
         """Return the logical volume `VG/LV`. Raises `RamshareError` if it is gone."""
         found = self.lv(full_name)
         if found is None:
-            raise RamshareError(f"logical volume {full_name} is gone", "`lvs` lists what there is")
+            raise RamshareError(f"logical volume {full_name} is gone{self.because()}", "`lvs` lists what there is")
         return found
+
+    def because(self) -> str:
+        """Return LVM's complaints as the end of a sentence about something that is not in the report, or nothing."""
+        return f" (LVM says: {self.complaints})" if self.complaints else ""

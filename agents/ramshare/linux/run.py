@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MASK = "***"
 DEFAULT_TIMEOUT_S = 60.0
+SHOWN_MOST, SAID_MOST = 300, 3000
+"""Characters of a command line, and of what the command said, that go into an error."""
 
 PACKAGE_OF_TOOL = {
     "blockdev": "util-linux",
@@ -42,6 +44,7 @@ PACKAGE_OF_TOOL = {
     "losetup": "mount",
     "lvchange": "lvm2",
     "lvconvert": "lvm2",
+    "lvcreate": "lvm2",
     "lvm": "lvm2",
     "lvremove": "lvm2",
     "lvs": "lvm2",
@@ -85,11 +88,15 @@ class Completed:
 
 
 class CommandError(RamshareError):
-    """A command ended with a status that its caller did not accept, or ran out of time."""
+    """A command ended with a status that its caller did not accept, or ran out of time.
+
+    Its message holds all that the command said: the last line alone is often only "failed".
+    """
 
     def __init__(self, done: Completed, reason: str, shown: str) -> None:
-        detail = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        super().__init__(f"{reason}: {shown}" + (f": {detail[-1]}" if detail else ""))
+        cause = in_one_line(done.stderr) or in_one_line(done.stdout)
+        line = shown if len(shown) <= SHOWN_MOST else f"{shown[:SHOWN_MOST]} …"
+        super().__init__(f"{reason}: {line}" + (f": {cause}" if cause else ""))
         self.done = done
 
 
@@ -125,12 +132,29 @@ class Runner(Commands, Protocol):
         ...
 
 
+def in_one_line(text: str) -> str:
+    """Return what a command printed as one line: each different line once, in order."""
+    said = "; ".join(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    return said if len(said) <= SAID_MOST else f"{said[: SAID_MOST // 2]} … {said[-SAID_MOST // 2 :]}"
+
+
 def shown(argv: Sequence[str], secrets: Sequence[str] = ()) -> str:
-    """Return `argv` as one shell line with every secret masked."""
-    line = shlex.join(argv)
+    """Return `argv` as one shell line with every secret masked.
+
+    LVM's `--config` is left out: it is long and only pins what a person's own line need not pin.
+    """
+    line = shlex.join(_without_config(argv))
     for secret in filter(None, secrets):
         line = line.replace(shlex.quote(secret), MASK).replace(secret, MASK)
     return line
+
+
+def _without_config(argv: Sequence[str]) -> list[str]:
+    words = list(argv)
+    at = words.index("--config") if "--config" in words else len(words)
+    if any(PACKAGE_OF_TOOL.get(Path(word).name) == "lvm2" for word in words[:at]):
+        del words[at : at + 2]
+    return words
 
 
 def require_tools(tools: Sequence[str]) -> None:
@@ -176,13 +200,16 @@ class SystemRunner:
                 full,
                 input=stdin,
                 capture_output=True,
-                text=True,
+                # What tools print may hold names of others in any encoding.
+                encoding="utf-8",
+                errors="backslashreplace",
                 timeout=timeout_s,
                 env=_environment(None),
                 check=False,
             )
         except subprocess.TimeoutExpired as expired:
-            raise CommandError(Completed(tuple(argv), -1), f"no end after {timeout_s:g} s", line) from expired
+            said = [_mask(_text(part), secrets) for part in (expired.stdout, expired.stderr)]
+            raise CommandError(Completed(tuple(argv), -1, *said), f"no end after {timeout_s:g} s", line) from expired
         result = Completed(tuple(argv), done.returncode, _mask(done.stdout, secrets), _mask(done.stderr, secrets))
         log.debug("%s -> %d in %.2f s", line, done.returncode, time.monotonic() - started)
         if done.returncode not in ok:
@@ -213,7 +240,8 @@ class SystemRunner:
                 stdout=subprocess.PIPE if pipes else out,
                 stderr=subprocess.STDOUT if pipes else out,
                 env=_environment(env),
-                text=True,
+                encoding="utf-8",
+                errors="backslashreplace",
                 bufsize=1,
             )
 
@@ -232,6 +260,11 @@ def _tool(name: str) -> str:
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C", **(extra or {})}
+
+
+def _text(part: str | bytes | None) -> str:
+    """Return what a command that was ended had printed; Python hands it out undecoded."""
+    return part.decode(errors="backslashreplace") if isinstance(part, bytes) else part or ""
 
 
 def _mask(text: str, secrets: Sequence[str]) -> str:

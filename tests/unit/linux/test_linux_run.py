@@ -7,7 +7,7 @@ import pytest
 
 from kit.fakes import FakeRunner, UnexpectedCommandError
 from ramshare.errors import MissingPartError
-from ramshare.linux.run import CommandError, SystemRunner, find_tool, require_tools, shown
+from ramshare.linux.run import CommandError, Completed, SystemRunner, find_tool, in_one_line, require_tools, shown
 
 pytestmark = pytest.mark.unit
 
@@ -25,9 +25,40 @@ def test_a_status_that_nobody_accepted_is_an_error_with_a_line_to_paste() -> Non
     assert caught.value.done.returncode == 4
 
 
-def test_a_command_that_takes_too_long_is_an_error() -> None:
-    with pytest.raises(CommandError, match=r"no end after 0\.05 s"):
-        SystemRunner().run(["sleep", "5"], timeout_s=0.05)
+def test_the_whole_cause_of_a_failure_is_kept_and_each_line_once() -> None:
+    says = "printf '  Insufficient free space\\n  Retrying\\n  Retrying\\n  Failed to convert\\n' >&2; exit 5"
+    with pytest.raises(CommandError) as caught:
+        SystemRunner().run(["sh", "-c", says])
+    assert caught.value.message.endswith(": Insufficient free space; Retrying; Failed to convert")
+
+
+def test_a_very_long_cause_keeps_its_beginning_and_its_end() -> None:
+    said = in_one_line("\n".join(["first", *(f"line {number}" for number in range(2000)), "last"]))
+    assert said.startswith("first; line 0;")
+    assert said.endswith("; last")
+    assert len(said) < 3100
+
+
+def test_a_command_that_takes_too_long_is_an_error_with_what_it_had_said() -> None:
+    with pytest.raises(CommandError, match=r"no end after 0\.5 s: .*: waiting for the disk"):
+        SystemRunner().run(["sh", "-c", "echo waiting for the disk >&2; exec sleep 5"], timeout_s=0.5)
+
+
+def test_bytes_that_are_no_text_do_not_stop_anybody() -> None:
+    assert SystemRunner().run(["printf", r"a\377b"]).stdout == r"a\xffb"
+
+
+def test_a_long_command_line_does_not_push_the_cause_out() -> None:
+    error = CommandError(Completed(("lvm",), 5, stderr="no space"), "exit status 5", "lvm " + "x" * 5000)
+    assert error.message.endswith(" …: no space")
+    assert len(error.message) < 400
+
+
+def test_what_only_pins_lvms_output_is_not_shown() -> None:
+    assert shown(["lvchange", "--config", "report/prefixes=0", "--addtag", "a", "vg0/swap"]) == (
+        "lvchange --addtag a vg0/swap"
+    )
+    assert shown(["other", "--config", "file"]) == "other --config file"
 
 
 def test_a_missing_tool_names_its_package() -> None:
