@@ -2,9 +2,15 @@
 
 from typing import Any
 
+from ramshare.linux.host_checks import lvm_filters, lvm_settings
 from ramshare.linux.host_checks.model import Check, Finding, Host
 
-CHECKS: tuple[Check[Any], ...] = ()
+BORROWER = frozenset({"borrower"})
+
+CHECKS: tuple[Check[Any], ...] = (
+    Check("which disks LVM sees", BORROWER, lvm_filters.observe, lvm_filters.judge),
+    Check("LVM's configuration", BORROWER, lvm_settings.observe, lvm_settings.judge),
+)
 
 
 def findings(role: str, host: Host, checks: tuple[Check[Any], ...] = CHECKS) -> list[Finding]:
