@@ -1,18 +1,36 @@
 """The iSCSI initiator: node records, login and logout.
 
-The record file is written here and not by `iscsiadm -o update`: one process start instead of fifteen, and the CHAP
-secret never stands in a command line that every user of the host can read. What a login brought is read by
-`iscsi_sessions.py`. Used by the borrower.
+The record file (`iscsi_record.py` says what is in it) is written here and not by `iscsiadm -o update`: one process
+start instead of fifteen, and the CHAP secret never stands in a command line that every user of the host can read. What
+a login brought is read by `iscsi_sessions.py`. Used by the borrower.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 
 from ramshare.errors import MissingPartError, RamshareError
+from ramshare.linux.iscsi_record import (
+    MIRROR_PARAMETERS,
+    MOVE_PARAMETERS,
+    SessionParameters,
+    authentication,
+    changed_record,
+    own_record,
+)
 from ramshare.linux.run import CommandError, Commands
+
+__all__ = [
+    "MIRROR_PARAMETERS",
+    "MOVE_PARAMETERS",
+    "Iscsiadm",
+    "LoginError",
+    "SessionParameters",
+    "changed_record",
+    "portal_of",
+    "read_initiator_name",
+]
 
 NODE_DIRECTORIES = (Path("/etc/iscsi/nodes"), Path("/var/lib/iscsi/nodes"))
 """Where distributions keep node records: Debian's place first, then that of newer Fedora and SUSE."""
@@ -48,53 +66,19 @@ class LoginError(RamshareError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class SessionParameters:
-    """What has to be set before the login; the kernel refuses changes after a failure."""
-
-    noop_interval_s: int
-    noop_timeout_s: int
-    replacement_timeout_s: int
-    """How long I/O waits for a lost session before it fails."""
-    queue_depth: int = 32
-    cmds_max: int = 128
-
-    def settings(self) -> dict[str, str]:
-        """Return the record's keys and values. Data segments as the target's, so that a write needs no extra turn."""
-        return {
-            "node.startup": "manual",
-            "node.conn[0].startup": "manual",
-            "node.conn[0].timeo.noop_out_interval": str(self.noop_interval_s),
-            "node.conn[0].timeo.noop_out_timeout": str(self.noop_timeout_s),
-            "node.session.timeo.replacement_timeout": str(self.replacement_timeout_s),
-            "node.conn[0].timeo.login_timeout": "10",
-            "node.session.initial_login_retry_max": "2",
-            "node.session.queue_depth": str(self.queue_depth),
-            "node.session.cmds_max": str(self.cmds_max),
-            "node.session.iscsi.InitialR2T": "No",
-            "node.session.iscsi.ImmediateData": "Yes",
-            "node.session.iscsi.FirstBurstLength": "262144",
-            "node.session.iscsi.MaxBurstLength": "1048576",
-            "node.conn[0].iscsi.MaxRecvDataSegmentLength": "262144",
-        }
-
-
-MIRROR_PARAMETERS = SessionParameters(noop_interval_s=1, noop_timeout_s=2, replacement_timeout_s=4)
-"""A dead lender is noticed within 3 s and given up within 7, since the other leg has every page; 3 s are survived."""
-MOVE_PARAMETERS = SessionParameters(noop_interval_s=5, noop_timeout_s=5, replacement_timeout_s=90)
-"""The pages lie nowhere else: waiting for the lender to come back beats killing whoever touches them."""
-
-
 def read_initiator_name(path: Path = INITIATOR_NAME_FILE) -> str:
-    """Return this host's initiator name. Raises `MissingPartError` if there is none."""
+    """Return this host's initiator name, found as iscsid finds it. Raises `MissingPartError` if there is none."""
     try:
         lines = path.read_text().splitlines()
+    except UnicodeDecodeError as error:
+        raise MissingPartError(f"{path} is not UTF-8: {error}", f"write the name anew: iscsi-iname > {path}") from error
     except OSError as error:
         raise MissingPartError(f"no iSCSI initiator name: {error}", "apt-get install open-iscsi") from error
     for line in lines:
-        key, _, value = line.partition("=")
-        if key.strip() == "InitiatorName" and value.strip():
-            return value.strip()
+        before, key, rest = line.partition("InitiatorName")
+        value = rest.partition("=")[2].strip()
+        if key and "#" not in before and value:
+            return value
     raise MissingPartError(f"no InitiatorName in {path}", f"echo InitiatorName=$(iscsi-iname) > {path}")
 
 
@@ -115,15 +99,9 @@ class Iscsiadm:
     ) -> None:
         """Write the record for the target `iqn` at `portal` (`address:port`), with CHAP if `secret` is given."""
         self._run(["-o", "new", "-T", iqn, "-p", f"{portal},1"])
-        settings = parameters.settings()
-        if secret:
-            settings |= {
-                "node.session.auth.authmethod": "CHAP",
-                "node.session.auth.username": user,
-                "node.session.auth.password": secret,
-            }
+        settings = parameters.settings() | authentication(user, secret)
         record = self._record(portal, iqn)
-        _write_secretly(record, changed_record(record.read_text(), settings))
+        _write_secretly(record, own_record(record.read_text(errors="replace"), settings))
 
     def login(self, portal: str, iqn: str) -> None:
         """Log in; an existing session is success. Raises `LoginError`."""
@@ -157,18 +135,6 @@ class Iscsiadm:
 
     def _run(self, argv: Sequence[str], ok: Sequence[int] = (0,), timeout_s: float = 60.0) -> None:
         self._runner.run(["iscsiadm", "-m", "node", *argv], ok=ok, timeout_s=timeout_s)
-
-
-def changed_record(text: str, settings: Mapping[str, str]) -> str:
-    """Return a node record with `settings` in place of, or besides, what it has."""
-    left = dict(settings)
-    lines = []
-    for line in text.splitlines():
-        key = line.partition("=")[0].strip()
-        if line.startswith("# END"):
-            lines += [f"{name} = {value}" for name, value in left.items()]
-        lines.append(f"{key} = {left.pop(key)}" if key in left else line)
-    return "\n".join(lines) + "\n"
 
 
 def _write_secretly(path: Path, text: str) -> None:

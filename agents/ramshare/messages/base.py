@@ -47,7 +47,12 @@ VolumeName = Annotated[
 """`VG/LV`. LVM would allow a plus sign too, but that is a wildcard in a topic."""
 
 Iqn = Annotated[str, StringConstraints(pattern=r"^(iqn|eui|naa)\.[a-zA-Z0-9.:_-]{1,219}$")]
-"""An iSCSI name, RFC 3720 section 3.2.6."""
+"""The iSCSI name of a target that we make, RFC 3720 section 3.2.6."""
+
+InitiatorName = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,221}[^\x00-\x20\x7f])?$")
+]
+"""A host's iSCSI name: whatever its open-iscsi logs in by, and that need not follow any RFC."""
 
 Portal = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]{2,45}\]|[a-zA-Z0-9.-]{1,253}):[0-9]{1,5}$")]
 

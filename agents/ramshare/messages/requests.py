@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import AwareDatetime, Field
 
-from ramshare.messages.base import ClientName, Iqn, LeaseId, Message, PositiveBytes, Seconds, VolumeName
+from ramshare.messages.base import ClientName, InitiatorName, LeaseId, Message, PositiveBytes, Seconds, VolumeName
 from ramshare.messages.state import Mode
 
 DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
@@ -48,7 +48,7 @@ class BorrowMemory(Request):
     overhead_bytes: int = Field(default=0, ge=0, le=1 << 30, description="Extra per lease, for LVM's own metadata.")
     grain_bytes: PositiveBytes = Field(default=4 << 20, description="Leases are multiples of it: the VG's extent size.")
     mode: Mode
-    initiator: Iqn
+    initiator: InitiatorName
     min_lenders: int = Field(default=1, ge=1, le=64)
     exclude: tuple[ClientName, ...] = Field(default=(), max_length=64, description="Lenders not to ask.")
     dry_run: DryRun = False
@@ -61,7 +61,7 @@ class ExportLease(Request):
     VERB: ClassVar[str] = "export"
     lease: LeaseId
     borrower: ClientName
-    initiator: Iqn
+    initiator: InitiatorName
     size_bytes: PositiveBytes
     mode: Mode
     login_within_s: Seconds = 60.0

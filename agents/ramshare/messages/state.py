@@ -9,6 +9,7 @@ from ramshare.messages.base import (
     Bytes,
     ClientName,
     HostName,
+    InitiatorName,
     Iqn,
     LeaseId,
     Line,
@@ -106,7 +107,7 @@ class Export(Message):
     lease: LeaseId
     host: HostName
     borrower: ClientName
-    initiator: Iqn
+    initiator: InitiatorName
     target: Iqn
     portal: Portal
     size_bytes: PositiveBytes

@@ -4,20 +4,24 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from kit.fakes import FakeRunner
 from kit.linux_data import NODE_RECORD
 from ramshare.errors import MissingPartError, RamshareError
+from ramshare.linux.iscsi_record import authentication, own_record
 from ramshare.linux.iscsiadm import (
     MIRROR_PARAMETERS,
     MOVE_PARAMETERS,
     Iscsiadm,
     LoginError,
+    SessionParameters,
     changed_record,
     portal_of,
     read_initiator_name,
 )
 from ramshare.linux.run import CommandError
+from ramshare.messages.base import InitiatorName
 
 pytestmark = pytest.mark.unit
 
@@ -66,6 +70,102 @@ def test_a_changed_record_keeps_what_it_had_and_its_frame() -> None:
     assert after[-2] == "node.new = 1"
     kept = [line for line in before if not line.startswith("node.startup")]
     assert [line for line in after if line in kept] == kept
+
+
+SITE_CONF = """\
+node.startup = automatic
+node.leading_login = Yes
+node.session.auth.authmethod = CHAP
+node.session.auth.username = san-user
+node.session.auth.password = sansecret12345
+node.session.auth.username_in = san-target
+node.session.auth.password_in = targetsecret678
+node.session.auth.chap_algs = SHA3-256,SHA256
+node.session.nr_sessions = 2
+node.session.scan = manual
+node.session.reopen_max = 3
+node.session.initial_login_retry_max = 30
+node.session.timeo.replacement_timeout = 120
+node.session.err_timeo.abort_timeout = 1
+node.session.err_timeo.lu_reset_timeout = 1
+node.session.err_timeo.tgt_reset_timeout = 1
+node.session.err_timeo.host_reset_timeout = 1
+node.session.cmds_max = 2
+node.session.queue_depth = 1
+node.session.xmit_thread_priority = 20
+node.session.initial_cmdsn = 5
+node.session.iscsi.FastAbort = No
+node.session.iscsi.InitialR2T = Yes
+node.session.iscsi.ImmediateData = No
+node.session.iscsi.FirstBurstLength = 512
+node.session.iscsi.MaxBurstLength = 512
+node.session.iscsi.DefaultTime2Retain = 20
+node.session.iscsi.DefaultTime2Wait = 20
+node.session.iscsi.MaxConnections = 4
+node.session.iscsi.MaxOutstandingR2T = 9
+node.session.iscsi.ERL = 2
+node.conn[0].startup = automatic
+node.conn[0].tcp.window_size = 1024
+node.conn[0].tcp.type_of_service = 8
+node.conn[0].timeo.logout_timeout = 1
+node.conn[0].timeo.login_timeout = 300
+node.conn[0].timeo.auth_timeout = 1
+node.conn[0].timeo.noop_out_interval = 0
+node.conn[0].timeo.noop_out_timeout = 0
+node.conn[0].iscsi.MaxXmitDataSegmentLength = 512
+node.conn[0].iscsi.MaxRecvDataSegmentLength = 512
+node.conn[0].iscsi.HeaderDigest = CRC32C
+node.conn[0].iscsi.DataDigest = CRC32C,None
+node.conn[0].iscsi.IFMarker = Yes
+node.conn[0].iscsi.OFMarker = Yes
+iface.iscsi_ifacename = san0
+iface.transport_name = iser
+iface.initiatorname = iqn.1999-01.com.example:somebody
+iface.net_ifacename = eth9
+iface.hwaddress = 00:11:22:33:44:55
+"""
+"""An `iscsid.conf` that sets everything which can be set to something else."""
+
+
+@pytest.mark.parametrize("secret", ["", SECRET])
+@pytest.mark.parametrize("parameters", [MIRROR_PARAMETERS, MOVE_PARAMETERS])
+def test_a_record_says_everything_itself_whatever_iscsid_conf_holds(secret: str, parameters: SessionParameters) -> None:
+    site = changed_record(NODE_RECORD, fields(SITE_CONF))
+    wanted = parameters.settings() | authentication("u1", secret)
+    ours, theirs = fields(own_record(NODE_RECORD, wanted)), fields(own_record(site, wanted))
+    assert theirs == ours
+    assert not [key for key in ours if key in fields(SITE_CONF) and key not in wanted]
+
+
+def test_nobody_elses_secret_or_initiator_is_in_a_record() -> None:
+    site = changed_record(NODE_RECORD, fields(SITE_CONF))
+    without, chap = (own_record(site, MOVE_PARAMETERS.settings() | authentication("u1", s)) for s in ("", SECRET))
+    for record in (without, chap):
+        assert not any(word in record for word in ("san-", "sansecret", "targetsecret", "_in =", "somebody", "eth9"))
+    assert fields(without)["node.session.auth.authmethod"] == "None"
+    assert fields(chap)["node.session.auth.chap_algs"] == "MD5"
+
+
+def test_every_field_of_debians_record_is_either_ours_or_what_the_node_is() -> None:
+    node = ("node.name", "node.tpgt", "node.discovery_", "node.conn[0].address", "node.conn[0].port", "iface.")
+    said = MIRROR_PARAMETERS.settings() | authentication("u", "s")
+    assert [key for key in fields(NODE_RECORD) if key not in said and not key.startswith(node)] == []
+
+
+def test_a_field_that_only_newer_versions_know_stays() -> None:
+    newer = changed_record(NODE_RECORD, {"node.session.new_in_3": "7"})
+    assert fields(own_record(newer, MOVE_PARAMETERS.settings()))["node.session.new_in_3"] == "7"
+
+
+def test_a_record_that_was_cut_off_is_whole_afterwards() -> None:
+    half = NODE_RECORD[: len(NODE_RECORD) // 2]
+    whole = own_record(half, MOVE_PARAMETERS.settings())
+    assert fields(whole).items() >= MOVE_PARAMETERS.settings().items()
+    assert whole.endswith("# END RECORD\n")
+
+
+def fields(text: str) -> dict[str, str]:
+    return dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
 
 
 def test_changing_a_record_twice_is_changing_it_once() -> None:
@@ -131,6 +231,34 @@ def test_the_initiator_name_is_read_and_its_absence_is_explained(tmp_path: Path)
         read_initiator_name(path)
     path.write_text("## a comment\nInitiatorName=iqn.1993-08.org.debian:01:abc\n")
     assert read_initiator_name(path) == "iqn.1993-08.org.debian:01:abc"
+    path.write_bytes(b"InitiatorName=iqn.\xff\n")
+    with pytest.raises(MissingPartError, match="not UTF-8"):
+        read_initiator_name(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("InitiatorName=iqn.2004-10.com.ubuntu:01:a_b/C@d\n", "iqn.2004-10.com.ubuntu:01:a_b/C@d"),
+        ("  InitiatorName = eui.02004567A425678D  \n", "eui.02004567A425678D"),
+        ("#InitiatorName=iqn.old\nInitiatorName=\nInitiatorName=iqn.new\nInitiatorName=iqn.later\n", "iqn.new"),
+        ("InitiatorName=iqn.x:a#b\r\n", "iqn.x:a#b"),
+        ("InitiatorName=rack 7 host\n", "rack 7 host"),
+        ("InitiatorName=iqn.2026-01.example.münchen:host\n", "iqn.2026-01.example.münchen:host"),
+        (f"InitiatorName=iqn.{'x' * 219}\n", f"iqn.{'x' * 219}"),
+    ],
+)
+def test_a_name_that_open_iscsi_takes_is_taken_and_travels(text: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "initiatorname.iscsi"
+    path.write_text(text)
+    assert read_initiator_name(path) == name
+    assert TypeAdapter(InitiatorName).validate_python(name) == name
+
+
+@pytest.mark.parametrize("name", ["", " iqn.x", "iqn.x ", "iqn\n.x", "iqn\0x", "x" * 224])
+def test_a_name_that_could_not_stand_in_that_file_does_not_travel(name: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(InitiatorName).validate_python(name)
 
 
 def test_portals_of_both_address_families() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
 
-from ramshare.messages.base import ClientName, Iqn, LeaseId, PositiveBytes
+from ramshare.messages.base import ClientName, InitiatorName, Iqn, LeaseId, PositiveBytes
 from ramshare.messages.state import LeasePhase, Mode
 
 
@@ -17,7 +17,7 @@ class ExportRecord(BaseModel):
 
     lease: LeaseId
     borrower: ClientName
-    initiator: Iqn
+    initiator: InitiatorName
     size_bytes: PositiveBytes
     mode: Mode
     target: Iqn

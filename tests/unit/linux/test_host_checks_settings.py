@@ -1,4 +1,4 @@
-"""What an lvm.conf that we did not write does to a borrower is found before the first lease."""
+"""What an lvm.conf or iscsid.conf that we did not write does to a borrower is found before the first lease."""
 
 from pathlib import Path
 
@@ -59,6 +59,8 @@ def host(tmp_path: Path) -> Host:
     dm.mkdir(parents=True)
     (dm / "uuid").write_text(f"LVM-{GROUP}XWuOYJ6ttMzDOvJzO2MqLfmsXeXSlxPd\n")
     (dm / "name").write_text("vg0-swap\n")
+    (tmp_path / "etc/iscsi").mkdir(parents=True)
+    (tmp_path / "etc/iscsi/initiatorname.iscsi").write_text("InitiatorName=iqn.1993-08.org.debian:01:abc\n")
     return Host(runner, tmp_path)
 
 
@@ -145,6 +147,30 @@ def test_the_devices_file_is_looked_for_where_lvm_looks(host: Host) -> None:
     (host.root / "etc/lvm/devices").mkdir(parents=True)
     (host.root / "etc/lvm/devices/system.devices").write_text("VERSION=1.1.2\n")
     assert lvm_filters.observe(host).devices_file == "/etc/lvm/devices/system.devices"
+
+
+# open-iscsi
+
+
+@pytest.mark.parametrize(
+    ("line", "stops"),
+    [
+        ("iscsid.safe_logout = Yes", True),
+        (" iscsid.safe_logout=yes ", True),
+        ("# iscsid.safe_logout = Yes", False),
+        ("iscsid.safe_logout = No", False),
+    ],
+)
+def test_sessions_that_may_not_be_ended_stop_a_borrower(host: Host, line: str, stops: bool) -> None:
+    (host.root / "etc/iscsi/iscsid.conf").write_text(f"node.startup = manual\n{line}\n")
+    assert [(f.blocks, "cannot be cut off" in f.what) for f in findings("borrower", host)] == [(True, True)] * stops
+
+
+def test_a_host_without_an_initiator_name_is_told_how_to_get_one(host: Host) -> None:
+    (host.root / "etc/iscsi/initiatorname.iscsi").write_text("# nothing\n")
+    [finding] = findings("borrower", host)
+    assert finding.blocks
+    assert "iscsi-iname" in finding.mend
 
 
 # What else it makes LVM and dmeventd do
