@@ -7,6 +7,7 @@ and its reason), `reclaim.py` (leases come back). What it owns (images, records,
 `exports/store.py` on the worker thread, by way of `exports/changes.py`.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from ramshare.lender.offer import PublishedOffer
 from ramshare.lender.reclaim import Reclaim
 from ramshare.lender.requests import Requests
 from ramshare.lender.surplus import Surplus
+from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
 from ramshare.settings import HostSettings, LenderSettings
@@ -127,7 +129,12 @@ class Lender(Agent):
         self.soon()
 
     def _decide(self) -> None:
-        memory = self._hands.sampler.sample()
+        try:
+            memory = self._hands.sampler.sample()
+        except MemoryUnreadableError as error:
+            self._surplus.hold(str(error))
+            self._offer.update()
+            return
         self.bus.set_state("memory", memory)
         self._surplus.decide(memory, self._wall())
         self._balance()
@@ -140,7 +147,8 @@ class Lender(Agent):
     def _ledger_changed(self) -> None:
         """Offer what is left, and have reclaim look at what is lent."""
         if self._surplus.outdated:
-            self._surplus.measure(self._hands.sampler.sample())
+            with contextlib.suppress(MemoryUnreadableError):
+                self._surplus.measure(self._hands.sampler.sample())
         self._offer.update()
         self.soon()
 

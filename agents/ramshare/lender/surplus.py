@@ -50,6 +50,10 @@ class Surplus:
         # At one moment: what a balloon or an export took since, the host's figures do not show yet.
         self._own_bytes = self._physical_bytes() - self._guests.ballooned_bytes + self._ledger.lent_bytes()
 
+    def hold(self, why: str) -> None:
+        """Have nothing more lent and what is lent left alone: nobody tells how much memory there is."""
+        self._decision = Decision(self._ledger.lent_bytes(), f"nothing more is lent: {why}")
+
     @property
     def outdated(self) -> bool:
         """Whether memory has come back since the available memory was looked at."""

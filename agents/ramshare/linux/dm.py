@@ -8,6 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.proc import read
 from ramshare.linux.run import CommandError, Commands
 
 _TIMEOUT_S = 60.0
@@ -37,8 +38,8 @@ def suspended_names(sys: Path = Path("/sys")) -> set[str]:
     names = set()
     for entry in (sys / "block").glob("dm-*/dm"):
         with contextlib.suppress(OSError):
-            if (entry / "suspended").read_text().strip() == "1":
-                names.add((entry / "name").read_text().strip())
+            if read(entry / "suspended").strip() == "1":
+                names.add(read(entry / "name").strip())
     return names
 
 
@@ -48,9 +49,9 @@ def writes(name: str, sys: Path = Path("/sys")) -> tuple[int, int]:
     Reads sysfs only (`inflight` and the fifth field of `stat`, see the kernel's Documentation/block/stat.rst).
     """
     for entry in (sys / "block").glob("dm-*"):
-        with contextlib.suppress(OSError):
-            if (entry / "dm/name").read_text().strip() == name:
-                return int((entry / "inflight").read_text().split()[1]), int((entry / "stat").read_text().split()[4])
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if read(entry / "dm/name").strip() == name:
+                return int(read(entry / "inflight").split()[1]), int(read(entry / "stat").split()[4])
     return 0, 0
 
 

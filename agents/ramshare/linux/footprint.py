@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.proc import read
+
 _MADV_DONTNEED = 4
 _M_ARENA_MAX = -8
 """From malloc.h of the GNU C library; others have neither `mallopt` nor `malloc_trim`, and are left alone."""
@@ -60,7 +62,7 @@ def let_go(proc: Path = Path("/proc")) -> int:
     gc.collect()
     gc.freeze()
     try:
-        mappings = list(clean_files((proc / "self/smaps").read_text().splitlines()))
+        mappings = list(clean_files(read(proc / "self/smaps").splitlines()))
     except OSError:
         return 0
     libc = ctypes.CDLL(None)

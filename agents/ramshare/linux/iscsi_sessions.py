@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.proc import read
+
 SYS = Path("/sys")
 
 SWAP_QUEUE: Mapping[str, str] = {
@@ -85,7 +87,7 @@ def _session(entry: Path) -> Session:
     tmo = _read(entry / "recovery_tmo")
     return Session(
         id=int(entry.name.removeprefix("session")),
-        iqn=(entry / "targetname").read_text().strip(),
+        iqn=read(entry / "targetname").strip(),
         address=_portal(entry),
         state=_read(entry / "state"),
         device=f"/dev/{disks[0].name}" if disks else None,
@@ -104,6 +106,6 @@ def _portal(entry: Path) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return read(path).strip()
     except OSError:
         return ""

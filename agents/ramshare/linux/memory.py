@@ -7,9 +7,14 @@ what a kernel lacks is None and never an error. Used by the monitor and the lend
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+
+from ramshare.errors import RamshareError
+from ramshare.linux.proc import numbers, read
+from ramshare.messages.base import MAX_BYTES
 
 PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -69,27 +74,46 @@ class MemoryPressure:
     full: PressureLine | None
 
 
+class MemoryUnreadableError(RamshareError):
+    """The kernel, or what stands for it in a container, does not say how much memory there is."""
+
+
 def read_memory(proc: Path = PROC) -> MemoryInfo:
-    """Return the sizes of now."""
-    values = _table((proc / "meminfo").read_text().replace(":", " "))
+    """Return the sizes of now. Raises `MemoryUnreadableError`.
 
-    def size_bytes(name: str) -> int:
-        return values.get(name, 0) * 1024
-
-    free = size_bytes("MemFree")
+    lxcfs shows free swap of minus a little (2**64 - 128 kB), and its files lag behind each other: nothing is more than
+    its whole.
+    """
+    try:
+        values = numbers(read(proc / "meminfo"))
+    except OSError as error:
+        raise MemoryUnreadableError(f"cannot read {proc / 'meminfo'}: {error.strerror}") from error
+    total = _size_bytes(values, "MemTotal", MAX_BYTES)
+    if total == 0:
+        raise MemoryUnreadableError(f"{proc / 'meminfo'} does not say how much memory there is")
+    free = _size_bytes(values, "MemFree", total)
+    swap_total = _size_bytes(values, "SwapTotal", MAX_BYTES)
     return MemoryInfo(
-        total_bytes=size_bytes("MemTotal"),
+        total_bytes=total,
         free_bytes=free,
-        available_bytes=size_bytes("MemAvailable") if "MemAvailable" in values else free,
-        cached_bytes=size_bytes("Cached"),
-        swap_total_bytes=size_bytes("SwapTotal"),
-        swap_free_bytes=size_bytes("SwapFree"),
+        available_bytes=_size_bytes(values, "MemAvailable", total) if "MemAvailable" in values else free,
+        cached_bytes=_size_bytes(values, "Cached", total),
+        swap_total_bytes=swap_total,
+        swap_free_bytes=_size_bytes(values, "SwapFree", swap_total),
     )
 
 
+def _size_bytes(values: Mapping[str, int], name: str, most: int) -> int:
+    """Return a size of `meminfo`, which counts in kB whether it says so or not; at most `most`, none where missing."""
+    return min(values.get(name, 0) * 1024, most)
+
+
 def read_counters(proc: Path = PROC) -> VmCounters:
-    """Return the counters of now."""
-    values = _table((proc / "vmstat").read_text())
+    """Return the counters of now; zero, or None, for what this kernel or container does not count."""
+    try:
+        values = numbers(read(proc / "vmstat"))
+    except OSError:
+        values = {}
     # One counter up to kernel 5.8, then split in two.
     refaults = [values[name] for name in _REFAULTS if name in values]
     return VmCounters(
@@ -107,13 +131,12 @@ _REFAULTS = ("workingset_refault", "workingset_refault_anon", "workingset_refaul
 def read_pressure(proc: Path = PROC) -> MemoryPressure | None:
     """Return memory PSI, None where the kernel has none or it is off (`psi=1` turns it on)."""
     try:
-        text = (proc / "pressure/memory").read_text()
+        text = read(proc / "pressure/memory")
     except OSError:
         return None
-    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    if "some" not in lines:
-        return None
-    return MemoryPressure(_pressure(lines["some"]), _pressure(lines["full"]) if "full" in lines else None)
+    lines = {line.split()[0]: _pressure(line) for line in text.splitlines() if line.strip()}
+    some = lines.get("some")
+    return MemoryPressure(some, lines.get("full")) if some else None
 
 
 class PressureTrigger:
@@ -165,11 +188,13 @@ class PressureTrigger:
         self.close()
 
 
-def _table(text: str) -> dict[str, int]:
-    rows = (line.split() for line in text.splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) >= 2 and row[1].isdigit()}
-
-
-def _pressure(line: str) -> PressureLine:
-    values = dict(part.split("=") for part in line.split()[1:])
-    return PressureLine(float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"]))
+def _pressure(line: str) -> PressureLine | None:
+    """Return the numbers of a line, None if it does not say them all."""
+    values = dict(part.partition("=")[::2] for part in line.split()[1:])
+    try:
+        found = PressureLine(
+            float(values["avg10"]), float(values["avg60"]), float(values["avg300"]), int(values["total"])
+        )
+    except (KeyError, ValueError):
+        return None
+    return found if all(0 <= part <= 100 for part in (found.avg10, found.avg60, found.avg300)) else None

@@ -9,6 +9,8 @@ import ctypes
 import os
 from pathlib import Path
 
+from ramshare.linux.proc import read
+
 MCL_CURRENT = 1
 MCL_FUTURE = 2
 MCL_ONFAULT = 4
@@ -48,7 +50,7 @@ def keep_out_of_swap(root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/pr
     none runs, this makes one.
     """
     try:
-        path = next(line for line in (proc / "self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        path = next(line for line in read(proc / "self/cgroup").splitlines() if line.startswith("0::"))
         limit = root / path.removeprefix("0::").lstrip("/") / "memory.swap.max"
         if limit.exists() and limit.read_text().strip() == "0":
             return True

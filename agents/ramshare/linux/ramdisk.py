@@ -14,6 +14,7 @@ from typing import Any
 
 from ramshare.errors import RamshareError
 from ramshare.linux.memory import MemoryInfo, read_memory
+from ramshare.linux.proc import read, unescaped
 from ramshare.linux.run import Runner
 from ramshare.linux.swap import read_swaps
 
@@ -72,9 +73,9 @@ class Ramdisk:
     def filesystem(self) -> str | None:
         """Return the type of what is mounted at `root`, None for nothing."""
         kind = None
-        for line in self._mounts.read_text().splitlines():
-            _, place, found, *_ = line.split(" ")
-            if place.replace("\\040", " ") == str(self.root):
+        for line in read(self._mounts).splitlines():
+            _, place, found, *_ = [*line.split(" "), "", "", ""]
+            if unescaped(place) == str(self.root):
                 kind = found
         return kind
 

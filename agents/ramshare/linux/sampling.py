@@ -5,9 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-import psutil
-
-from ramshare.linux.memory import PROC, MemoryPressure, PressureLine, VmCounters, read_counters, read_pressure
+from ramshare.linux.memory import (
+    PROC,
+    MemoryPressure,
+    PressureLine,
+    VmCounters,
+    read_counters,
+    read_memory,
+    read_pressure,
+)
+from ramshare.messages.base import MAX_RATE
 from ramshare.messages.state import Memory
 
 LEAST_SPAN_S = 0.5
@@ -23,7 +30,10 @@ class Sampler(Protocol):
 
 
 class MemorySampler:
-    """Reads sizes by psutil, swap traffic, refaults and pressure from `/proc`, and makes rates of counters."""
+    """Reads sizes, swap traffic, refaults and pressure from `/proc`, and makes rates of counters.
+
+    Not by psutil: it fails on what lxcfs shows, and would cost a monitor in every guest memory of its own.
+    """
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic, proc: Path = PROC) -> None:
         self._interval_s = interval_s
@@ -34,22 +44,24 @@ class MemorySampler:
         self._before_pressure = read_pressure(proc)
 
     def sample(self) -> Memory:
-        """Return the report of now; rates are over the time since the last one."""
+        """Return the report of now; rates are over the time since the last one.
+
+        Raises `MemoryUnreadableError` where nobody says how much memory there is.
+        """
+        memory = read_memory(self._proc)
         now, now_s = read_counters(self._proc), self._clock()
         span_s = max(1e-3, now_s - self._before_s)
         before, self._before, self._before_s = self._before, now, now_s
-        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-        available = min(memory.available, memory.total)
         pressure, pressure_before = read_pressure(self._proc), self._before_pressure
         self._before_pressure = pressure
         return Memory(
-            total_bytes=memory.total,
-            available_bytes=available,
-            used_bytes=memory.total - available,
-            swap_total_bytes=swap.total,
-            swap_used_bytes=swap.used,
-            swap_in_bytes_s=max(0, now.swap_in_bytes - before.swap_in_bytes) / span_s,
-            swap_out_bytes_s=max(0, now.swap_out_bytes - before.swap_out_bytes) / span_s,
+            total_bytes=memory.total_bytes,
+            available_bytes=memory.available_bytes,
+            used_bytes=memory.used_bytes,
+            swap_total_bytes=memory.swap_total_bytes,
+            swap_used_bytes=memory.swap_total_bytes - memory.swap_free_bytes,
+            swap_in_bytes_s=_rate(now.swap_in_bytes, before.swap_in_bytes, span_s),
+            swap_out_bytes_s=_rate(now.swap_out_bytes, before.swap_out_bytes, span_s),
             refaults_s=_refaults(now, before, span_s),
             psi_some_avg10=_percent(_some(pressure), _some(pressure_before), span_s),
             psi_full_avg10=_percent(_full(pressure), _full(pressure_before), span_s),
@@ -57,10 +69,15 @@ class MemorySampler:
         )
 
 
+def _rate(now: int, before: int, span_s: float) -> float:
+    """Return what was counted per second; a counter that went back (a container that moved) has counted nothing."""
+    return min(MAX_RATE, max(0, now - before) / span_s)
+
+
 def _refaults(now: VmCounters, before: VmCounters, span_s: float) -> float | None:
     if now.refaults is None or before.refaults is None:
         return None
-    return max(0, now.refaults - before.refaults) / span_s
+    return _rate(now.refaults, before.refaults, span_s)
 
 
 def _some(pressure: MemoryPressure | None) -> PressureLine | None:

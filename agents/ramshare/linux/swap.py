@@ -17,6 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.proc import read, unescaped
 from ramshare.linux.run import Commands
 
 PROC = Path("/proc")
@@ -56,10 +57,10 @@ class SwapUse:
 def read_swaps(proc: Path = PROC) -> list[Swap]:
     """Return the active swap areas; none if the kernel has no swap."""
     try:
-        lines = (proc / "swaps").read_text().splitlines()
+        lines = read(proc / "swaps").splitlines()
     except FileNotFoundError:
         return []
-    return [_swap(line) for line in lines[1:] if line.strip()]
+    return [swap for line in lines[1:] if (swap := _swap(line)) is not None]
 
 
 def active_swap(device: str, proc: Path = PROC) -> Swap | None:
@@ -106,10 +107,14 @@ def format_and_turn_on(runner: Commands, device: str, priority: int | None = Non
     runner.run(["swapon", *options, device])
 
 
-def _swap(line: str) -> Swap:
-    path, kind, size_kib, used_kib, priority = line.rsplit(maxsplit=4)
-    name = path.strip().encode().decode("unicode_escape")
-    return Swap(name, kind, int(size_kib) * 1024, int(used_kib) * 1024, int(priority))
+def _swap(line: str) -> Swap | None:
+    """Return the area of one line, None for what is no such line. No more is used than there is."""
+    try:
+        path, kind, *numbers = line.rsplit(maxsplit=4)
+        size_kib, used_kib, priority = map(int, numbers)
+    except ValueError:
+        return None
+    return Swap(unescaped(path.strip()), kind, size_kib * 1024, max(0, min(used_kib, size_kib)) * 1024, priority)
 
 
 def _identity(path: str) -> tuple[int, int] | str:
@@ -124,7 +129,7 @@ def _identity(path: str) -> tuple[int, int] | str:
     loop = _loop_number(path)
     if loop is not None:
         with contextlib.suppress(OSError):
-            return _identity((SYS / f"dev/block/{_LOOP_MAJOR}:{loop}/loop/backing_file").read_text().strip())
+            return _identity(read(SYS / f"dev/block/{_LOOP_MAJOR}:{loop}/loop/backing_file").strip())
     return (0, status.st_rdev) if status.st_rdev else (status.st_dev, status.st_ino)
 
 

@@ -1,13 +1,17 @@
 """The monitor: inside each guest, samples memory and publishes it. Light, and blind to everything else."""
 
+import logging
 from collections.abc import Callable
 
 from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus
 from ramshare.linux.footprint import let_go
+from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.sampling import MemorySampler, Sampler
 from ramshare.settings import HostSettings
+
+log = logging.getLogger(__name__)
 
 TIDY_AFTER_REPORTS = 2
 """By then everything that a report needs has run once."""
@@ -34,6 +38,7 @@ class Monitor(Agent):
         self._watch = watch or NoWatch()
         self._reports = 0
         self._next_tidy_s = 0.0
+        self._unreadable = False
 
     def begin(self) -> None:
         """A monitor hears nobody but its own kernel."""
@@ -44,8 +49,16 @@ class Monitor(Agent):
         self._watch.stop()
 
     def tick(self) -> float:
-        """Publish one report."""
-        self.bus.set_state("memory", self._sampler.sample())
+        """Publish one report. What cannot be read is not reported, and nobody counts on this guest's memory then."""
+        try:
+            memory = self._sampler.sample()
+        except MemoryUnreadableError as error:
+            if not self._unreadable:
+                log.warning("no report: %s", error)
+            self._unreadable = True
+            return self._interval_s
+        self._unreadable = False
+        self.bus.set_state("memory", memory)
         self._reports += 1
         if self._reports >= TIDY_AFTER_REPORTS and self.clock() >= self._next_tidy_s:
             self._next_tidy_s = self.clock() + TIDY_EVERY_S

@@ -19,6 +19,7 @@ from ramshare.lender.agent import START_AGAIN_S, Lender
 from ramshare.lender.exports.store import Exports
 from ramshare.lender.hands import Hands
 from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError, NullHypervisor
+from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
 from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
@@ -643,3 +644,19 @@ def test_a_guests_spare_memory_comes_to_the_host_and_back_before_it_swaps(scene:
     scene.advance(3)
     assert lender.reports.heard == frozenset()
     assert not list(lender.reports.said)
+
+
+def test_memory_that_cannot_be_read_ends_new_loans_and_no_old_one(scene: Scene) -> None:
+    scene.lender()
+    scene.borrower()
+    scene.attach(512, "old")
+
+    def unreadable() -> Memory:
+        raise MemoryUnreadableError("/proc/meminfo does not say how much memory there is")
+
+    scene.sampler.sample = unreadable  # type: ignore[method-assign]
+    scene.advance(30)
+    assert scene.offer().free_bytes == 0
+    assert "/proc/meminfo does not say" in scene.offer().reason
+    assert scene.lent() == 512 * MIB
+    assert not scene.export(64, "new").ok

@@ -66,5 +66,7 @@ class LvmLook:
         if view is None:
             vg = volume.partition("/")[0]
             what = f"no logical volume {volume}" if state.vg(vg) else f"no volume group {vg}"
-            raise RefusedError(ErrorCode.UNKNOWN_VOLUME, f"{what} on this host; `lvs` lists what there is")
+            raise RefusedError(
+                ErrorCode.UNKNOWN_VOLUME, f"{what} on this host{state.because()}; `lvs` lists what there is"
+            )
         return view

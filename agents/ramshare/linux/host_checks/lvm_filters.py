@@ -13,6 +13,7 @@ from string import ascii_lowercase
 
 from ramshare.linux.host_checks.lvm_settings import strings, text, whole_configuration
 from ramshare.linux.host_checks.model import Finding, Host
+from ramshare.linux.proc import read
 
 LEASE_PATTERN = "a|^/dev/disk/by-path/ip-.*-iscsi-iqn.2026-11.io.ramshare:.*|"
 """Lets in what is a lease, by udev's name for it."""
@@ -133,9 +134,9 @@ def _devices_file(facts: LvmSight) -> list[Finding]:
 def _active_volumes(host: Host) -> Iterable[tuple[str, str]]:
     """Yield name and group (its UUID without dashes) of the logical volumes that the kernel has."""
     for entry in (host.root / "sys/block").glob("dm-*/dm"):
-        uuid = (entry / "uuid").read_text(errors="replace").strip()
+        uuid = read(entry / "uuid").strip()
         if uuid.startswith("LVM-"):
-            yield (entry / "name").read_text(errors="replace").strip(), uuid[4:36]
+            yield read(entry / "name").strip(), uuid[4:36]
 
 
 def _compiled(pattern: str) -> tuple[bool, re.Pattern[str]]:
