@@ -24,8 +24,9 @@ from ramshare.settings import (
     LenderSettings,
     SettingsError,
     load,
+    unknown_variables,
 )
-from ramshare.topics import MANAGER, Root
+from ramshare.topics import MANAGER, BadTopicError, Root, StateTopic
 
 if TYPE_CHECKING:
     from ramshare.linux.host_checks.model import Finding
@@ -60,7 +61,10 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = ser
         broker = broker_settings(arguments.role, host.host)
         build = builder(arguments.role, host)
         if arguments.check:
+            refuse_unknown_variables()
             return check_host(arguments.role, broker)
+        for name in unknown_variables():
+            log.warning("%s is no setting of ramshare: it is not read", name)
         assert broker.client is not None
         agent = build(MqttBus(broker, broker.client))
         agent.heartbeat_s = broker.announce_interval_s
@@ -69,6 +73,17 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = ser
         sys.stderr.write(f"error: {_one_line(str(error))}\n")
         return error.exit_code
     return ExitCode.OK
+
+
+def refuse_unknown_variables() -> None:
+    """Raise `SettingsError` for variables that look like settings and are none: what they were to set is not set."""
+    unknown = unknown_variables()
+    if unknown:
+        meant = [f"{name} (did you mean {alike}?)" if alike else name for name, alike in unknown.items()]
+        raise SettingsError(
+            f"no such setting: {', '.join(meant)}",
+            "`ramshare run --help` lists every setting; look into the environment and the settings file",
+        )
 
 
 def check_host(role: str, broker: BrokerSettings) -> ExitCode:
@@ -97,12 +112,20 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
     """Return where to connect and as whom, everything checked that can be without a broker. Raises `SettingsError`."""
     found = load(BrokerSettings)
     Root.of(found.root)
-    client = found.client or (MANAGER if role == MANAGER else f"{CLIENT_ROLE.get(role, role)}.{host}")
-    first = client.partition(".")[0]
-    if first != CLIENT_ROLE.get(role, role):
+    first = CLIENT_ROLE.get(role, role)
+    client = found.client or (MANAGER if role == MANAGER else f"{first}.{host}")
+    try:
+        StateTopic(client, "status")
+    except BadTopicError as error:
+        raise SettingsError(
+            f"RAMSHARE_CLIENT: {error.message}", "RAMSHARE_HOST is part of it if it is not set"
+        ) from error
+    begin, _, name = client.partition(".")
+    if begin != first or bool(name) == (role == MANAGER):
+        wanted = f"it must be {MANAGER}" if role == MANAGER else f"it must be {first}.NAME, for example {first}.{host}"
         raise SettingsError(
             f"RAMSHARE_CLIENT: {client} is not a name for a {role}",
-            f"it must begin with {CLIENT_ROLE.get(role, role)}; the rights of an account follow from it",
+            f"{wanted}; the rights of an account follow from it",
         )
     if found.announce_interval_s < SHORTEST_HEARTBEAT_S:
         raise SettingsError(f"RAMSHARE_ANNOUNCE_INTERVAL_S: at least {SHORTEST_HEARTBEAT_S:g} s")
@@ -129,8 +152,10 @@ def builder(
         from ramshare.lender.agent import Lender
         from ramshare.lender.hands import hands_of
         from ramshare.linux.run import SystemRunner
+        from ramshare.policy.registry import DEFAULT_POLICY, make_policy
 
         lender, lab = load(LenderSettings), load(LenderLabSettings)
+        make_policy(lender.policy or DEFAULT_POLICY)
         require("a lender", LENDER_TOOLS)
         hypervisor = _hypervisor(lender.hypervisor)
         return lambda bus: Lender(bus, host, lender, hands_of(host, lender, lab, SystemRunner(), hypervisor))

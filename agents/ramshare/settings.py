@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import Bytes, ClientName, HostName, Seconds
@@ -47,7 +56,14 @@ def _list_from_json(value: object) -> object:
         raise ValueError('write a list as JSON, for example ["web1", "web2"]') from None
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_list_from_json)]
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or path == Path("/"):
+        raise ValueError("write the whole path of a directory, beginning with / (an agent starts anywhere)")
+    return path
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+Names = Annotated[tuple[HostName, ...], BeforeValidator(_list_from_json)]
 
 
 class Settings(BaseModel):
@@ -84,7 +100,11 @@ class BrokerSettings(Settings):
 class HostSettings(Settings):
     """What every agent on a machine shares."""
 
-    host: HostName = Field(default_factory=lambda: socket.gethostname().partition(".")[0])
+    host: HostName = Field(
+        default_factory=lambda: socket.gethostname().partition(".")[0],
+        validate_default=True,
+        description="This machine's name in the cluster, with or without its domain; by default without.",
+    )
     sample_interval_s: Seconds = Field(default=5.0, description="Time between two memory reports.")
     log_level: str = "INFO"
 
@@ -109,7 +129,9 @@ class LenderSettings(Settings):
     limit_bytes: Bytes | None = Field(default=None, description="Never lend more than this.")
     committed_bytes: Bytes = Field(default=0, description="Set aside by the owner for good: may back a move.")
     reserve_bytes: Bytes = Field(default=512 << 20, description="Always left to the host itself.")
-    directory: Path = Field(default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system.")
+    directory: Directory = Field(
+        default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system."
+    )
     guests: Names = Field(default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].')
     hypervisor: str = Field(
         default="",
@@ -138,11 +160,23 @@ class BorrowerSettings(Settings):
 
     PREFIX: ClassVar[str] = "RAMSHARE_BORROWER_"
 
-    directory: Path = Field(default=Path("/var/lib/ramshare/borrower"))
+    directory: Directory = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
     patience_s: Seconds = Field(
         default=90.0, description="How long swap waits for a lost lender that has the only copy (move), 5 to 3600."
     )
+
+
+KINDS: tuple[type[Settings], ...] = (
+    BrokerSettings,
+    HostSettings,
+    LenderSettings,
+    LenderLabSettings,
+    BorrowerSettings,
+)
+OTHER_VARIABLES = frozenset({"RAMSHARE_ENV_FILE"})
+LAB_PREFIX = "RAMSHARE_LAB_"
+_NO_NAME = "use letters, digits, - and _, in parts that dots separate and that begin with a letter or digit"
 
 
 def load(kind: type[S]) -> S:
@@ -159,7 +193,29 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         variable = kind.PREFIX + str(first["loc"][0]).upper() if first["loc"] else kind.PREFIX
-        raise SettingsError(f"{variable}: {first['msg']}", f"look into the environment and {_env_file()}") from error
+        wrong = _NO_NAME if first["type"] == "string_pattern_mismatch" else first["msg"]
+        raise SettingsError(
+            f"{variable}: {str(first['input'])[:80]!r}: {wrong}", f"look into the environment and {_env_file()}"
+        ) from error
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return variables that look like ours and are none, each with the setting that may be meant, or nothing.
+
+    Of the environment those that begin with `RAMSHARE_` count, and there and in the file those that nearly read like a
+    setting of ours.
+    """
+    import difflib  # once, and not in the memory of every command
+
+    known = {kind.PREFIX + name.upper() for kind in KINDS for name in kind.model_fields} | OTHER_VARIABLES
+    found = {}
+    for name in sorted({*os.environ, *read_env_file(Path(_env_file()))} - known):
+        if name.startswith(LAB_PREFIX):
+            continue
+        alike = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+        if name.upper().startswith("RAMSHARE_") or alike:
+            found[name] = alike[0] if alike else ""
+    return found
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Self
 
 from ramshare.errors import RamshareError
 from ramshare.messages import events, replies, requests, state
-from ramshare.messages.base import Message
+from ramshare.messages.base import CLIENT_PATTERN, MAX_HOST_NAME, Message
 
 VERSION = "v1"
 DEFAULT_ROOT = "ramshare"
@@ -18,7 +18,7 @@ EVERYBODY = "all"
 """Server name in `request/all/<client>/announce`."""
 
 MANAGER = "manager"
-_CLIENT = re.compile(r"[a-z0-9]{1,16}(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?")
+_CLIENT = re.compile(CLIENT_PATTERN)
 _SEGMENT = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 
@@ -210,7 +210,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def _check(client: str, path: str) -> None:
-    if not _CLIENT.fullmatch(client):
+    if len(client.partition(".")[2]) > MAX_HOST_NAME or not _CLIENT.fullmatch(client):
         raise BadTopicError(f"{client[:100]!r} is not a client name", "use role.name, for example lender.hosta")
     if not all(_SEGMENT.fullmatch(part) for part in path.split("/")):
         raise BadTopicError(f"{path[:100]!r} cannot be part of a topic")

@@ -13,7 +13,7 @@ from ramshare import launch as agent
 from ramshare.agent import Agent
 from ramshare.errors import ExitCode, MissingPartError
 from ramshare.linux.host_checks.model import Finding
-from ramshare.settings import HostSettings, SettingsError
+from ramshare.settings import HostSettings, SettingsError, load
 
 pytestmark = pytest.mark.unit
 
@@ -77,7 +77,16 @@ def test_check_says_what_works_against_us_and_fails_if_it_stops_us(
         ("RAMSHARE_LOG_LEVEL", "LOUD"),
         ("RAMSHARE_PASSWORD_FILE", "/nonexistent/pw"),
         ("RAMSHARE_HOST", "no/host"),
+        ("RAMSHARE_HOST", "ends.in.a.dot."),
+        ("RAMSHARE_HOST", "h" * 64),
+        ("RAMSHARE_CLIENT", "manager.of.all"),
+        ("RAMSHARE_CLIENT", "Manager"),
+        ("RAMSHARE_CLIENT", "manager."),
         ("RAMSHARE_ROOT", "a/b"),
+        ("RAMSHARE_BROKER_HOTS", "10.0.0.1"),
+        ("RAMSHARE_ADDRESS", "10.0.0.1"),
+        ("Ramshare_Host", "hosta"),
+        ("RAMSHAR_BROKER_HOST", "10.0.0.1"),
     ],
 )
 def test_check_names_what_is_wrong(
@@ -89,6 +98,75 @@ def test_check_names_what_is_wrong(
     assert told.startswith("error: ")
     assert told.count("\n") == 1
     assert value in told or variable in told
+
+
+def test_a_misspelt_setting_is_told_with_the_one_that_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("RAMSHARE_LENDER_LIMIT_BYTE=5\nPYTHONUNBUFFERED=1\nRAMSHARE_LENDER_LIMIT_BYTES=5\n")
+    monkeypatch.setenv("RAMSHARE_ENV_FILE", str(tmp_path / "file"))
+    assert agent.main(["manager", "--check"]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "RAMSHARE_LENDER_LIMIT_BYTE (did you mean RAMSHARE_LENDER_LIMIT_BYTES?)" in told
+    assert "PYTHON" not in told
+
+
+def test_an_agent_that_starts_with_a_misspelt_setting_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAMSHARE_BROKER_HOTS", "10.0.0.1")
+    monkeypatch.setattr(agent, "set_up_logging", lambda _level: None)
+    assert agent.main(["manager"], serve=lambda _agent: None) == ExitCode.OK
+    assert "RAMSHARE_BROKER_HOTS is no setting" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("role", "client"),
+    [("lender", "lender"), ("lender", "manager"), ("borrower", "borrower.-b"), ("monitor", "monitor.web1")],
+)
+def test_a_name_that_cannot_be_this_agents_is_refused(monkeypatch: pytest.MonkeyPatch, role: str, client: str) -> None:
+    monkeypatch.setenv("RAMSHARE_CLIENT", client)
+    with pytest.raises(SettingsError, match="RAMSHARE_CLIENT"):
+        agent.broker_settings(role, "hosta")
+
+
+def test_a_host_with_its_domain_is_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMSHARE_HOST", "hosta.example.org")
+    assert agent.broker_settings("lender", load(HostSettings).host).client == "lender.hosta.example.org"
+
+
+@pytest.mark.parametrize("name", ["x" * 64, "", "-x", "hö"])
+def test_a_machines_own_name_is_checked_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("RAMSHARE_HOST")
+    monkeypatch.setattr("socket.gethostname", lambda: name)
+    with pytest.raises(SettingsError, match="RAMSHARE_HOST"):
+        load(HostSettings)
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "value", "words"),
+    [
+        ("lender", "RAMSHARE_LENDER_POLICY", "rythm", "no surplus policy named 'rythm'"),
+        ("lender", "RAMSHARE_LENDER_DIRECTORY", "run/lender", "RAMSHARE_LENDER_DIRECTORY"),
+        ("lender", "RAMSHARE_LENDER_DIRECTORY", "/", "RAMSHARE_LENDER_DIRECTORY"),
+        ("lender", "RAMSHARE_LENDER_GUESTS", '["web 1"]', "RAMSHARE_LENDER_GUESTS"),
+        ("borrower", "RAMSHARE_BORROWER_DIRECTORY", "~/ramshare", "RAMSHARE_BORROWER_DIRECTORY"),
+        ("borrower", "RAMSHARE_BORROWER_DIRECTORY", "", "RAMSHARE_BORROWER_DIRECTORY"),
+    ],
+)
+def test_check_names_what_is_wrong_with_a_role(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    role: str,
+    variable: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setattr(agent, "_require", lambda *_: None)
+    monkeypatch.setattr(agent, "host_findings", lambda _role: [])
+    monkeypatch.setenv(variable, value)
+    assert agent.main([role, "--check"]) == ExitCode.USAGE
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("role", ["lender", "borrower"])

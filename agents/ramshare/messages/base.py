@@ -37,10 +37,16 @@ Line = Annotated[str, BeforeValidator(_shortened)]
 Sentence = Annotated[Line, StringConstraints(max_length=MAX_SENTENCE)]
 """The same, one to a message. What arrives longer is shortened, too: a sentence is no reason to drop a message."""
 
-ClientName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(\.[a-zA-Z0-9][a-zA-Z0-9_-]{0,62})?$", max_length=80)]
-"""MQTT user name and client id: `role.name`, or just `manager`."""
+MAX_HOST_NAME = 63
+_LABEL = r"[a-zA-Z0-9][a-zA-Z0-9_-]*"
+HOST_PATTERN = rf"{_LABEL}(\.{_LABEL})*"
+CLIENT_PATTERN = rf"[a-z0-9]{{1,16}}(\.{HOST_PATTERN})?"
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$")]
+ClientName = Annotated[str, StringConstraints(pattern=f"^{CLIENT_PATTERN}$", max_length=80)]
+"""MQTT user name and client id: `role.name`, or just `manager`. The role ends at the first dot."""
+
+HostName = Annotated[str, StringConstraints(pattern=f"^{HOST_PATTERN}$", max_length=MAX_HOST_NAME)]
+"""A host's or guest's name, short or with its domain; it stands in client names, topics, tags and iSCSI names."""
 LeaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 VolumeName = Annotated[
     str, StringConstraints(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}/[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}$")

@@ -3,7 +3,7 @@
 import re
 
 PREFIX = "iqn.2026-11.io.ramshare"
-_TARGET = re.compile(rf"^{re.escape(PREFIX)}:(?P<host>[a-z0-9_-]+)\.(?P<lease>[a-z0-9][a-z0-9-]*)$")
+_TARGET = re.compile(rf"^{re.escape(PREFIX)}:(?P<host>[a-z0-9_.-]+)\.(?P<lease>[a-z0-9][a-z0-9-]*)$")
 
 
 def target_of(host: str, lease: str) -> str:

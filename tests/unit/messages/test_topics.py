@@ -3,11 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from kit.strategies import CLIENT_NAMES
+from ramshare.borrower.plan.tags import LeaseTag, parse
 from ramshare.messages import requests, state
-from ramshare.messages.base import ClientName
+from ramshare.messages.base import ClientName, HostName
 from ramshare.messages.events import Event
+from ramshare.messages.names import lease_of, target_of
 from ramshare.messages.replies import Reply
 from ramshare.topics import (
     ALLOWED,
@@ -35,7 +38,8 @@ TOPICS: st.SearchStrategy[Topic] = st.one_of(
     st.builds(RequestTopic, CLIENT_NAMES, CLIENT_NAMES, SEGMENTS),
     st.builds(ReplyTopic, CLIENT_NAMES, CLIENT_NAMES),
 )
-HOSTILE = ["+", "#", "a/b", "", "a b", "a\x00", "a\n", "ä", "$SYS", "lender.", ".hosta", "lender.a.b", "x" * 200]
+BAD_CLIENTS = ["lender.", ".hosta", "lender..a", "lender.a.", "lender.-a", "x" * 17, "lender." + "x" * 64]
+HOSTILE = ["+", "#", "a/b", "", "a b", "a\x00", "a\n", "ä", "$SYS", *BAD_CLIENTS, "x" * 200]
 
 
 @given(TOPICS)
@@ -79,7 +83,7 @@ def test_no_topic_can_be_made_of_a_hostile_name(hostile: str) -> None:
         RequestTopic("lender.hosta", hostile, "export")
     with pytest.raises(BadTopicError):
         ReplyTopic("borrower.hostb", hostile)
-    if "/" not in hostile and hostile not in ("lender.", ".hosta", "lender.a.b"):
+    if "/" not in hostile and hostile not in BAD_CLIENTS[:-1]:
         with pytest.raises(BadTopicError):
             EventTopic("lender.hosta", hostile)
 
@@ -90,10 +94,20 @@ def test_a_root_is_one_plain_word(root: str) -> None:
         Root.of(root)
 
 
+@pytest.mark.parametrize("host", ["hosta", "hosta.example.org", "a.b-c.d_e.7", "x" * 63, "web." + "y" * 59])
+def test_a_hosts_name_may_have_a_domain(host: str) -> None:
+    client = f"lender.{host}"
+    assert TypeAdapter(HostName).validate_python(host) == host
+    assert TypeAdapter(ClientName).validate_python(client) == client
+    assert ROOT.parse(RequestTopic(client, f"borrower.{host}", "export").render()).render()
+    assert ROOT.parse(StateTopic("manager", f"host/{host}").render()) == StateTopic("manager", f"host/{host}")
+    assert (role(client), name(client)) == ("lender", host)
+    assert lease_of(target_of(host, "l27-1")) == "l27-1"
+    assert parse({str(LeaseTag("l27-1", host, 5))}).leases == (LeaseTag("l27-1", host, 5),)
+
+
 @given(st.text(max_size=90))
 def test_topics_and_messages_agree_on_client_names(text: str) -> None:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         StateTopic(text, "offer")
     except BadTopicError:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from ramshare.lender.guests.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
 from ramshare.lender.guests.use import GuestUse
 from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
+from ramshare.messages.base import HOST_PATTERN, MAX_HOST_NAME
 from ramshare.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
 from ramshare.policy.model import GuestSample
 
@@ -36,7 +37,7 @@ REACHED_BYTES = 2 << 20
 LOOK_S, LOOK_MOVING_S = 2.0, 0.25
 """Between two looks at the guests: usually, and while a balloon is asked to move."""
 LONG_AGO_S = 0.0
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}")
+_NAME = re.compile(HOST_PATTERN)
 """What can be part of a client's name; a guest called otherwise counts as full."""
 CALM_S = 10.0
 """From a guest that was just due memory nothing is taken for so long."""
@@ -138,7 +139,9 @@ class HostGuests:
     @property
     def names(self) -> frozenset[str]:
         """The guests that run here and can report."""
-        return frozenset(guest.name for guest in self.known if _NAME.fullmatch(guest.name))
+        return frozenset(
+            guest.name for guest in self.known if len(guest.name) <= MAX_HOST_NAME and _NAME.fullmatch(guest.name)
+        )
 
     @property
     def resident_bytes(self) -> int:
