@@ -11,7 +11,7 @@ from pathlib import Path
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.lvm_config import PINNED
 from ramshare.linux.lvm_names import LvmUsageError, reject, split_volume, tag_options
-from ramshare.linux.lvm_report import parse_report, report_argv
+from ramshare.linux.lvm_report import LvmReportError, parse_report, report_argv
 from ramshare.linux.lvm_state import (
     UNKNOWN_PV,
     Leg,
@@ -77,13 +77,18 @@ class Lvm:
     def report(self, vg: str | None = None, *, without: Sequence[str] = ()) -> LvmState:
         """Return physical volumes, groups and volumes, of `vg` only if given. One process start.
 
-        What LVM could not read of other groups is left out and stands in `complaints`.
+        What LVM could not read of other groups is left out and stands in `complaints`; some versions end with an error
+        then. Raises `LvmReportError` if nothing is left.
         LVM reads every disk, so one whose session is down makes it wait for that session's time-outs. Disks named in
         `without` are not touched and count as missing.
         """
         argv = self._with_config(report_argv(vg), reject(without))
-        done = self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S)
-        return parse_report(done.stdout, done.stderr)
+        ok = (0, FAILED) if vg is None else (0,)
+        done = self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S, ok=ok)
+        state = parse_report(done.stdout, done.stderr)
+        if done.returncode == FAILED and not state.vgs:
+            raise LvmReportError(f"LVM could not make its report{state.because()}")
+        return state
 
     # Physical volumes
 

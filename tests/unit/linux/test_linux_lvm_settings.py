@@ -11,8 +11,8 @@ from kit.linux_data import DATA, lvm_report
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_config import PINNED
-from ramshare.linux.lvm_report import parse_report
-from ramshare.linux.run import SystemRunner, find_tool
+from ramshare.linux.lvm_report import LvmReportError, parse_report
+from ramshare.linux.run import CommandError, SystemRunner, find_tool
 
 pytestmark = pytest.mark.unit
 
@@ -92,6 +92,18 @@ def test_a_group_that_makes_no_sense_is_left_out_and_named() -> None:
     state = parse_report(json.dumps(document))
     assert state == parse_report(lvm_report("at_lender"))
     assert "volume group other" in state.complaints
+
+
+def test_another_groups_damage_that_makes_lvm_end_with_an_error_does_not_stop_us() -> None:
+    report = ("lvm", "fullreport", ...)
+    text = (DATA / "lvm/other_group_damaged.txt").read_text()
+    runner = FakeRunner().on(*report, stdout=text, stderr="  Skipping volume group other", returncode=5)
+    assert Lvm(runner).report().complaints == "Skipping volume group other"
+    with pytest.raises(CommandError, match="Skipping volume group other"):
+        Lvm(runner).report("other")
+    runner.on(*report, stdout='{"report": [\n]}', stderr="  No disks", returncode=5)
+    with pytest.raises(LvmReportError, match="No disks"):
+        Lvm(runner).report()
 
 
 def test_every_command_of_lvms_carries_the_pins() -> None:
