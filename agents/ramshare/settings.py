@@ -95,6 +95,9 @@ class BrokerSettings(Settings):
             return SecretStr(self.password_file.read_text().strip())
         except OSError as error:
             raise SettingsError(f"cannot read the password file {self.password_file}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            # Without its cause, which holds the password.
+            raise SettingsError(f"cannot read the password file {self.password_file}: it is not UTF-8") from None
 
 
 class HostSettings(Settings):

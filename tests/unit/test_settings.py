@@ -79,3 +79,12 @@ def test_what_is_no_text_is_a_clear_error(env_file: Path) -> None:
     env_file.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="cannot read"):
         load(HostSettings)
+
+
+def test_a_password_that_is_no_text_is_an_error_that_does_not_show_it(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"secret\xff")
+    with pytest.raises(SettingsError, match="not UTF-8") as caught:
+        _ = BrokerSettings(password_file=path).password
+    assert "secret" not in repr(caught.value)
+    assert caught.value.__cause__ is None

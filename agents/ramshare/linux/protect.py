@@ -37,8 +37,8 @@ def protect_from_oom(pid: int | None = None, score: int = OOM_NEVER, proc: Path 
 def protect_threads_of(pid: int, score: int = OOM_NEVER, proc: Path = Path("/proc")) -> None:
     """Protect a daemon that somebody else started and those it forked, best effort."""
     protect_from_oom(pid, score, proc)
-    with contextlib.suppress(OSError):
-        for child in (proc / str(pid) / "task" / str(pid) / "children").read_text().split():
+    with contextlib.suppress(OSError, ValueError):
+        for child in read(proc / str(pid) / "task" / str(pid) / "children").split():
             protect_threads_of(int(child), score, proc)
 
 
@@ -52,7 +52,7 @@ def keep_out_of_swap(root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/pr
     try:
         path = next(line for line in read(proc / "self/cgroup").splitlines() if line.startswith("0::"))
         limit = root / path.removeprefix("0::").lstrip("/") / "memory.swap.max"
-        if limit.exists() and limit.read_text().strip() == "0":
+        if limit.exists() and read(limit).strip() == "0":
             return True
         if Path("/run/systemd/system").is_dir():
             return False
@@ -80,11 +80,17 @@ def come_first(nice: int = -5) -> bool:
 
 
 def keep_free(least_bytes: int, proc: Path = Path("/proc")) -> int:
-    """Have the kernel keep at least so much memory free, never less than it does now; return what it keeps."""
+    """Have the kernel keep at least so much memory free, never less than it does now; return what it keeps.
+
+    A container that may not see that keeps nothing of its own.
+    """
     knob = proc / "sys/vm/min_free_kbytes"
-    now_kib = int(knob.read_text())
-    if now_kib * 1024 >= least_bytes:
-        return now_kib * 1024
-    with contextlib.suppress(OSError):
-        knob.write_text(f"{least_bytes // 1024}\n")
-    return int(knob.read_text()) * 1024
+    try:
+        now_kib = int(read(knob))
+        if now_kib * 1024 >= least_bytes:
+            return now_kib * 1024
+        with contextlib.suppress(OSError):
+            knob.write_text(f"{least_bytes // 1024}\n")
+        return int(read(knob)) * 1024
+    except (OSError, ValueError):
+        return 0

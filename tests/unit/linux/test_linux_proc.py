@@ -13,7 +13,7 @@ from ramshare.linux.footprint import let_go
 from ramshare.linux.iscsi_sessions import sessions
 from ramshare.linux.memory import MemoryUnreadableError, read_counters, read_memory, read_pressure
 from ramshare.linux.proc import numbers, unescaped
-from ramshare.linux.protect import keep_out_of_swap
+from ramshare.linux.protect import keep_free, keep_out_of_swap
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.sampling import MemorySampler
 from ramshare.linux.swap import read_swaps
@@ -215,3 +215,12 @@ def test_devices_sessions_groups_and_libraries_of_others_may_have_any_name(tmp_p
     assert not keep_out_of_swap(tmp_path / "nowhere", tmp_path)
     (tmp_path / "self/smaps").write_bytes(b"7f0000000000-7f0000001000 rw-p 00000000 00:00 0 /lib/w\xff.so\n")
     assert let_go(tmp_path) == 0
+
+
+@pytest.mark.parametrize("text", [None, b"", b"many\n", b"\xff"])
+def test_a_kernel_that_does_not_tell_what_it_keeps_free_keeps_nothing(tmp_path: Path, text: bytes | None) -> None:
+    if text is not None:
+        (tmp_path / "sys/vm").mkdir(parents=True)
+        (tmp_path / "sys/vm/min_free_kbytes").write_bytes(text)
+    (tmp_path / "sys").mkdir(exist_ok=True)
+    assert keep_free(1 << 30, tmp_path) == 0

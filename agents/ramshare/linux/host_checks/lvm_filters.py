@@ -43,7 +43,8 @@ class LvmSight:
 def observe(host: Host) -> LvmSight:
     """Ask LVM for its configuration and its groups, and the kernel for its disks and active volumes."""
     settings = whole_configuration(host.runner)
-    path = host.root / "etc/lvm/devices" / text(settings, "devices/devicesfile", "system.devices")
+    place = host.root / os.environ.get("LVM_SYSTEM_DIR", "/etc/lvm").lstrip("/")
+    path = place / "devices" / text(settings, "devices/devicesfile", "system.devices")
     used = settings.get("devices/use_devicesfile") == "1" and path.is_file()
     shown = host.runner.run(["lvm", "vgs", "--noheadings", "-o", "vg_uuid"], ok=(0, 5)).stdout
     groups = {line.strip().replace("-", "") for line in shown.splitlines()}
