@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from kit.fakes import FakeRunner
-from kit.linux_data import NODE_RECORD
+from kit.linux_data import NODE_RECORD, SITE_ISCSID_CONF
 from ramshare.errors import MissingPartError, RamshareError
 from ramshare.linux.iscsi_record import authentication, own_record
 from ramshare.linux.iscsiadm import (
@@ -72,73 +72,18 @@ def test_a_changed_record_keeps_what_it_had_and_its_frame() -> None:
     assert [line for line in after if line in kept] == kept
 
 
-SITE_CONF = """\
-node.startup = automatic
-node.leading_login = Yes
-node.session.auth.authmethod = CHAP
-node.session.auth.username = san-user
-node.session.auth.password = sansecret12345
-node.session.auth.username_in = san-target
-node.session.auth.password_in = targetsecret678
-node.session.auth.chap_algs = SHA3-256,SHA256
-node.session.nr_sessions = 2
-node.session.scan = manual
-node.session.reopen_max = 3
-node.session.initial_login_retry_max = 30
-node.session.timeo.replacement_timeout = 120
-node.session.err_timeo.abort_timeout = 1
-node.session.err_timeo.lu_reset_timeout = 1
-node.session.err_timeo.tgt_reset_timeout = 1
-node.session.err_timeo.host_reset_timeout = 1
-node.session.cmds_max = 2
-node.session.queue_depth = 1
-node.session.xmit_thread_priority = 20
-node.session.initial_cmdsn = 5
-node.session.iscsi.FastAbort = No
-node.session.iscsi.InitialR2T = Yes
-node.session.iscsi.ImmediateData = No
-node.session.iscsi.FirstBurstLength = 512
-node.session.iscsi.MaxBurstLength = 512
-node.session.iscsi.DefaultTime2Retain = 20
-node.session.iscsi.DefaultTime2Wait = 20
-node.session.iscsi.MaxConnections = 4
-node.session.iscsi.MaxOutstandingR2T = 9
-node.session.iscsi.ERL = 2
-node.conn[0].startup = automatic
-node.conn[0].tcp.window_size = 1024
-node.conn[0].tcp.type_of_service = 8
-node.conn[0].timeo.logout_timeout = 1
-node.conn[0].timeo.login_timeout = 300
-node.conn[0].timeo.auth_timeout = 1
-node.conn[0].timeo.noop_out_interval = 0
-node.conn[0].timeo.noop_out_timeout = 0
-node.conn[0].iscsi.MaxXmitDataSegmentLength = 512
-node.conn[0].iscsi.MaxRecvDataSegmentLength = 512
-node.conn[0].iscsi.HeaderDigest = CRC32C
-node.conn[0].iscsi.DataDigest = CRC32C,None
-node.conn[0].iscsi.IFMarker = Yes
-node.conn[0].iscsi.OFMarker = Yes
-iface.iscsi_ifacename = san0
-iface.transport_name = iser
-iface.initiatorname = iqn.1999-01.com.example:somebody
-iface.net_ifacename = eth9
-iface.hwaddress = 00:11:22:33:44:55
-"""
-"""An `iscsid.conf` that sets everything which can be set to something else."""
-
-
 @pytest.mark.parametrize("secret", ["", SECRET])
 @pytest.mark.parametrize("parameters", [MIRROR_PARAMETERS, MOVE_PARAMETERS])
 def test_a_record_says_everything_itself_whatever_iscsid_conf_holds(secret: str, parameters: SessionParameters) -> None:
-    site = changed_record(NODE_RECORD, fields(SITE_CONF))
+    site = changed_record(NODE_RECORD, fields(SITE_ISCSID_CONF))
     wanted = parameters.settings() | authentication("u1", secret)
     ours, theirs = fields(own_record(NODE_RECORD, wanted)), fields(own_record(site, wanted))
     assert theirs == ours
-    assert not [key for key in ours if key in fields(SITE_CONF) and key not in wanted]
+    assert not [key for key in ours if key in fields(SITE_ISCSID_CONF) and key not in wanted]
 
 
 def test_nobody_elses_secret_or_initiator_is_in_a_record() -> None:
-    site = changed_record(NODE_RECORD, fields(SITE_CONF))
+    site = changed_record(NODE_RECORD, fields(SITE_ISCSID_CONF))
     without, chap = (own_record(site, MOVE_PARAMETERS.settings() | authentication("u1", s)) for s in ("", SECRET))
     for record in (without, chap):
         assert not any(word in record for word in ("san-", "sansecret", "targetsecret", "_in =", "somebody", "eth9"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kit.fakes import FakeRunner
-from kit.linux_data import DATA, lvm_report
+from kit.linux_data import DATA, HOSTILE_LVM_CONF, lvm_report
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_config import PINNED
@@ -17,17 +17,6 @@ from ramshare.linux.run import CommandError, SystemRunner, find_tool
 pytestmark = pytest.mark.unit
 
 MIB = 1024 * 1024
-HOSTILE_LVM_CONF = """\
-report { binary_values_as_numeric=1 buffered=0 columns_as_rows=1 compact_output=1 compact_output_cols="lv_tags"
-         list_item_separator=";" mark_hidden_devices=0 prefixes=1 quoted=0 two_word_unknown_device=1
-         output_format="json" headings=0 separator="|" aligned=0
-         lvs_sort_full="lv_size" vgs_sort_full="vg_size" pvs_sort_full="pv_size" segs_sort_full="seg_size" }
-log { prefix="# " command_names=1 indent=1 verbose=3 silent=1 report_command_log=1 activation=1 }
-global { units="h" suffix=1 wait_for_locks=0 }
-devices { preferred_names=["^/dev/disk/by-id/"] data_alignment=8192 }
-metadata { record_lvs_history=1 }
-config { checks=1 abort_on_errors=1 }
-"""
 
 
 @pytest.mark.parametrize("settings", ["binary_values", "list_separator"])
