@@ -78,7 +78,7 @@ class Settings(BaseModel):
 class BrokerSettings(Settings):
     """Where the broker is and who we are."""
 
-    broker_host: str = Field(default="127.0.0.1", description="Name or address of the Mosquitto broker.")
+    broker_host: str = Field(default="127.0.0.1", min_length=1, description="Name or address of the Mosquitto broker.")
     broker_port: int = Field(default=1883, ge=1, le=65535)
     client: ClientName | None = Field(default=None, description="MQTT user name; by default `role.host`.")
     password_file: Path | None = Field(default=None, description="File that holds the MQTT password, mode 0600.")

@@ -74,6 +74,7 @@ def test_check_says_what_works_against_us_and_fails_if_it_stops_us(
     ("variable", "value"),
     [
         ("RAMSHARE_BROKER_PORT", "0"),
+        ("RAMSHARE_BROKER_HOST", ""),
         ("RAMSHARE_LOG_LEVEL", "LOUD"),
         ("RAMSHARE_PASSWORD_FILE", "/nonexistent/pw"),
         ("RAMSHARE_HOST", "no/host"),
