@@ -11,7 +11,7 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm import MIB
+from ramshare_lab.cluster.vm_spec import MIB
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

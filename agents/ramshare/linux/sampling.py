@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 from ramshare.linux.memory import (
     PROC,
+    MemoryInfo,
     MemoryPressure,
     PressureLine,
     VmCounters,
@@ -30,10 +34,7 @@ class Sampler(Protocol):
 
 
 class MemorySampler:
-    """Reads sizes, swap traffic, refaults and pressure from `/proc`, and makes rates of counters.
-
-    Not by psutil: it fails on what lxcfs shows, and would cost a monitor in every guest memory of its own.
-    """
+    """Reads sizes by psutil, swap traffic, refaults and pressure from `/proc`, and makes rates of counters."""
 
     def __init__(self, interval_s: float, clock: Callable[[], float] = time.monotonic, proc: Path = PROC) -> None:
         self._interval_s = interval_s
@@ -48,7 +49,7 @@ class MemorySampler:
 
         Raises `MemoryUnreadableError` where nobody says how much memory there is.
         """
-        memory = read_memory(self._proc)
+        memory = read_sizes(self._proc)
         now, now_s = read_counters(self._proc), self._clock()
         span_s = max(1e-3, now_s - self._before_s)
         before, self._before, self._before_s = self._before, now, now_s
@@ -67,6 +68,21 @@ class MemorySampler:
             psi_full_avg10=_percent(_full(pressure), _full(pressure_before), span_s),
             interval_s=self._interval_s,
         )
+
+
+def read_sizes(proc: Path = PROC) -> MemoryInfo:
+    """Return the sizes of now. Raises `MemoryUnreadableError`.
+
+    psutil knows what is available on kernels that do not say it (before 3.14). On what lxcfs shows it fails, or has
+    more in use than there is (2**64 - 128 kB of free swap), so nothing is believed beyond its whole.
+    """
+    plain = read_memory(proc)
+    psutil.PROCFS_PATH = str(proc)
+    try:
+        available_bytes = psutil.virtual_memory().available
+    except (OSError, LookupError, ValueError, ArithmeticError):
+        return plain
+    return replace(plain, available_bytes=min(max(0, available_bytes), plain.total_bytes))
 
 
 def _rate(now: int, before: int, span_s: float) -> float:
