@@ -23,6 +23,8 @@ Breaks = tuple[str, int]
 class Scene(World):
     """Two lenders of 400 MiB each, a borrower, and a manager whose bus can be made to fail."""
 
+    step_s = 1.0
+
     def __init__(self) -> None:
         super().__init__()
         self.faults = Faults()
