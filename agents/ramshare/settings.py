@@ -124,7 +124,11 @@ class LenderSettings(Settings):
 
     PREFIX: ClassVar[str] = "RAMSHARE_LENDER_"
 
-    address: str = Field(default="", description="Address that borrowers log in to; by default the route's own.")
+    address: str = Field(
+        default="",
+        description="This host's address that borrowers log in to, and the only one that is served; by default the "
+        "route's own. IPv4, IPv6, or a name of exactly one address.",
+    )
     port: int = Field(default=3260, ge=1, le=65535)
     control_port: int = Field(
         default=0, ge=0, le=32767, description="tgtd -C; several per machine need different ones."

@@ -121,6 +121,7 @@ class FakeExports:
     def __init__(self, directory: Path, on_removed: Callable[[str], None] = lambda _lease: None) -> None:
         self.on_removed = on_removed
         self.records: dict[str, ExportRecord] = {}
+        self.misplaced = ""
         self.sessions: set[str] = set()
         self.fails: Exception | None = None
         self.marker = directory / "draining"

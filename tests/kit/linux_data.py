@@ -82,3 +82,8 @@ def lvm_report(name: str) -> str:
     `binary_values` and `list_separator` say what `at_lender` does, printed as other settings of lvm.conf have it.
     """
     return (DATA / "lvm" / f"{name}.json").read_text()
+
+
+def tgt_show(name: str) -> str:
+    """Return tgtd's list of targets on: hosta, hostb (each with a lease, their disks of one name)."""
+    return (DATA / "tgt" / f"show_{name}.txt").read_text()

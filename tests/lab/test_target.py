@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ramshare.linux.memory import read_memory
+from ramshare.linux.portal import Portal
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk, RamdiskError
 from ramshare.linux.run import SystemRunner
 from ramshare.linux.tgt import Export, TargetBusyError, Tgt
@@ -58,7 +59,7 @@ def ramdisk(tmp_path: Path) -> Iterator[Ramdisk]:
 def tgt(namespace: SystemRunner, ramdisk: Ramdisk, tmp_path: Path) -> Iterator[Tgt]:
     """Depend on `ramdisk` so that the target goes first when both are taken down."""
     target = Tgt(namespace, control_port=20_000 + os.getpid() % 10_000)
-    daemon = target.start_daemon("127.0.0.1", log_path=tmp_path / "tgtd.log")
+    daemon = target.start_daemon(Portal.parse("127.0.0.1:3260"), log_path=tmp_path / "tgtd.log")
     assert daemon is not None
     try:
         until(target.ready)

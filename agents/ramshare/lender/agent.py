@@ -173,6 +173,7 @@ class Lender(Agent):
         return _Found(records, self._hands.exports.draining(), self._learnt.read())
 
     def _started(self, found: _Found | Exception) -> None:
+        self._ledger.note_place(self._hands.exports.misplaced)
         if isinstance(found, Exception):
             log.error("cannot serve: %s", found)
             self._start_again_s = self.clock() + START_AGAIN_S
@@ -189,6 +190,7 @@ class Lender(Agent):
     def _looked(self, seen: tuple[dict[str, ExportRecord], dict[str, bool]] | Exception) -> None:
         self._looking = False
         self._next_look_s = self.clock() + LOOK_S
+        self._ledger.note_place(self._hands.exports.misplaced)
         if isinstance(seen, Exception):
             log.error("cannot look at tgtd: %s", seen)
             return

@@ -1,10 +1,10 @@
 """What a lender acts with on its machine: made from the settings by `launch.py`, from fakes by tests."""
 
-import socket
 from dataclasses import dataclass, field
 
 from ramshare.lender.exports.store import Exports
 from ramshare.linux.hypervisor import Hypervisor, NullHypervisor
+from ramshare.linux.portal import told_portal
 from ramshare.linux.pressure_watch import NoWatch, PressureWatch, Watch
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import Runner
@@ -12,7 +12,7 @@ from ramshare.linux.sampling import MemorySampler, Sampler
 from ramshare.linux.tgt import Tgt
 from ramshare.policy.model import Policy
 from ramshare.policy.registry import DEFAULT_POLICY, make_policy
-from ramshare.settings import BrokerSettings, HostSettings, LenderLabSettings, LenderSettings, load
+from ramshare.settings import HostSettings, LenderLabSettings, LenderSettings
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Hands:
 def hands_of(
     host: HostSettings, settings: LenderSettings, lab: LenderLabSettings, runner: Runner, hypervisor: Hypervisor
 ) -> Hands:
-    """Return the hands that the settings ask for. Raises `UnknownPolicyError`, and `OSError` without a network."""
-    portal = f"{settings.address or _own_address()}:{settings.port}"
+    """Return the hands that the settings ask for. Raises `UnknownPolicyError` and `PortalError`."""
+    portal = told_portal(settings)
     ramdisk, tgt = Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port)
     return Hands(
         exports=Exports(ramdisk, tgt, host.host, portal),
-        portal=portal,
+        portal=str(portal),
         sampler=MemorySampler(host.sample_interval_s),
         policy=make_policy(settings.policy or DEFAULT_POLICY, settings.policy_caution, lab.policy_pace),
         watch=PressureWatch(),
@@ -46,10 +46,3 @@ def hands_of(
         share_bytes=lab.capacity_bytes,
     )
 
-
-def _own_address() -> str:
-    """The address of the route to the broker: what borrowers on the same network reach."""
-    broker = load(BrokerSettings)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((broker.broker_host, broker.broker_port))
-        return str(probe.getsockname()[0])

@@ -6,6 +6,7 @@ Used by the lender's agent, on its loop.
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from ramshare.bus.api import Bus
 from ramshare.desk import RefusedError
@@ -34,16 +35,14 @@ class PublishedOffer:
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
         self._told: tuple[OfferPlan, int] | None = None
         self.plan = STARTING
-
-    @property
-    def known(self) -> bool:
+        self.known = False
         """Whether it is known what can be lent; before, nothing is wanted back either."""
-        return self.plan is not STARTING
 
     def update(self) -> None:
         """Work the offer out, and publish it (with its reason, and as an event) if it changed."""
         limits, lent_bytes = self._surplus.limits(), self._ledger.lent_bytes()
-        plan = self.plan = STARTING if limits is None else plan_offer(limits)
+        self.known = limits is not None
+        plan = self.plan = self._starting() if limits is None else plan_offer(limits)
         before, self._told = self._told, (plan, lent_bytes)
         if before == self._told:
             return
@@ -63,6 +62,10 @@ class PublishedOffer:
             raise RefusedError(
                 ErrorCode.NO_CAPACITY, f"{free >> 20} MiB of {kind} left, not {request.size_bytes >> 20} MiB"
             )
+
+    def _starting(self) -> OfferPlan:
+        misplaced = self._ledger.misplaced
+        return replace(STARTING, reason=f"nothing is offered: {misplaced}") if misplaced else STARTING
 
     def _publish(self, plan: OfferPlan, lent_bytes: int) -> None:
         self._bus.set_state(

@@ -28,6 +28,8 @@ class Limits:
     limit_bytes: int | None = None
     draining: bool = False
     borrowing: bool = False
+    misplaced: str = ""
+    """Why exports are not served where they should be: what is lent stays lent, no more is offered."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def plan_offer(limits: Limits) -> OfferPlan:
         wanted = physical
         reason = f"only {_mib(physical)} can be had beside the reserve of {_mib(limits.reserve_bytes)}"
     capacity = max(wanted // STEP_BYTES * STEP_BYTES, min(wanted, limits.lent_bytes))
+    if limits.misplaced:
+        return OfferPlan(min(capacity, limits.lent_bytes), 0, 0, f"nothing is offered: {limits.misplaced}")
     free = max(0, capacity - limits.lent_bytes)
     committed_free = max(0, min(free, limits.committed_bytes - limits.lent_committed_bytes))
     return OfferPlan(capacity, free, committed_free, reason)

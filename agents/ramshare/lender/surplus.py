@@ -78,6 +78,7 @@ class Surplus:
             limit_bytes=self._settings.limit_bytes,
             draining=self._ledger.draining,
             borrowing=self._reports.borrowing,
+            misplaced=self._ledger.misplaced,
         )
 
     def balance(self, now_s: float, wall_s: float) -> list[str]:

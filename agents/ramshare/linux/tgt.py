@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ramshare.errors import RamshareError
-from ramshare.linux.run import CommandError, Runner
+from ramshare.linux.disk_identity import PRODUCT, VENDOR, disk_id, serial_number
+from ramshare.linux.portal import Portal
+from ramshare.linux.run import CommandError, Commands, Runner
 from ramshare.linux.tgt_account import create_account, socket_path
-from ramshare.linux.tgt_show import LunInfo, TargetInfo, TargetSession, parse_targets
+from ramshare.linux.tgt_show import LunInfo, TargetInfo, TargetSession, parse_portals, parse_targets
 
 __all__ = ["TARGET_PARAMETERS", "Export", "LunInfo", "TargetBusyError", "TargetInfo", "TargetSession", "Tgt"]
 
@@ -87,15 +89,15 @@ class Tgt:
 
     # The daemon
 
-    def start_daemon(self, portal: str, *, log_path: Path | None = None) -> "subprocess.Popen[str] | None":
-        """Start a tgtd that listens at `portal` (`address` or `address:port`); None if one answers already.
+    def start_daemon(self, portal: Portal, *, log_path: Path | None = None) -> "subprocess.Popen[str] | None":
+        """Start a tgtd that listens at `portal`; None if one answers already.
 
-        It outlives this process, as the exports must. Wait for `ready`.
+        It outlives this process, as the exports must. Wait for `ready`, then see where it really listens: one that
+        cannot have `portal` takes every address of the host (`portals`).
         """
         if self.ready():
             return None
-        address = portal if portal.rpartition(":")[2].isdigit() and ":" in portal else f"{portal}:3260"
-        argv = ["tgtd", "-f", "-C", str(self._port), "--iscsi", f"portal={address}"]
+        argv = ["tgtd", "-f", "-C", str(self._port), "--iscsi", f"portal={portal}"]
         return self._runner.spawn(argv, log_path=log_path)
 
     def ready(self) -> bool:
@@ -114,6 +116,10 @@ class Tgt:
 
     # What is true
 
+    def portals(self) -> frozenset[Portal]:
+        """Return where the daemon listens; nowhere if none runs."""
+        return served_portals(self._runner, self._port) or frozenset()
+
     def show(self) -> list[TargetInfo]:
         """Return every target with its units, access list, accounts and sessions."""
         return parse_targets(self._adm("show", "target"))
@@ -129,7 +135,7 @@ class Tgt:
         self.create_target(export.tid, export.iqn)
         self.set_parameters(export.tid)
         self.add_account(export.tid, export.user, export.secret)
-        self.add_lun(export.tid, export.path, thin=export.thin, serial=export.serial)
+        self.add_lun(export.tid, export.path, export.iqn, thin=export.thin, serial=export.serial)
         self.bind(export.tid, export.initiator)
 
     def create_target(self, tid: int, iqn: str) -> None:
@@ -146,13 +152,12 @@ class Tgt:
         for name, value in parameters.items():
             self._adm("update", "target", "--tid", str(tid), "--name", name, "--value", value)
 
-    def add_lun(self, tid: int, path: Path, *, thin: bool = False, serial: str = "") -> None:
-        """Export the file `path` as logical unit 1: not rotational, UNMAP only if `thin`."""
+    def add_lun(self, tid: int, path: Path, iqn: str, *, thin: bool = False, serial: str = "") -> None:
+        """Export the file `path` as logical unit 1 of target `iqn`: not rotational, UNMAP only if `thin`."""
         unit = ["--tid", str(tid), "--lun", str(LUN)]
         self._unless(_EXISTS, "new", "logicalunit", *unit, "--backing-store", str(path), "--bstype", "rdwr")
-        params = ["rotation_rate=1", f"thin_provisioning={int(thin)}"]
-        if serial:
-            params.append(f"scsi_sn={serial}")
+        params = ["rotation_rate=1", f"thin_provisioning={int(thin)}", f"vendor_id={VENDOR}", f"product_id={PRODUCT}"]
+        params += [f"scsi_id={disk_id(iqn)}", f"scsi_sn={serial_number(serial or disk_id(iqn), iqn)}"]
         self._adm("update", "logicalunit", *unit, "--params", ",".join(params))
 
     def add_account(self, tid: int, user: str, secret: str) -> None:
@@ -202,7 +207,7 @@ class Tgt:
     # How
 
     def _argv(self, op: str, mode: str, *options: str) -> list[str]:
-        return ["tgtadm", "-C", str(self._port), "--lld", "iscsi", "--op", op, "--mode", mode, *options]
+        return _argv(self._port, op, mode, *options)
 
     def _adm(self, op: str, mode: str, *options: str) -> str:
         return self._runner.run(self._argv(op, mode, *options), timeout_s=_TIMEOUT_S).stdout
@@ -213,3 +218,13 @@ class Tgt:
         except CommandError as error:
             if not any(words in error.done.stderr for words in harmless):
                 raise
+
+
+def served_portals(runner: Commands, control_port: int) -> frozenset[Portal] | None:
+    """Return where the tgtd behind a control port listens, None if there is no tgtd."""
+    done = runner.run(_argv(control_port, "show", "portal"), timeout_s=_TIMEOUT_S, ok=(0, NOT_RUNNING))
+    return None if done.returncode == NOT_RUNNING else parse_portals(done.stdout)
+
+
+def _argv(control_port: int, op: str, mode: str, *options: str) -> list[str]:
+    return ["tgtadm", "-C", str(control_port), "--lld", "iscsi", "--op", op, "--mode", mode, *options]

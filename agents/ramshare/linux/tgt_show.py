@@ -1,4 +1,4 @@
-"""What a running tgtd says about its targets: the parser of `tgtadm --op show --mode target`.
+"""What a running tgtd says about its targets and portals: the parser of `tgtadm --op show`.
 
 The text has fixed indents of four spaces per level and is all that tgtd offers. `tgt.py` runs the command.
 """
@@ -6,10 +6,11 @@ The text has fixed indents of four spaces per level and is all that tgtd offers.
 from dataclasses import dataclass, field
 
 from ramshare.errors import RamshareError
+from ramshare.linux.portal import Portal, PortalError
 
 
 class TgtShowError(RamshareError):
-    """tgtadm printed something that is not its list of targets."""
+    """tgtadm printed something that is not its list of targets, or of portals."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class LunInfo:
     path: str
     serial: str = ""
     online: bool = True
+    scsi_id: str = ""
+    """Who the disk says it is; initiators take disks of one id for one disk."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,13 @@ class _Draft:
             iqn=self.iqn,
             state=self.state,
             luns=tuple(
-                LunInfo(int(lun["LUN"]), lun["Backing store path"], lun.get("SCSI SN", ""), lun.get("Online") == "Yes")
+                LunInfo(
+                    lun=int(lun["LUN"]),
+                    path=lun["Backing store path"],
+                    serial=lun.get("SCSI SN", ""),
+                    online=lun.get("Online") == "Yes",
+                    scsi_id=lun.get("SCSI ID", ""),
+                )
                 for lun in self.luns
                 if lun.get("Type") != "controller"
             ),
@@ -89,6 +98,20 @@ def parse_targets(text: str) -> list[TargetInfo]:
         return [draft.finished() for draft in drafts]
     except (KeyError, ValueError, IndexError) as error:
         raise TgtShowError(f"unreadable list of targets: {error!r}") from error
+
+
+def parse_portals(text: str) -> frozenset[Portal]:
+    """Return where tgtd listens, from lines like `Portal: [::]:3260,1`. Raises `TgtShowError` for anything else."""
+    found = set()
+    for line in filter(str.strip, text.splitlines()):
+        key, _, value = line.strip().partition(": ")
+        if key != "Portal":
+            raise TgtShowError(f"unreadable list of portals: {line!r}")
+        try:
+            found.add(Portal.parse(value.partition(",")[0]))
+        except PortalError as error:
+            raise TgtShowError(f"unreadable list of portals: {error}") from error
+    return frozenset(found)
 
 
 def _read_line(line: str, drafts: list[_Draft]) -> None:

@@ -231,6 +231,29 @@ def test_a_lender_that_cannot_start_says_so_offers_nothing_and_tries_again(scene
     assert scene.offer().exportable
 
 
+def test_a_lender_whose_target_listens_elsewhere_offers_nothing_says_why_and_keeps_what_is_lent(scene: Scene) -> None:
+    scene.lender()
+    assert scene.export(100).ok
+    scene.exports.misplaced = "tgtd serves 0.0.0.0:3260, and it was told to serve 10.0.0.1:3260 only"
+    scene.advance(30)
+    offer = scene.offer()
+    assert (offer.free_bytes, offer.lent_bytes, offer.exportable) == (0, 100 * MIB, False)
+    assert "told to serve 10.0.0.1:3260 only" in offer.reason
+    assert scene.export(10, "l2").error is ErrorCode.NO_CAPACITY
+    assert scene.lent() == 100 * MIB, "nothing is asked back for it"
+    scene.exports.misplaced = ""
+    scene.advance(10)
+    assert scene.offer().exportable
+
+
+def test_a_lender_that_cannot_start_for_its_address_says_that_in_its_offer(scene: Scene) -> None:
+    scene.exports.fails = RamshareError("another program listens at 10.0.0.1:3260")
+    scene.exports.misplaced = "another program listens at 10.0.0.1:3260"
+    scene.lender()
+    scene.advance(10)
+    assert scene.offer().reason == "nothing is offered: another program listens at 10.0.0.1:3260"
+
+
 def test_a_host_whose_own_swap_is_remote_offers_nothing_until_it_is_home(scene: Scene) -> None:
     scene.lender()
     own = scene.bus("borrower.a")

@@ -7,6 +7,8 @@ import pytest
 from kit.fakes import FakeRunner
 from kit.linux_data import TGT_SHOW
 from ramshare.errors import RamshareError
+from ramshare.linux.disk_identity import disk_id
+from ramshare.linux.portal import Portal
 from ramshare.linux.run import CommandError
 from ramshare.linux.tgt import TARGET_PARAMETERS, Export, TargetBusyError, TargetInfo, TargetSession, Tgt
 from ramshare.linux.tgt_show import LunInfo, TgtShowError, parse_targets
@@ -66,7 +68,7 @@ def test_targets_units_access_accounts_and_sessions_are_read() -> None:
         tid=1,
         iqn="iqn.2026-01.net.ramshare:lease1",
         state="ready",
-        luns=(LunInfo(1, "/run/ramshare/lease1.img", "lease1", True),),
+        luns=(LunInfo(1, "/run/ramshare/lease1.img", "lease1", True, "IET     00010001"),),
         initiators=("iqn.1993-08.org.debian:01:hostb",),
         sessions=(TargetSession(1, "iqn.1993-08.org.debian:01:hostb", "10.77.0.2", 0),),
         accounts=("u1",),
@@ -101,7 +103,8 @@ def test_an_export_lets_its_initiator_in_last(tgt: Tgt, runner: FakeRunner, acco
     assert steps[1 + len(TARGET_PARAMETERS) :] == [
         "bind --mode account --tid 3 --user u3",
         "new --mode logicalunit --tid 3 --lun 1 --backing-store /run/ram/new.img --bstype rdwr",
-        "update --mode logicalunit --tid 3 --lun 1 --params rotation_rate=1,thin_provisioning=1,scsi_sn=lease3",
+        "update --mode logicalunit --tid 3 --lun 1 --params rotation_rate=1,thin_provisioning=1,"
+        f"vendor_id=RAMSHARE,product_id=LEASE,scsi_id={disk_id('iqn.x:new')},scsi_sn=lease3",
         "bind --mode target --tid 3 --initiator-name iqn.x:hostb",
     ]
     assert "ALL" not in " ".join(steps)
@@ -124,7 +127,7 @@ def test_what_exists_already_is_success(tgt: Tgt, runner: FakeRunner) -> None:
     )
     runner.on(*ADM, "bind", "--mode", "*", ..., returncode=22, stderr="tgtadm: this access control rule already exists")
     tgt.create_target(1, "iqn.2026-01.net.ramshare:lease1")
-    tgt.add_lun(1, Path("/x"))
+    tgt.add_lun(1, Path("/x"), "iqn.x:new")
     tgt.bind(1, "iqn.x:hostb")
 
 
@@ -145,7 +148,7 @@ def test_an_account_that_exists_gets_the_new_secret(tgt: Tgt, accounts: Accounts
 def test_any_other_refusal_is_an_error(tgt: Tgt, runner: FakeRunner) -> None:
     runner.on(*ADM, "new", "--mode", "logicalunit", ..., returncode=22, stderr="tgtadm: invalid request")
     with pytest.raises(CommandError, match="invalid request"):
-        tgt.add_lun(1, Path("/not/there"))
+        tgt.add_lun(1, Path("/not/there"), "iqn.x:new")
 
 
 def test_a_target_in_use_is_only_removed_by_force_and_shut_first(
@@ -174,15 +177,27 @@ def test_a_daemon_is_started_once_at_the_portal_and_port(tgt: Tgt, runner: FakeR
     runner.on("tgtd", ...)
     runner.on(*ADM, "show", "--mode", "lld", returncode=107)
     assert not tgt.ready()
-    assert tgt.start_daemon("10.77.0.11") is not None
-    assert tgt.start_daemon("10.77.0.11:3261") is not None
+    assert tgt.start_daemon(Portal.parse("10.77.0.11:3261")) is not None
+    assert tgt.start_daemon(Portal.parse("[fd00:0::1]:3260")) is not None
     assert [process.args for process in runner.spawned] == [
-        ("tgtd", "-f", "-C", "7", "--iscsi", "portal=10.77.0.11:3260"),
         ("tgtd", "-f", "-C", "7", "--iscsi", "portal=10.77.0.11:3261"),
+        ("tgtd", "-f", "-C", "7", "--iscsi", "portal=[fd00::1]:3260"),
     ]
     runner.on(*ADM, "show", "--mode", "lld")
     assert tgt.ready()
-    assert tgt.start_daemon("10.77.0.11") is None
+    assert tgt.start_daemon(Portal.parse("10.77.0.11:3261")) is None
+
+
+def test_where_a_daemon_listens_is_read_and_none_that_runs_listens_nowhere(tgt: Tgt, runner: FakeRunner) -> None:
+    runner.on(*ADM, "show", "--mode", "portal", stdout="Portal: [::]:3260,1\nPortal: 0.0.0.0:3260,1\n")
+    assert tgt.portals() == {Portal.parse("[::]:3260"), Portal.parse("0.0.0.0:3260")}
+    runner.on(*ADM, "show", "--mode", "portal", stdout="")
+    assert tgt.portals() == frozenset()
+    runner.on(*ADM, "show", "--mode", "portal", returncode=107)
+    assert tgt.portals() == frozenset()
+    runner.on(*ADM, "show", "--mode", "portal", stdout="Target 1: iqn.x:y")
+    with pytest.raises(TgtShowError):
+        tgt.portals()
 
 
 def test_a_daemon_that_answers_with_an_error_is_not_taken_for_none(tgt: Tgt, runner: FakeRunner) -> None:

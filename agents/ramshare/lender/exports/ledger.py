@@ -26,6 +26,8 @@ class Ledger:
         self.ready = False
         """The RAM file system was read; before, nothing is known of any lease."""
         self.draining = False
+        self.misplaced = ""
+        """Why exports are not served at `portal`, and there alone; empty if they are."""
         self._connected: dict[str, bool] = {}
         self._shown: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -107,6 +109,12 @@ class Ledger:
         """Note whether this host is being drained."""
         self.draining = draining
         self._changed()
+
+    def note_place(self, misplaced: str) -> None:
+        """Note why exports are not served where they should be, empty if they are."""
+        before, self.misplaced = self.misplaced, misplaced
+        if before != misplaced:
+            self._changed()
 
     def note_sessions(self, records: Mapping[str, ExportRecord], connected: Mapping[str, bool]) -> None:
         """Take note of which leases have a session, and publish those that changed; `records` are as of the look.

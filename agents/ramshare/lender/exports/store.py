@@ -7,13 +7,15 @@ that could not be read again. `start` brings both in line, whoever died before.
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord, parse_records
+from ramshare.linux.disk_identity import disk_id, target_number
+from ramshare.linux.portal import Portal, PortalError, difference, why_not_free
 from ramshare.linux.protect import protect_threads_of
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
 from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo, Tgt
@@ -33,13 +35,23 @@ class Exports:
     """Every export of this host."""
 
     def __init__(
-        self, ramdisk: Ramdisk, tgt: Tgt, host: str, portal: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        ramdisk: Ramdisk,
+        tgt: Tgt,
+        host: str,
+        portal: Portal,
+        sleep: Callable[[float], None] = time.sleep,
+        hindrance: Callable[[Portal], str] = why_not_free,
     ) -> None:
+        """Serve at `portal` only; `hindrance` says what keeps a new tgtd from it."""
         self._ramdisk = ramdisk
         self._tgt = tgt
         self._host = host
         self._portal = portal
         self._sleep = sleep
+        self._hindrance = hindrance
+        self.misplaced = ""
+        """Why tgtd is not where it was told to be, or not there alone: then nothing new is exported. Mostly empty."""
         self.records: dict[str, ExportRecord] = {}
         self._strays: dict[str, str] = {}
         """Lease to target of what is in use without a record that can be read."""
@@ -53,6 +65,7 @@ class Exports:
         self._ensure_daemon()
         found, images = self._ramdisk.records(), self._ramdisk.images()
         records = {lease: r for lease, r in parse_records(found).items() if images.get(lease) == r.size_bytes}
+        self._compare_portals()
         targets = {lease: t for t in self._tgt.show() if (lease := lease_of(t.iqn)) is not None}
         for lease in sorted((targets.keys() | images.keys() | found.keys()) - records.keys()):
             if _sessions(targets.get(lease)):
@@ -60,10 +73,8 @@ class Exports:
                 self._strays[lease] = targets[lease].iqn
             else:
                 self._sweep(lease, target_of(self._host, lease))
-        for lease, record in records.items():
-            self.records[lease] = record
-            if lease not in targets or not targets[lease].initiators:  # they are the last step of making it
-                self._serve(record)
+        self.records.update(records)
+        self._serve_missing({target.iqn: target for target in targets.values()})
         return dict(self.records)
 
     def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
@@ -73,6 +84,9 @@ class Exports:
             if (known.borrower, known.initiator) != (request.borrower, request.initiator):
                 raise RefusedError(ErrorCode.CONFLICT, f"lease {request.lease} is another borrower's")
             return known
+        self._compare_portals()
+        if self.misplaced:
+            raise RefusedError(ErrorCode.NO_CAPACITY, self.misplaced)
         record = ExportRecord(
             lease=request.lease,
             borrower=request.borrower,
@@ -80,7 +94,7 @@ class Exports:
             size_bytes=request.size_bytes,
             mode=request.mode,
             target=target_of(self._host, request.lease),
-            tid=self._free_tid(),
+            tid=self._free_tid(target_of(self._host, request.lease)),
             chap_user=request.lease,
             chap_secret=secrets.token_urlsafe(SECRET_BYTES),
             created_at=datetime.now(UTC),
@@ -115,9 +129,9 @@ class Exports:
         if not self._tgt.ready():
             log.error("tgtd is gone: starting it again")
             self._ensure_daemon()
-            for record in self.records.values():
-                self._serve(record)
+        self._compare_portals()
         targets = {target.iqn: target for target in self._tgt.show()}
+        self._serve_missing(targets)
         connected = {}
         for lease, record in list(self.records.items()):
             connected[lease] = bool(_sessions(targets.get(record.target)))
@@ -175,21 +189,56 @@ class Exports:
         self._ramdisk.free(record.lease)
         self.records.pop(record.lease, None)
 
-    def _free_tid(self) -> int:
+    def _free_tid(self, iqn: str) -> int:
         used = {target.tid for target in self._tgt.show()} | {record.tid for record in self.records.values()}
-        return next(tid for tid in range(1, len(used) + 2) if tid not in used)
+        first = target_number(iqn)
+        return next(tid for tid in range(first, first + len(used) + 1) if tid not in used)
+
+    def _serve_missing(self, targets: Mapping[str, TargetInfo]) -> None:
+        """Serve what `targets` (by name) lacks or has half, unless it would be open to others than it should."""
+        for record in self.records.values():
+            if not self.misplaced and not _is_whole(targets.get(record.target)):
+                self._serve(record)
 
     def _ensure_daemon(self) -> None:
-        started = self._tgt.start_daemon(self._portal)
-        if started is not None:
-            # Killed for memory, it would stall every borrower at once; the images are not its own memory.
-            protect_threads_of(started.pid)
+        """Have a tgtd run; one that was started here and listens elsewhere than it was told to is ended again."""
+        if self._tgt.ready():
+            return
+        try:
+            if why := self._hindrance(self._portal):
+                raise PortalError(why)
+            started = self._tgt.start_daemon(self._portal)
+            self._wait_until_ready()
+            if started is not None:
+                # Killed for memory, it would stall every borrower at once; the images are not its own memory.
+                protect_threads_of(started.pid)
+            self._compare_portals()
+            if self.misplaced:
+                self._tgt.stop_daemon()
+                raise PortalError(self.misplaced)
+        except RamshareError as error:
+            self.misplaced = str(error)
+            raise
+
+    def _wait_until_ready(self) -> None:
         for _ in range(int(DAEMON_WITHIN_S / 0.1)):
             if self._tgt.ready():
                 return
             self._sleep(0.1)
         raise RamshareError(f"tgtd does not answer within {DAEMON_WITHIN_S:g} s", "is its port taken? ss -ltnp")
 
+    def _compare_portals(self) -> None:
+        before, self.misplaced = self.misplaced, difference(self._portal, self._tgt.portals())
+        if self.misplaced and self.misplaced != before:
+            log.error("nothing is offered: %s", self.misplaced)
+
 
 def _sessions(target: TargetInfo | None) -> int:
     return len(target.sessions) if target else 0
+
+
+def _is_whole(target: TargetInfo | None) -> bool:
+    """Whether a target was made to the end, its disk with a name of its own; that of a disk in use stays as it is."""
+    if target is None or not target.initiators:  # they are the last step of making it
+        return False
+    return bool(target.sessions) or all(lun.scsi_id == disk_id(target.iqn) for lun in target.luns)

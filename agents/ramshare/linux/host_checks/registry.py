@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from ramshare.linux.host_checks import lvm_filters, lvm_settings, open_iscsi
+from ramshare.linux.host_checks import lender_portal, lvm_filters, lvm_settings, open_iscsi
 from ramshare.linux.host_checks.model import Check, Finding, Host
 
-BORROWER = frozenset({"borrower"})
+LENDER, BORROWER = frozenset({"lender"}), frozenset({"borrower"})
 
 CHECKS: tuple[Check[Any], ...] = (
+    Check("the lender's address", LENDER, lender_portal.observe, lender_portal.judge),
     Check("which disks LVM sees", BORROWER, lvm_filters.observe, lvm_filters.judge),
     Check("LVM's configuration", BORROWER, lvm_settings.observe, lvm_settings.judge),
     Check("open-iscsi's configuration", BORROWER, open_iscsi.observe, open_iscsi.judge),
