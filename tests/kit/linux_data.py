@@ -87,3 +87,7 @@ def lvm_report(name: str) -> str:
 def tgt_show(name: str) -> str:
     """Return tgtd's list of targets on: hosta, hostb (each with a lease, their disks of one name)."""
     return (DATA / "tgt" / f"show_{name}.txt").read_text()
+
+
+MULTIPATH_DEFAULT = (DATA / "multipath" / "debian_default.txt").read_text()
+"""`multipath -t` of multipath-tools 0.9.4 without any configuration, its table of vendors left out."""

@@ -76,6 +76,14 @@ def _queue(device: str, root: Path) -> Path:
     return entry / "queue" if (entry / "queue").is_dir() else entry.parent / "queue"
 
 
+def multipath_map_over(device: str, root: Path = SYS) -> str:
+    """Return the name of the multipath map that holds the disk, empty for none."""
+    for holder in sorted((root / "class/block" / Path(device).name / "holders").glob("dm-*")):
+        if _read(holder / "dm/uuid").startswith("mpath-"):
+            return _read(holder / "dm/name") or holder.name
+    return ""
+
+
 def delete_disk(device: str, root: Path = SYS) -> None:
     """Tear the disk out of the kernel, failing its outstanding I/O; for a session whose target is gone for good."""
     with contextlib.suppress(FileNotFoundError):

@@ -49,6 +49,8 @@ MOVE_TIMEOUT_S = 24 * 3600.0
 POLL_S = 1
 """pvmove's own poll interval; its default of 15 s adds up to that much to every move."""
 
+DEVICES_FILES = Path("/etc/lvm/devices")
+"""Where LVM lists the disks that it uses, on hosts that have it so (RHEL 9 does by default)."""
 _UDEV_CONTROL = Path("/run/udev/control")
 _LVMPOLLD_SOCKET = Path("/run/lvm/lvmpolld.socket")
 
@@ -57,13 +59,20 @@ class Lvm:
     """LVM on this machine, or wherever the runner runs its commands."""
 
     def __init__(
-        self, runner: Commands, *, udev: bool | None = None, config: str = "", ballast: Ballast | None = None
+        self,
+        runner: Commands,
+        *,
+        udev: bool | None = None,
+        config: str = "",
+        ballast: Ballast | None = None,
+        devices_files: Path = DEVICES_FILES,
     ) -> None:
         """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`.
 
         `ballast` is dropped during every change.
         """
         self._runner = runner
+        self._devices_files = devices_files
         self._ballast = ballast or Ballast()
         udev = _UDEV_CONTROL.exists() if udev is None else udev
         # Without udevd LVM must create the device nodes itself, or pvmove hangs after its last poll.
@@ -124,6 +133,15 @@ class Lvm:
     def reduce_vg(self, vg: str, *devices: str) -> None:
         """Take empty `devices` out of `vg`; their labels stay."""
         self._change_unless(["vgreduce", vg, *devices], "Failed to find physical volume", "not found in Volume Group")
+
+    def forget_disk(self, wwid: str) -> None:
+        """Take a disk that is gone for good out of LVM's devices file; no such file, or no entry in it, is success.
+
+        LVM itself puts every disk that it labels into the file, and leaves it there (lvmdevices(8)).
+        """
+        if any(self._devices_files.glob("*.devices")):
+            argv = ["lvmdevices", "--yes", "--deviceidtype", "sys_wwid", "--deldev", wwid]
+            self._runner.run(self._with_config(argv), timeout_s=CHANGE_TIMEOUT_S, ok=(0, FAILED))
 
     def change_pv_tags(self, device: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> None:
         """Add and remove tags of a physical volume that is in a group."""

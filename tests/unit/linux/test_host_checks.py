@@ -1,10 +1,13 @@
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
 from kit.fakes import FakeRunner
+from ramshare.linux import host_checks
 from ramshare.linux.host_checks.model import Check, Finding, Host
-from ramshare.linux.host_checks.registry import findings
+from ramshare.linux.host_checks.registry import CHECKS, findings
 
 pytestmark = pytest.mark.unit
 
@@ -38,3 +41,9 @@ def test_a_check_that_cannot_look_says_so_and_stops_nothing(host: Host) -> None:
     [found] = findings("borrower", host, (check, _check()))
     assert "the SAN could not be checked: not for you" in str(found)
     assert not found.blocks
+
+
+def test_every_check_in_the_package_is_made() -> None:
+    modules = [import_module(f"{host_checks.__name__}.{found.name}") for found in iter_modules(host_checks.__path__)]
+    written = {module.judge for module in modules if hasattr(module, "judge")}
+    assert written == {check.judge for check in CHECKS}

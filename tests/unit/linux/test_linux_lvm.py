@@ -295,3 +295,21 @@ def test_any_text_splits_into_two_safe_names_or_is_refused(text: str) -> None:
         return
     assert "/".join(names) == text
     assert not any(name.startswith("-") or not name.isascii() or " " in name for name in names)
+
+
+# The devices file
+
+
+def test_a_disk_that_left_is_taken_out_of_the_devices_file_by_its_own_id(tmp_path: Path, runner: FakeRunner) -> None:
+    (tmp_path / "system.devices").write_text("VERSION=1.1.2\n")
+    lvm = Lvm(runner, udev=True, devices_files=tmp_path)
+    for status in (0, 5):  # 5: it has no such entry, or LVM goes by no file
+        runner.on("lvmdevices", ..., returncode=status)
+        lvm.forget_disk("naa.6727")
+    assert runner.calls[-1][-3:] == ("sys_wwid", "--deldev", "naa.6727")
+
+
+def test_where_lvm_has_no_devices_file_none_is_changed(tmp_path: Path, runner: FakeRunner) -> None:
+    for place in (tmp_path, tmp_path / "absent"):
+        Lvm(runner, udev=True, devices_files=place).forget_disk("naa.6727")
+    assert runner.calls == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.linux.iscsi_sessions import SWAP_QUEUE, Session, delete_disk, sessions, tune_disk
+from ramshare.linux.iscsi_sessions import SWAP_QUEUE, Session, delete_disk, multipath_map_over, sessions, tune_disk
 
 pytestmark = pytest.mark.unit
 
@@ -76,3 +76,14 @@ def test_deleting_a_disk_twice_is_deleting_it_once(tmp_path: Path) -> None:
     assert (entry / "device/target1:0:0/1:0:0:1/delete").read_text() == "1"
     (tmp_path / "class/block/sda").unlink()
     delete_disk("/dev/sda", tmp_path)
+
+
+@pytest.mark.parametrize(("uuid", "name"), [("mpath-3672616d0", "mpatha"), ("LVM-abc", "")])
+def test_a_multipath_map_over_a_disk_is_seen_and_a_logical_volume_is_none(tmp_path: Path, uuid: str, name: str) -> None:
+    add_session(tmp_path, 1, "iqn.x:a")
+    assert multipath_map_over("/dev/sda", tmp_path) == ""
+    dm = tmp_path / "class/block/sda/holders/dm-3/dm"
+    dm.mkdir(parents=True)
+    (dm / "uuid").write_text(f"{uuid}\n")
+    (dm / "name").write_text("mpatha\n")
+    assert multipath_map_over("/dev/sda", tmp_path) == name

@@ -14,7 +14,9 @@ from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.step import Leaving
 from ramshare.borrower.plan.tags import HOME_SUFFIX, pv_tag
 from ramshare.borrower.plan.view import VolumeView
-from ramshare.linux.iscsi_sessions import tune_disk
+from ramshare.errors import RamshareError
+from ramshare.linux.host_checks.multipath import MEND as MULTIPATH_MEND
+from ramshare.linux.iscsi_sessions import multipath_map_over, tune_disk
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
 
@@ -54,6 +56,7 @@ class Executor:
             case s.Login(lease):
                 self._iscsi.login(lease, view.mode)
             case s.Join(lease, device):
+                _check_unmapped(device)
                 if not any(x.in_vg for x in view.leases):
                     self._rescue.keep(volume, state, HOME)
                 lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
@@ -100,6 +103,14 @@ class Executor:
             self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))
         for lease in leaving:
             self._iscsi.end(lease.lease)
+
+
+def _check_unmapped(device: str) -> None:
+    """Raise `RamshareError` if multipath has the disk: LVM could not label it, or would find it under another name."""
+    if taken_as := multipath_map_over(device):
+        raise RamshareError(
+            f"multipath has taken {device} as {taken_as}", f"{MULTIPATH_MEND} && multipath -f {taken_as}"
+        )
 
 
 def _tune_local(view: VolumeView, settings: Mapping[str, str]) -> None:

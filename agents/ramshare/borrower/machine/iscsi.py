@@ -26,11 +26,19 @@ LOGIN_TRIES = 3
 class LeaseSessions:
     """Opens and ends sessions; remembers the grants, and who let us in."""
 
-    def __init__(self, runner: Runner, patience_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Wait `patience_s` for a lost lender that has the only copy of pages."""
-        self._iscsi = Iscsiadm(runner)
+    def __init__(
+        self,
+        runner: Runner,
+        patience_s: float,
+        sleep: Callable[[float], None] = time.sleep,
+        left: Callable[[str], None] = lambda _iqn: None,
+        nodes: Path | None = None,
+    ) -> None:
+        """Wait `patience_s` for a lost lender that has the only copy of pages; `left` hears which target is no more."""
+        self._iscsi = Iscsiadm(runner, nodes)
         self._move_parameters = replace(MOVE_PARAMETERS, replacement_timeout_s=min(3600, max(5, round(patience_s))))
         self._sleep = sleep
+        self._left = left
         self._grants: dict[str, Grant] = {}
         self._refused: dict[str, int] = {}
         self._given_up: set[str] = set()
@@ -106,6 +114,7 @@ class LeaseSessions:
         for portal, iqn in self._iscsi.nodes():
             if lease_of(iqn) == lease:
                 self._iscsi.delete_node(portal, iqn)
+                self._left(iqn)
 
     def _node(self, lease: str) -> tuple[str, str]:
         for portal, iqn in self._iscsi.nodes():

@@ -14,6 +14,7 @@ from ramshare.borrower.machine.startup import Startup
 from ramshare.borrower.machine.suspend_watch import SuspendWatch
 from ramshare.borrower.machine.turn import Turns
 from ramshare.linux.ballast import Ballast
+from ramshare.linux.disk_identity import wwid
 from ramshare.linux.dm import Dmsetup
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.run import Runner
@@ -28,7 +29,8 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
     """Return it; nothing is looked at before `start`."""
     ballast = Ballast(BALLAST_BYTES)
     lvm, dm = Lvm(runner, ballast=ballast), Dmsetup(runner)
-    iscsi, cache = LeaseSessions(runner, settings.patience_s), LvmCache()
+    iscsi = LeaseSessions(runner, settings.patience_s, left=lambda iqn: lvm.forget_disk(wwid(iqn)))
+    cache = LvmCache()
     tags, rescue, look = VolumeTags(lvm, cache), Rescue(runner, lvm, settings.directory), LvmLook(lvm, iscsi)
     executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
     return Machine(
