@@ -45,4 +45,3 @@ def hands_of(
         hypervisor=hypervisor,
         share_bytes=lab.capacity_bytes,
     )
-

@@ -4,11 +4,14 @@ The policy (`policy`) says how much of the host's and its guests' memory will no
 is physically free, what the owner permits or that the host is being drained; this does, and takes the smallest of all.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 MIB = 1 << 20
 STEP_BYTES = 16 * MIB
 """Free bytes are multiples of it, so that noise of a few pages is not news."""
+NAMED_GUESTS = 3
+"""How many guests that are left alone for one reason are named."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Limits:
     limit_bytes: int | None = None
     draining: bool = False
     borrowing: bool = False
+    left_alone: Mapping[str, str] = field(default_factory=dict)
+    """Guests that lend nothing whatever they use, with the reason."""
     misplaced: str = ""
     """Why exports are not served where they should be: what is lent stays lent, no more is offered."""
 
@@ -70,7 +75,19 @@ def plan_offer(limits: Limits) -> OfferPlan:
         return OfferPlan(min(capacity, limits.lent_bytes), 0, 0, f"nothing is offered: {limits.misplaced}")
     free = max(0, capacity - limits.lent_bytes)
     committed_free = max(0, min(free, limits.committed_bytes - limits.lent_committed_bytes))
-    return OfferPlan(capacity, free, committed_free, reason)
+    return OfferPlan(capacity, free, committed_free, "; ".join(filter(None, [reason, _left_alone(limits.left_alone)])))
+
+
+def _left_alone(guests: Mapping[str, str]) -> str:
+    """Say who is left alone and why, each reason once."""
+    named: dict[str, list[str]] = {}
+    for name, why in sorted(guests.items()):
+        named.setdefault(why, []).append(name)
+    said = []
+    for why, names in sorted(named.items()):
+        more = f" and {len(names) - NAMED_GUESTS} more" if len(names) > NAMED_GUESTS else ""
+        said.append(f"{', '.join(names[:NAMED_GUESTS])}{more} ({why})")
+    return f"left alone: {', '.join(said)}" if said else ""
 
 
 def _mib(size_bytes: int) -> str:

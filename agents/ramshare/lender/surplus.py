@@ -78,6 +78,7 @@ class Surplus:
             limit_bytes=self._settings.limit_bytes,
             draining=self._ledger.draining,
             borrowing=self._reports.borrowing,
+            left_alone=self._guests.left_alone,
             misplaced=self._ledger.misplaced,
         )
 

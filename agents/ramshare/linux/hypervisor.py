@@ -16,6 +16,16 @@ class HypervisorError(RamshareError):
 
 
 @dataclass(frozen=True)
+class BalloonNote:
+    """What we did to a guest's balloon, kept with the guest: it outlives our agent and migrates with the guest."""
+
+    most_bytes: int
+    """What the guest had before, and may have again."""
+    asked_bytes: int
+    """What it was last asked to have."""
+
+
+@dataclass(frozen=True)
 class Guest:
     """One running guest as its hypervisor sees it. A guest that is only on its way here (migration) is none yet."""
 
@@ -23,13 +33,21 @@ class Guest:
     name: str
     """Its monitor must report as `guest.<name>`."""
     max_bytes: int
-    """What it has with its balloon empty."""
+    """What it has with its balloon empty; its owner may never have meant it to have so much."""
     actual_bytes: int
     """What it has now; the balloon holds the rest."""
     floor_bytes: int = 0
     """What the hypervisor's own configuration guarantees it."""
     resident_bytes: int | None = None
-    """What of it the host really holds; a guest that has just started has touched little. None: unknown."""
+    """What of it the host really holds; a guest that has just started has touched little. None: unknown, or all."""
+    left_alone: str = ""
+    """Why its balloon must not be used, empty if it may be."""
+    is_host: bool = False
+    """It is no guest but the host itself, as Xen lists it (Domain-0)."""
+    run: int = 0
+    """Changes when the guest is started anew."""
+    note: BalloonNote | None = None
+    """As it was when this run of the guest was first looked at."""
 
     @property
     def untouched_bytes(self) -> int:
@@ -55,6 +73,10 @@ class Hypervisor(Protocol):
         """Return the guests that run here now, each once."""
         ...
 
+    def write_note(self, uuid: str, note: BalloonNote | None) -> None:
+        """Keep a note with a guest while it runs; None takes it away."""
+        ...
+
     def set_balloon(self, uuid: str, target_bytes: int) -> None:
         """Ask a guest to have so much memory. It is a wish: `Guest.actual_bytes` says how far it was granted."""
         ...
@@ -74,6 +96,10 @@ class NullHypervisor:
     def guests(self) -> tuple[Guest, ...]:
         """See `Hypervisor.guests`."""
         return ()
+
+    def write_note(self, uuid: str, note: BalloonNote | None) -> None:
+        """See `Hypervisor.write_note`."""
+        raise HypervisorError(f"there is no guest {uuid}")
 
     def set_balloon(self, uuid: str, target_bytes: int) -> None:
         """See `Hypervisor.set_balloon`."""

@@ -9,12 +9,15 @@ import contextlib
 import importlib
 import logging
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 from ramshare.errors import MissingPartError
-from ramshare.linux.hypervisor import Guest, HypervisorError
+from ramshare.linux.domain_xml import HUGE_PAGES, why_left_alone
+from ramshare.linux.hypervisor import BalloonNote, Guest, HypervisorError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,18 @@ _END_S = 2.0
 """How long the end of the process waits for a callback under way."""
 _UNLIMITED_KIB = 9007199254740991
 """libvirt's "no limit"."""
+LOOK_INTO_S = 30.0
+"""How long a guest's definition is believed; devices are plugged in while it runs."""
+NOTE_NAME, NOTE_URI = "ramshare", "urn:io.ramshare:balloon:1"
+"""Our element in the metadata of a running guest; never in its stored definition."""
+
+
+@dataclass(frozen=True)
+class _LookedInto:
+    run: int
+    at_s: float
+    left_alone: str
+    note: BalloonNote | None
 
 
 class LibvirtGuests:
@@ -33,13 +48,14 @@ class LibvirtGuests:
 
     present = True
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._uri = uri
+        self._clock = clock
         self._libvirt = _library()
         self._connection: Any = None
         self._on_change: Callable[[], None] = lambda: None
-        self._fixed: dict[str, bool] = {}
-        """UUID of each guest that was looked into: whether its balloon must be left alone."""
+        self._looked_into: dict[str, _LookedInto] = {}
+        """By UUID, what does not change from look to look."""
 
     def start(self, on_change: Callable[[], None]) -> None:
         """See `Hypervisor.start`. Connects at the first call of `guests`."""
@@ -66,8 +82,20 @@ class LibvirtGuests:
                     found.setdefault(guest.uuid, guest)
         except self._libvirt.libvirtError as error:
             raise self._failed(error) from error
-        self._fixed = {uuid: fixed for uuid, fixed in self._fixed.items() if uuid in found}
+        self._looked_into = {uuid: known for uuid, known in self._looked_into.items() if uuid in found}
         return tuple(found.values())
+
+    def write_note(self, uuid: str, note: BalloonNote | None) -> None:
+        """See `Hypervisor.write_note`. It goes with the running guest, also to another host, and ends with it."""
+        text = note and f"<balloon most_bytes='{note.most_bytes}' asked_bytes='{note.asked_bytes}'/>"
+        library = self._libvirt
+        try:
+            domain = self._connected().lookupByUUIDString(uuid)
+            if text is not None or self._note_of(domain) is not None:
+                kind, live = library.VIR_DOMAIN_METADATA_ELEMENT, library.VIR_DOMAIN_AFFECT_LIVE
+                domain.setMetadata(kind, text, NOTE_NAME if text else None, NOTE_URI, live)
+        except library.libvirtError as error:
+            raise self._failed(error) from error
 
     def set_balloon(self, uuid: str, target_bytes: int) -> None:
         """See `Hypervisor.set_balloon`."""
@@ -84,23 +112,51 @@ class LibvirtGuests:
             self._libvirt.VIR_DOMAIN_PAUSED_STARTING_UP,
         ):
             return None  # on its way here or away: the other host has it
-        uuid = domain.UUIDString()
-        if uuid not in self._fixed:
-            self._fixed[uuid] = not _has_plain_balloon(domain.XMLDesc())
-            with contextlib.suppress(self._libvirt.libvirtError):  # a guest without a balloon has no statistics
-                domain.setMemoryStatsPeriod(STATS_PERIOD_S, self._libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        uuid, known = domain.UUIDString(), self._look_into(domain)
         _, max_kib, actual_kib, _, _ = domain.info()
         stats, limits = _or_empty(domain.memoryStats, self._libvirt), _or_empty(domain.memoryParameters, self._libvirt)
         floor_kib = int(limits.get("min_guarantee", 0))
-        resident_kib = stats.get("rss")
+        # Huge pages are not part of what a process is said to hold, and the host counts them as used anyway.
+        resident_kib = None if known.left_alone == HUGE_PAGES else stats.get("rss")
         return Guest(
             uuid=uuid,
             name=domain.name(),
             max_bytes=max_kib * 1024,
             actual_bytes=int(stats.get("actual", actual_kib)) * 1024,
-            floor_bytes=(max_kib if self._fixed[uuid] else 0 if floor_kib >= _UNLIMITED_KIB else floor_kib) * 1024,
+            floor_bytes=(0 if floor_kib >= _UNLIMITED_KIB else floor_kib) * 1024,
             resident_bytes=None if resident_kib is None else int(resident_kib) * 1024,
+            left_alone=known.left_alone,
+            is_host=known.run == 0,
+            run=known.run,
+            note=known.note,
         )
+
+    def _look_into(self, domain: Any) -> _LookedInto:
+        uuid, run, now_s = domain.UUIDString(), domain.ID(), self._clock()
+        before = self._looked_into.get(uuid)
+        if before is not None and before.run == run and now_s - before.at_s < LOOK_INTO_S:
+            return before
+        if run == 0:  # Xen's number for the host itself; guests' begin with 1
+            known = _LookedInto(run, now_s, "it is the host itself", None)
+        else:
+            same = before is not None and before.run == run
+            note = before.note if same and before is not None else self._note_of(domain)
+            known = _LookedInto(run, now_s, why_left_alone(domain.XMLDesc()), note)
+            if not same and not known.left_alone:
+                with contextlib.suppress(self._libvirt.libvirtError):  # not every driver has them
+                    domain.setMemoryStatsPeriod(STATS_PERIOD_S, self._libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        self._looked_into[uuid] = known
+        return known
+
+    def _note_of(self, domain: Any) -> BalloonNote | None:
+        library = self._libvirt
+        try:
+            kind, live = library.VIR_DOMAIN_METADATA_ELEMENT, library.VIR_DOMAIN_AFFECT_LIVE
+            return _read_note(domain.metadata(kind, NOTE_URI, live))
+        except library.libvirtError as error:
+            if error.get_error_code() in (library.VIR_ERR_NO_DOMAIN_METADATA, library.VIR_ERR_NO_SUPPORT):
+                return None
+            raise
 
     def _connected(self) -> Any:
         if not self._alive():
@@ -113,7 +169,7 @@ class LibvirtGuests:
                     None, self._libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda *_: self._on_change(), None
                 )
             self._connection = connection
-            self._fixed.clear()
+            self._looked_into.clear()
         return self._connection
 
     def _drop_connection(self) -> None:
@@ -145,13 +201,12 @@ def _or_empty(read: Callable[[], dict[str, Any]], libvirt: Any) -> dict[str, Any
         return {}
 
 
-def _has_plain_balloon(xml: str) -> bool:
-    """Whether a guest has a balloon that shows in its own memory size.
-
-    With `autodeflate` the guest's kernel counts the balloon as used, so that what it uses itself cannot be told.
-    """
-    balloon = ElementTree.fromstring(xml).find("devices/memballoon")
-    return balloon is not None and balloon.get("model") != "none" and balloon.get("autodeflate") != "on"
+def _read_note(text: str) -> BalloonNote | None:
+    try:
+        said = ElementTree.fromstring(text)
+        return BalloonNote(int(said.get("most_bytes", "")), int(said.get("asked_bytes", "")))
+    except (ElementTree.ParseError, ValueError):
+        return None
 
 
 def _library() -> Any:

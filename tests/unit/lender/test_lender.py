@@ -18,7 +18,7 @@ from ramshare.errors import RamshareError
 from ramshare.lender.agent import START_AGAIN_S, Lender
 from ramshare.lender.exports.store import Exports
 from ramshare.lender.hands import Hands
-from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError, NullHypervisor
+from ramshare.linux.hypervisor import BalloonNote, Guest, Hypervisor, HypervisorError, NullHypervisor
 from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
@@ -523,6 +523,9 @@ class OneGuest:
 
     def guests(self) -> tuple[Guest, ...]:
         return (self.guest,) if self.guest else ()
+
+    def write_note(self, uuid: str, note: BalloonNote | None) -> None:
+        pass
 
     def set_balloon(self, uuid: str, target_bytes: int) -> None:
         assert self.guest is not None

@@ -117,3 +117,22 @@ def test_a_host_below_its_reserve_wants_memory_back(available_mib: int, lent_mib
     plan = plan_offer(pressed)
     assert plan.free_bytes == 0
     assert plan.capacity_bytes <= max(0, (lent_mib + available_mib - 512)) * MIB
+
+
+@given(limits())
+def test_a_lender_that_serves_elsewhere_offers_nothing_and_asks_nothing_back_for_it(given_limits: Limits) -> None:
+    well, ill = plan_offer(given_limits), plan_offer(replace(given_limits, misplaced="tgtd serves 0.0.0.0:3260"))
+    assert (ill.free_bytes, ill.committed_free_bytes) == (0, 0)
+    assert ill.capacity_bytes == min(well.capacity_bytes, given_limits.lent_bytes)
+    assert "tgtd serves 0.0.0.0:3260" in ill.reason
+
+
+def test_guests_that_are_left_alone_are_named_by_reason_and_not_all_of_a_crowd() -> None:
+    few = Limits(0, "full", 0, 0, 0, 0, 0, left_alone={"db": "locked", "gpu": "passed through", "app": "locked"})
+    assert plan_offer(few).reason.endswith("; left alone: app, db (locked), gpu (passed through)")
+    crowd = {f"vm{number:03}": "locked" for number in range(200)}
+    reason = plan_offer(replace(few, left_alone=crowd)).reason
+    assert reason.endswith("; left alone: vm000, vm001, vm002 and 197 more (locked)")
+    assert (
+        plan_offer(replace(few, left_alone={})).reason == plan_offer(replace(few, draining=False)).reason.split(";")[0]
+    )

@@ -4,14 +4,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from ramshare.linux.hypervisor import HypervisorError
+from ramshare.linux.hypervisor import BalloonNote, HypervisorError
 
 libvirt = pytest.importorskip("libvirt", reason="the extra `libvirt` is not installed")
 
-from ramshare.linux.libvirt_guests import LibvirtGuests, _has_plain_balloon  # noqa: E402
+from ramshare.linux.libvirt_guests import LOOK_INTO_S, NOTE_NAME, NOTE_URI, LibvirtGuests  # noqa: E402
 
 pytestmark = pytest.mark.unit
 URI = "test:///default"
@@ -82,18 +83,40 @@ def test_a_hypervisor_that_is_not_there_is_a_clear_error() -> None:
         guests.guests()
 
 
-@pytest.mark.parametrize(
-    ("balloon", "plain"),
-    [
-        ("<memballoon model='virtio'/>", True),
-        ("<memballoon model='xen'/>", True),
-        ("<memballoon model='none'/>", False),
-        ("<memballoon model='virtio' autodeflate='on'/>", False),
-        ("", False),
-    ],
-)
-def test_only_a_balloon_that_shows_in_the_guests_size_is_used(balloon: str, plain: bool) -> None:
-    assert _has_plain_balloon(f"<domain><devices>{balloon}</devices></domain>") is plain
+def test_a_note_stays_with_the_running_guest_for_another_run_of_ours_to_find(guests: LibvirtGuests) -> None:
+    (guest,) = guests.guests()
+    assert guest.note is None
+    for note in (BalloonNote(2048 * MIB, 1024 * MIB), BalloonNote(2048 * MIB, 1500 * MIB), None, None):
+        guests.write_note(guest.uuid, note)
+        guests._looked_into.clear()
+        assert [found.note for found in guests.guests()] == [note]
+    domain = guests._connection.lookupByUUIDString(guest.uuid)
+    element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    domain.setMetadata(element, "<balloon most_bytes='much'/>", NOTE_NAME, NOTE_URI, live)
+    guests._looked_into.clear()
+    assert [found.note for found in guests.guests()] == [None]
+
+
+def test_a_note_ends_with_the_run_of_the_guest(guests: LibvirtGuests) -> None:
+    (guest,) = guests.guests()
+    guests.write_note(guest.uuid, BalloonNote(2048 * MIB, 1024 * MIB))
+    domain = guests._connection.lookupByUUIDString(guest.uuid)
+    domain.destroy()
+    domain.create()
+    (again,) = guests.guests()
+    assert (again.uuid, again.run != guest.run, again.note) == (guest.uuid, True, None)
+
+
+def test_a_guests_definition_is_looked_into_again_now_and_then() -> None:
+    now = [0.0]
+    guests = LibvirtGuests(URI, clock=lambda: now[0])
+    guests.start(lambda: None)
+    (guest,) = guests.guests()
+    guests._looked_into[guest.uuid] = replace(guests._looked_into[guest.uuid], left_alone="as it was")
+    assert [found.left_alone for found in guests.guests()] == ["as it was"]
+    now[0] += LOOK_INTO_S
+    assert [found.left_alone for found in guests.guests()] == [""]
+    guests.stop()
 
 
 def test_no_event_can_come_after_python_has_ended() -> None:

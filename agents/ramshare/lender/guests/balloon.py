@@ -5,6 +5,7 @@ Invariants, each a test:
 2. While any guest is due memory back, nothing is taken from any other.
 3. A guest whose need is not known (no believable report, or two guests of one name) gets all its memory back.
 4. Guests are never given more than the host has: what is lent is in use, and a host that runs out ends its guests.
+5. No guest is asked for anything but what was taken from it: `max_bytes` is what it was meant to have before.
 """
 
 from collections import Counter
@@ -32,7 +33,7 @@ stall. What a guest is due comes at once."""
 
 @dataclass(frozen=True)
 class BalloonGuest:
-    """One guest: what it has and what it needs."""
+    """One guest: what it has and what it needs; `max_bytes` is what it is meant to have."""
 
     uuid: str
     name: str
@@ -46,11 +47,13 @@ class BalloonGuest:
     """It waits for memory now."""
     rise_bytes: int = 0
     """How much its use has risen in the last seconds."""
+    left_alone: str = ""
+    """Why its balloon must not be used: it gets back what was taken before that was so, and is asked nothing else."""
 
     @property
     def needs_bytes(self) -> int:
         """What it must have at least; never more than there is."""
-        if self.used_bytes is None or self.pressed:
+        if self.used_bytes is None or self.pressed or self.left_alone:
             return self.max_bytes
         slack = max(SLACK_BYTES, int(self.used_bytes * SLACK_SHARE), int(self.rise_bytes * RISE_FACTOR))
         return min(self.max_bytes, max(self.floor_bytes, LEAST_FLOOR_BYTES, self.used_bytes + slack))
@@ -119,13 +122,22 @@ def afford(
 
 def _unknown(guest: BalloonGuest) -> BalloonGuest:
     return BalloonGuest(
-        guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, None, guest.pressed
+        guest.uuid,
+        guest.name,
+        guest.max_bytes,
+        guest.actual_bytes,
+        guest.floor_bytes,
+        None,
+        guest.pressed,
+        left_alone=guest.left_alone,
     )
 
 
 def _due(guest: BalloonGuest, of_this_name: int) -> BalloonTarget:
     if of_this_name > 1:
         why = f"{of_this_name} guests are called {guest.name}, so nobody knows which of them needs it"
+    elif guest.left_alone:
+        why = f"its balloon is not to be used: {guest.left_alone}"
     elif guest.used_bytes is None:
         why = "no believable report says what it needs"
     elif guest.pressed:

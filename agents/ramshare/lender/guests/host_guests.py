@@ -9,6 +9,9 @@ export that is being made. Stated behaviour:
   back; swapping for a moment is better for it than a host that runs out of memory.
 - A guest that has not reported yet, because it or the lender has just come, is left as it is for as long as a report
   would be believed; then it gets everything back.
+- What a guest is meant to have is in `sizes.py`: more than that is never asked for, whatever its definition allows. A
+  guest that has just been started, or set by its owner, is left alone until that has settled.
+- A guest whose memory a balloon must not touch is left alone and named in the offer's reason. Xen's Domain-0 is none.
 - A balloon that does not reach its target in time: what was to be *taken* is given up (the guest keeps what it has, and
   is left alone for a while); what was to be *given back* is asked for again, and told as a failure.
 """
@@ -20,10 +23,12 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ramshare.lender.guests.balloon import STEP_BYTES, BalloonGuest, BalloonTarget, afford, plan_balloons
+from ramshare.lender.guests.sizes import GuestSizes
 from ramshare.lender.guests.use import GuestUse
-from ramshare.linux.hypervisor import Guest, Hypervisor, HypervisorError
+from ramshare.linux.hypervisor import BalloonNote, Guest, Hypervisor, HypervisorError
 from ramshare.messages.base import HOST_PATTERN, MAX_HOST_NAME
 from ramshare.policy.intake import ALARM_PSI, ALARM_SWAP_IN_BYTES_S, STALE_AFTER_S
 from ramshare.policy.model import GuestSample
@@ -63,6 +68,7 @@ class HostGuests:
     ) -> None:
         """`wall` is the clock of the guests' reports; `worker` asks the hypervisor, one question after the other."""
         self._hypervisor = hypervisor
+        self._wall = wall
         self._use = GuestUse(wall)
         self._post = post
         self._worker = worker
@@ -73,7 +79,11 @@ class HostGuests:
         self._next_step_s = -math.inf
         """Memory is taken, and eased, by one step each `LOOK_S`, however often guests report."""
         self._busy = False
+        self._sizes = GuestSizes()
         self.known: tuple[Guest, ...] = ()
+        """The guests here; `max_bytes` is the most that each is meant to have."""
+        self.left_alone: dict[str, str] = {}
+        """Why balloons of guests (and of the host itself, where it is listed as one) are not used, by name."""
         self.owed_bytes = 0
         """What guests are due and the host does not have: leases must come back for it."""
         self.answers = True
@@ -124,7 +134,8 @@ class HostGuests:
         if not self.answers:
             return failed
         reports = {sample.guest: sample for sample in samples}
-        plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in self.known], wanted)
+        movable = [guest for guest in self.known if self._sizes.settled(guest.uuid)]
+        plan = plan_balloons([self._need(guest, reports, now_s, wall_s) for guest in movable], wanted)
         plan, self.owed_bytes = afford(plan, {guest.uuid: guest.actual_bytes for guest in self.known}, spare_bytes)
         for target in sorted(plan, key=lambda t: not t.gives_back):
             if target.is_due:
@@ -172,7 +183,7 @@ class HostGuests:
         self._busy = False
         before = {guest.uuid: guest.actual_bytes for guest in self.known}
         try:
-            self.known = future.result()
+            found = future.result()
         except HypervisorError as error:
             if self.answers:
                 log.error("guests cannot be seen: %s", error)
@@ -181,10 +192,14 @@ class HostGuests:
         if not self.answers:
             log.info("the hypervisor answers again")
         self.answers = self.seen = True
+        guests = [guest for guest in found if not guest.is_host]
+        new = self._sizes.take(guests, self._wall())
+        self.known = tuple(map(self._sizes.meant, guests))
+        self.left_alone = {guest.name: guest.left_alone for guest in found if guest.left_alone}
         for guest in self.known:
             if before.get(guest.uuid, guest.actual_bytes) != guest.actual_bytes:
                 self._use.seen_to_move(guest.uuid)
-        here = {guest.uuid for guest in self.known}
+        here = {guest.uuid for guest in self.known}.difference(new)
         self._asked = {uuid: asked for uuid, asked in self._asked.items() if uuid in here}
         self._use.forget_others(here)
         self._seen_s = {uuid: since for uuid, since in self._seen_s.items() if uuid in here}
@@ -192,6 +207,9 @@ class HostGuests:
         done()
 
     def _need(self, guest: Guest, reports: dict[str, GuestSample], now_s: float, wall_s: float) -> BalloonGuest:
+        if guest.left_alone:
+            about = (guest.uuid, guest.name, guest.max_bytes, guest.actual_bytes, guest.floor_bytes, None)
+            return BalloonGuest(*about, left_alone=guest.left_alone)
         report = reports.get(guest.name)
         believed = report is not None and -STALE_AFTER_S <= wall_s - report.at_s <= STALE_AFTER_S
         sized = self._use.sized(report, guest) if believed and report is not None else None
@@ -222,7 +240,9 @@ class HostGuests:
             if not future.cancelled() and (error := future.exception()) is not None:
                 log.error("a balloon cannot be set: %s", error)
 
-        self._worker.submit(self._hypervisor.set_balloon, uuid, target_bytes).add_done_callback(told)
+        note = self._sizes.asked(next(guest for guest in self.known if guest.uuid == uuid), target_bytes)
+        job = partial(_set_balloon, self._hypervisor, uuid, target_bytes, note)
+        self._worker.submit(job).add_done_callback(told)
 
     def _judge(self, now_s: float) -> list[str]:
         """Drop what was reached; see the module for what was not."""
@@ -243,6 +263,15 @@ class HostGuests:
                 mib = f"{has >> 20} MiB, not at {target.target_bytes >> 20}"
                 failed.append(f"the balloon of {target.name} is at {mib}, after {REACHED_WITHIN_S:g} s")
         return failed
+
+
+def _set_balloon(hypervisor: Hypervisor, uuid: str, target_bytes: int, note: BalloonNote | None) -> None:
+    """Ask, with a note of it at the guest at any moment from which its memory might not be given back."""
+    if note is not None:
+        hypervisor.write_note(uuid, note)
+    hypervisor.set_balloon(uuid, target_bytes)
+    if note is None:
+        hypervisor.write_note(uuid, None)
 
 
 def _pressed(sample: GuestSample | None) -> bool:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kit.fakes import FakeRunner
-from ramshare.linux.libvirt_guests import _has_plain_balloon
+from ramshare.linux.domain_xml import why_left_alone
 from ramshare_lab.cluster.journal import Journal
 from ramshare_lab.cluster.kernel import Kernel
 from ramshare_lab.cluster.libvirt_host import LibvirtHost, LibvirtVm
@@ -49,7 +49,7 @@ def test_the_domain_is_called_as_its_monitor_reports_and_gets_its_memory() -> No
 
 def test_its_balloon_is_one_that_the_lender_uses() -> None:
     xml = domain_xml(SPEC, KERNEL, Path("/i"), "tcg")
-    assert _has_plain_balloon(xml)
+    assert why_left_alone(xml) == ""
     assert ElementTree.fromstring(xml).find("devices/memballoon/stats") is None  # the lender asks for them itself
 
 

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,8 @@ from ramshare.lender.guests.host_guests import (
     REACHED_WITHIN_S,
     HostGuests,
 )
-from ramshare.linux.hypervisor import Guest, HypervisorError, NullHypervisor
+from ramshare.lender.guests.sizes import OWNER_MEANS_IT_S
+from ramshare.linux.hypervisor import BalloonNote, Guest, HypervisorError, NullHypervisor
 from ramshare.policy.intake import STALE_AFTER_S, HostIntake
 from ramshare.policy.model import GuestSample, HostSample
 
@@ -45,13 +47,21 @@ class FakeHypervisor:
             raise HypervisorError("no libvirtd")
         return tuple(self.vms.values())
 
+    def write_note(self, uuid: str, note: BalloonNote | None) -> None:
+        if self.gone:
+            raise HypervisorError("no libvirtd")
+        self.vms[uuid] = replace(self.vms[uuid], note=note)
+
     def set_balloon(self, uuid: str, target_bytes: int) -> None:
         if self.gone:
             raise HypervisorError("no libvirtd")
         self.set.append((uuid, target_bytes))
         if not self.sticks:
-            old = self.vms[uuid]
-            self.vms[uuid] = Guest(old.uuid, old.name, old.max_bytes, target_bytes, old.floor_bytes)
+            self.vms[uuid] = replace(self.vms[uuid], actual_bytes=target_bytes)
+
+    def has(self, uuid: str, mib: int) -> None:
+        """Something else than we changed what the guest has."""
+        self.vms[uuid] = replace(self.vms[uuid], actual_bytes=mib * MIB)
 
 
 class Scene:
@@ -87,7 +97,9 @@ class Scene:
 
 
 def vm(name: str = "web1", uuid: str = "u1", actual: int = 4096, floor: int = 0) -> Guest:
-    return Guest(uuid, name, 4096 * MIB, actual * MIB, floor * MIB)
+    """A guest of 4 GiB; what it has less, an earlier run of ours took."""
+    note = BalloonNote(4096 * MIB, actual * MIB) if actual < 4096 else None
+    return Guest(uuid, name, 4096 * MIB, actual * MIB, floor * MIB, note=note)
 
 
 def test_memory_is_taken_in_steps_and_given_back_at_once() -> None:
@@ -262,3 +274,156 @@ def test_without_a_hypervisor_nothing_is_asked_and_all_is_known() -> None:
     held.look(lambda: pytest.fail("nobody can have looked"))
     assert held.balance((), 1 << 30, 0.0, 0.0) == []
     held.stop()
+
+
+# What a guest is meant to have
+
+
+def kept_small(name: str = "web1", uuid: str = "u1", run: int = 1) -> Guest:
+    """A guest that its owner lets have 4 of the 16 GiB that its definition allows."""
+    return Guest(uuid, name, 16_384 * MIB, 4096 * MIB, run=run)
+
+
+def test_guests_that_their_owner_keeps_small_are_never_asked_to_grow() -> None:
+    names = {f"u{number}": f"web{number}" for number in range(1, 5)}
+    scene = Scene(*(kept_small(name, uuid) for uuid, name in names.items()))
+    for wanted_mib in (0, 0, 4000, 0):
+        scene.round(used_mib=3900, wanted_mib=wanted_mib, after_s=STALE_AFTER_S)  # the others are silent
+    assert scene.hypervisor.set == []
+    assert scene.held.ballooned_bytes == 0
+
+
+def test_such_a_guest_gets_back_what_was_taken_and_no_more() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    assert scene.actual_mib() == pytest.approx(3096, abs=16)
+    for _ in range(20):
+        scene.round(used_mib=3900, wanted_mib=0)
+    assert scene.actual_mib() == 4096
+    assert max(target for _, target in scene.hypervisor.set) == 4096 * MIB
+    assert scene.hypervisor.vms["u1"].note is None, "nothing is held any more"
+
+
+def test_what_an_earlier_run_or_another_host_took_is_given_back() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    again = Scene(scene.hypervisor.vms["u1"])
+    for _ in range(10):
+        again.round(used_mib=3900, wanted_mib=0)
+    assert again.actual_mib() == 4096
+
+
+def test_memory_is_not_taken_before_it_is_noted_at_the_guest() -> None:
+    scene = Scene(kept_small())
+
+    def refuse(uuid: str, note: BalloonNote | None) -> None:
+        raise HypervisorError("no metadata here")
+
+    scene.hypervisor.write_note = refuse  # type: ignore[method-assign]
+    scene.round(used_mib=1000, wanted_mib=1000)
+    assert scene.hypervisor.set == []
+
+
+def test_a_guest_that_its_owner_made_smaller_stays_so() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    scene.hypervisor.has("u1", 2048)
+    for _ in range(10):
+        scene.round(used_mib=2000, wanted_mib=0)
+    assert scene.actual_mib() == 2048
+
+
+def test_a_guest_that_its_owner_made_larger_may_have_that_once_it_is_plain_that_it_was_meant() -> None:
+    scene = Scene(kept_small())
+    scene.round(used_mib=1000, wanted_mib=0)
+    scene.hypervisor.has("u1", 8192)
+    scene.round(used_mib=1000, wanted_mib=8000)
+    assert scene.hypervisor.set == []
+    scene.round(used_mib=1000, wanted_mib=8000, after_s=OWNER_MEANS_IT_S)
+    scene.round(used_mib=1000, wanted_mib=8000)
+    assert scene.actual_mib() < 8192
+    for _ in range(10):
+        scene.round(used_mib=8000, wanted_mib=0)
+    assert scene.actual_mib() == 8192
+
+
+def test_a_guest_that_boots_again_is_left_alone_until_its_balloon_is_where_it_was() -> None:
+    """Without its driver the balloon is empty, and the guest seems to have all that its definition allows."""
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    asked, held_mib = len(scene.hypervisor.set), scene.actual_mib()
+    scene.hypervisor.has("u1", 16_384)
+    for _ in range(3):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    assert len(scene.hypervisor.set) == asked
+    scene.hypervisor.has("u1", held_mib)
+    for _ in range(10):
+        scene.round(used_mib=3900, wanted_mib=0)
+    assert scene.actual_mib() == 4096
+
+
+def test_a_guest_that_was_started_anew_is_seen_for_the_first_time() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    scene.hypervisor.vms["u1"] = replace(kept_small(run=2), actual_bytes=16_384 * MIB)
+    scene.look()
+    scene.hypervisor.has("u1", 4096)  # its driver has loaded
+    for _ in range(10):
+        scene.round(used_mib=3900, wanted_mib=0)
+    assert scene.actual_mib() == 4096
+
+
+def test_a_balloon_that_stops_half_way_back_does_not_make_its_guest_smaller_for_good() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    scene.hypervisor.sticks = True
+    scene.round(used_mib=3900, wanted_mib=0)
+    scene.hypervisor.has("u1", 3500)
+    scene.round(used_mib=3900, wanted_mib=0, after_s=REACHED_WITHIN_S + 1)
+    scene.hypervisor.sticks = False
+    for _ in range(3):
+        scene.round(used_mib=3900, wanted_mib=0, after_s=REACHED_WITHIN_S + 1)
+    assert scene.actual_mib() == 4096
+
+
+# Who is left alone
+
+
+@pytest.mark.parametrize("used_mib", [10, 4090])
+def test_a_guest_that_is_to_be_left_alone_is_asked_nothing_and_named(used_mib: int) -> None:
+    scene = Scene(replace(kept_small(), left_alone="its memory is locked"))
+    for _ in range(5):
+        scene.round(used_mib=used_mib, wanted_mib=4000, after_s=5.0)
+    scene.held.balance((), 4000 * MIB, 1e6, 1e6)
+    scene.look()
+    assert scene.hypervisor.set == []
+    assert scene.held.left_alone == {"web1": "its memory is locked"}
+
+
+def test_a_guest_that_gets_a_device_passed_through_later_gets_back_what_was_taken_and_is_left_alone() -> None:
+    scene = Scene(kept_small())
+    for _ in range(10):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    scene.hypervisor.vms["u1"] = replace(scene.hypervisor.vms["u1"], left_alone="a device is passed through to it")
+    for _ in range(5):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    assert scene.actual_mib() == 4096
+    asked = len(scene.hypervisor.set)
+    for _ in range(5):
+        scene.round(used_mib=1000, wanted_mib=1000)
+    assert len(scene.hypervisor.set) == asked
+
+
+def test_xens_domain_0_is_no_guest_but_is_named() -> None:
+    host = Guest("0" * 32, "Domain-0", 1 << 50, 8192 * MIB, left_alone="it is the host itself", is_host=True)
+    scene = Scene(vm(), host)
+    scene.look()
+    assert [guest.name for guest in scene.held.known] == ["web1"]
+    assert scene.held.names == {"web1"}
+    assert scene.held.left_alone == {"Domain-0": "it is the host itself"}
