@@ -30,9 +30,12 @@ class GuestSize:
     """Since when it has had more than we can have given it; None: it has not."""
 
     @classmethod
-    def first_seen(cls, actual_bytes: int, note: BalloonNote | None) -> "GuestSize":
-        """Return the size of a guest that is new to us; `note` is what another run, or another host, took from it."""
-        if note is None or not 0 <= note.asked_bytes <= note.most_bytes:
+    def first_seen(cls, actual_bytes: int, note: BalloonNote | None = None, max_bytes: int = 0) -> "GuestSize":
+        """Return the size of a guest that is new to us; `note` is what another run, or another host, took from it.
+
+        A note that cannot be true of a guest with `max_bytes` counts for nothing.
+        """
+        if note is None or not 0 <= note.asked_bytes <= note.most_bytes <= max_bytes:
             return cls(actual_bytes, actual_bytes, actual_bytes, actual_bytes)
         return cls(note.most_bytes, note.asked_bytes, note.asked_bytes, note.most_bytes)
 
@@ -49,11 +52,11 @@ class GuestSize:
     def seen(self, actual_bytes: int, now_s: float) -> "GuestSize":
         """Return the size after a look: what we cannot have caused is the owner's word."""
         if actual_bytes < self.low_bytes - STEP_BYTES:
-            return self.first_seen(actual_bytes, None)
+            return self.first_seen(actual_bytes)
         if actual_bytes > self.high_bytes + STEP_BYTES:
             since_s = now_s if self.more_since_s is None else self.more_since_s
             if now_s - since_s >= OWNER_MEANS_IT_S:
-                return self.first_seen(actual_bytes, None)
+                return self.first_seen(actual_bytes)
             return replace(self, more_since_s=since_s)
         if abs(actual_bytes - self.asked_bytes) < STEP_BYTES:
             return replace(self, low_bytes=self.asked_bytes, high_bytes=self.asked_bytes, more_since_s=None)
@@ -79,7 +82,7 @@ class GuestSizes:
         }
         sizes = {}
         for guest in guests:
-            first = GuestSize.first_seen(guest.actual_bytes, guest.note)
+            first = GuestSize.first_seen(guest.actual_bytes, guest.note, guest.max_bytes)
             known = first if guest.uuid in new else self._sizes[guest.uuid]
             size = sizes[guest.uuid] = known.seen(guest.actual_bytes, now_s)
             if size.most_bytes != known.most_bytes:

@@ -392,6 +392,14 @@ def test_a_balloon_that_stops_half_way_back_does_not_make_its_guest_smaller_for_
     assert scene.actual_mib() == 4096
 
 
+@pytest.mark.parametrize("note", [BalloonNote(20_000 * MIB, 4096 * MIB), BalloonNote(1, 2), BalloonNote(5, -1)])
+def test_a_note_that_cannot_be_true_counts_for_nothing(note: BalloonNote) -> None:
+    scene = Scene(replace(kept_small(), note=note))
+    for _ in range(5):
+        scene.round(used_mib=4000, wanted_mib=0)
+    assert scene.hypervisor.set == []
+
+
 # Who is left alone
 
 
