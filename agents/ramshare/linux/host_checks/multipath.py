@@ -18,8 +18,11 @@ from ramshare.linux.run import CommandError
 CONFIGURATION = "/etc/multipath/conf.d/ramshare.conf"
 MEND = (
     f'mkdir -p /etc/multipath/conf.d && printf \'blacklist {{\\n device {{\\n  vendor "^{VENDOR}"\\n'
-    f'  product "^{PRODUCT}"\\n }}\\n wwid "^3{NAA_PREFIX}"\\n}}\\n\' > {CONFIGURATION} && multipathd reconfigure'
+    f'  product "^{PRODUCT}"\\n }}\\n wwid "^3{NAA_PREFIX}"\\n}}\\n\' > {CONFIGURATION} && '
+    f"multipathd reconfigure && sed -i '/^.3{NAA_PREFIX}/d' /etc/multipath/wwids"
 )
+"""Writes the file, ends maps over leased disks, and takes those out of multipath's list of all that it ever mapped: LVM
+goes by it and refuses such a disk as a multipath component."""
 MAPS_EVERYTHING = frozenset({"no", "off", "greedy"})
 """Values of `find_multipaths` with which a single path is mapped at once."""
 

@@ -46,11 +46,14 @@ def test_with_our_file_nothing_is_found(find: str) -> None:
     assert judge(MultipathFacts(config(OURS, find=find))) == []
 
 
-def test_the_command_that_mends_it_writes_what_our_file_says(tmp_path: Path) -> None:
-    command = MEND.replace("/etc/multipath", str(tmp_path)).replace("&& multipathd reconfigure", "")
+def test_the_command_that_mends_it_writes_what_our_file_says_and_has_leases_forgotten(tmp_path: Path) -> None:
+    """LVM refuses a disk of which multipath remembers that it once mapped it."""
+    (tmp_path / "wwids").write_text("# Valid WWIDs:\n/3600140512/\n/3672616d0967/\n")
+    command = MEND.replace("/etc/multipath", str(tmp_path)).replace("multipathd reconfigure", "true")
     subprocess.run(["sh", "-c", command], check=True)
     written = (tmp_path / "conf.d/ramshare.conf").read_text().split()
     assert written == [word for line in OURS.splitlines() if not line.startswith("#") for word in line.split()]
+    assert (tmp_path / "wwids").read_text() == "# Valid WWIDs:\n/3600140512/\n"
 
 
 @pytest.mark.parametrize(
