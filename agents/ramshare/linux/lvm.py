@@ -49,6 +49,10 @@ MOVE_TIMEOUT_S = 24 * 3600.0
 POLL_S = 1
 """pvmove's own poll interval; its default of 15 s adds up to that much to every move."""
 
+_MIXED_SECTORS = "devices/allow_mixed_block_sizes=1"
+"""A lease has sectors of 512 bytes, a disk at home may have 4096. LVM refuses the mix for the sake of file systems;
+swap is read and written in whole pages, which are aligned to both."""
+
 DEVICES_FILES = Path("/etc/lvm/devices")
 """Where LVM lists the disks that it uses, on hosts that have it so (RHEL 9 does by default)."""
 _UDEV_CONTROL = Path("/run/udev/control")
@@ -118,13 +122,13 @@ class Lvm:
     def extend_vg(self, vg: str, device: str, tags: Sequence[str] = (), *, ours: bool = False) -> None:
         """Put `device` into `vg` (labelling it if need be) and tag it. `ours` as in `create_pv`."""
         try:
-            self._change(["vgextend", "--yes", "--pvmetadatacopies", "0", vg, device])
+            self._change(["vgextend", "--yes", "--pvmetadatacopies", "0", vg, device], extra=_MIXED_SECTORS)
         except CommandError:
             known = self._vg_of(device)
             # A group that was restored without it calls a disk's label that of an unknown group.
             if ours and known in (None, "", UNKNOWN_PV):
                 self.create_pv(device, ours=True)
-                self._change(["vgextend", "--yes", vg, device])
+                self._change(["vgextend", "--yes", vg, device], extra=_MIXED_SECTORS)
             elif known != vg:
                 raise
         if tags:
@@ -258,9 +262,9 @@ class Lvm:
         text = " ".join(filter(None, [self._config, extra]))
         return [*argv[:at], *(["--config", text] if text else []), *argv[at:]]
 
-    def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S) -> Completed:
+    def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S, extra: str = "") -> Completed:
         with self._ballast.dropped():
-            return self._runner.run(self._with_config(argv), timeout_s=timeout_s)
+            return self._runner.run(self._with_config(argv, extra), timeout_s=timeout_s)
 
     def _change_unless(self, argv: Sequence[str], *harmless: str, timeout_s: float = CHANGE_TIMEOUT_S) -> None:
         try:

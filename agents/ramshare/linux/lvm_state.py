@@ -23,11 +23,15 @@ class PhysicalVolume:
     tags: frozenset[str] = frozenset()
     missing: bool = False
     uuid: str = ""
+    allocatable: bool = True
+    """Whether LVM may put new extents on it (`pvchange -x`)."""
+    duplicate: bool = False
+    """LVM sees this physical volume on several devices."""
 
 
 @dataclass(frozen=True)
 class VolumeGroup:
-    """A volume group."""
+    """A volume group. Its name may be another group's too, after disks were cloned or joined from two hosts."""
 
     name: str
     size_bytes: int
@@ -35,6 +39,8 @@ class VolumeGroup:
     extent_bytes: int
     missing_pvs: int = 0
     tags: frozenset[str] = frozenset()
+    uuid: str = ""
+    exported: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,29 @@ class LogicalVolume:
     tags: frozenset[str] = frozenset()
     layout: str = "linear"
     segtype: str = "linear"
+    """Of several segment types the first that is not linear."""
     segments: tuple[Segment, ...] = ()
-    """Direct stretches; during a pvmove the source's side of what is being moved."""
+    """Where its bytes lie, whatever hidden volumes are in between; during a pvmove the source's side of what is moved.
+
+    Of a raid1 volume see `legs`."""
     legs: tuple[Leg, ...] = ()
     active: bool = True
+    inactive: bool = False
+    """Both are false where LVM cannot tell (no device mapper)."""
     suspended: bool = False
     open: bool = False
+    snapshots: tuple[str, ...] = ()
+    """Names of the thick snapshots that were taken of it; their changes are copied on every write."""
+    origin: str = ""
+    """The volume that this one is a snapshot of."""
+    pool: str = ""
     moves: tuple[Move, ...] = ()
     sync_percent: float | None = None
     """Of a raid1 volume, how much of it both legs hold; None if it is no raid1 or not active."""
     sync_action: str = ""
     """Of a raid1 volume: idle, recover, resync, frozen, …"""
     health: str = ""
+    """LVM's word for trouble; `partial` if a device is gone on which it, or anything below it, lies."""
     write_behind: int = 0
     region_bytes: int = 0
 
@@ -154,6 +171,8 @@ class LvmState:
     """`VG/LV` of inactive leg or metadata volumes that an interrupted conversion left behind."""
     complaints: str = field(default="", compare=False)
     """What LVM said besides the report: the cause where a group or volume is not in it."""
+    loose: tuple[LogicalVolume, ...] = ()
+    """Hidden volumes that LVM shows as part of no visible one, for instance a spare for thin pools."""
 
     def pv(self, name: str) -> PhysicalVolume | None:
         """Return the physical volume on device `name`."""
@@ -162,6 +181,10 @@ class LvmState:
     def vg(self, name: str) -> VolumeGroup | None:
         """Return the volume group `name`."""
         return next((vg for vg in self.vgs if vg.name == name), None)
+
+    def disks_of(self, vg: str) -> tuple[PhysicalVolume, ...]:
+        """Return the physical volumes of the group."""
+        return tuple(pv for pv in self.pvs if pv.vg == vg)
 
     def lv(self, full_name: str) -> LogicalVolume | None:
         """Return the logical volume `VG/LV`."""

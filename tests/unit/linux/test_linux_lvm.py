@@ -69,6 +69,46 @@ def test_physical_volumes_have_their_tags_and_free_space() -> None:
     assert (group.extent_bytes, group.missing_pvs) == (4 * MIB, 0)
 
 
+def test_a_disk_that_lvm_sees_twice_is_known_by_its_warning() -> None:
+    runner = FakeRunner()
+    uuid = "ysE9Mx-pRMP-mN3n-F1ps-L3ie-Uoiw-UnL2O9"
+    disk = parse_report(lvm_report("linear")).pvs[0]
+    warning = f"  WARNING: Not using device /dev/loop1 for PV {uuid}.\n"
+    runner.on(*REPORT, stdout=lvm_report("linear").replace(disk.uuid, uuid), stderr=warning)
+    assert [pv.duplicate for pv in tool(runner).report().pvs] == [True, False, False]
+    assert not disk.duplicate
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("striped", {"/dev/loop0": 20, "/dev/loop1": 20}),
+        ("mixed", {"/dev/loop0": 40, "/dev/loop1": 20, "/dev/loop2": 20}),
+        ("raid5", {"/dev/loop0": 24, "/dev/loop1": 24, "/dev/loop2": 24}),
+        ("raid10", {"/dev/loop0": 24, "/dev/loop1": 24, "/dev/loop2": 24, "/dev/loop3": 24}),
+        ("mirror", {"/dev/loop0": 40, "/dev/loop1": 40}),
+        ("integrity", {"/dev/loop0": 52, "/dev/loop1": 52}),
+        ("cache", {"/dev/loop0": 40, "/dev/loop1": 24}),
+        ("cachevol", {"/dev/loop0": 40, "/dev/loop1": 16}),
+        ("writecache", {"/dev/loop0": 40, "/dev/loop1": 16}),
+        ("multi", {"/dev/loop0": 60, "/dev/loop1": 40}),
+    ],
+)
+def test_every_device_below_a_volume_counts_whatever_lies_between(name: str, places: dict[str, int]) -> None:
+    volume = parse_report(lvm_report(f"kinds/{name}")).existing("vg1/swap")
+    assert volume.pvs == {device: mib * MIB for device, mib in places.items()}
+
+
+def test_a_pool_has_its_metadata_and_a_thin_volume_its_pools_health() -> None:
+    state = parse_report(lvm_report("kinds/thin"))
+    assert state.existing("vg1/pool").pvs == {"/dev/loop0": 60 * MIB, "/dev/loop3": 4 * MIB}
+    assert state.existing("vg1/swap").pool == "pool"
+    [spare] = state.loose
+    assert (spare.name, sum(spare.pvs.values())) == ("lvol0_pmspare", 4 * MIB)
+    late = parse_report(lvm_report("late_disk/thin_pool"))
+    assert late.existing("vg0/pool").health == late.existing("vg0/guest1").health == "partial"
+
+
 def test_during_a_pvmove_source_destination_and_progress_are_known_and_its_helpers_hidden() -> None:
     state = parse_report(lvm_report("moving"))
     assert [volume.full_name for volume in state.lvs] == ["vg0/swap"]
@@ -170,7 +210,7 @@ def test_a_lease_joins_the_group_without_room_for_metadata_and_is_tagged(runner:
     runner.on("vgextend", ...).on("pvchange", ...)
     lvm.extend_vg("vg0", "/dev/sda", ["ramshare.lease=1"])
     assert changes(runner) == [
-        "vgextend --yes --pvmetadatacopies 0 vg0 /dev/sda",
+        "vgextend --config devices/allow_mixed_block_sizes=1 --yes --pvmetadatacopies 0 vg0 /dev/sda",
         "pvchange --addtag ramshare.lease=1 /dev/sda",
     ]
 
@@ -197,7 +237,7 @@ def test_a_label_that_no_group_knows_is_overwritten_only_on_a_disk_of_ours(runne
     lvm.extend_vg("vg0", "/dev/sdz", ours=True)
     assert changes(runner)[-2:] == [
         "pvcreate --yes -ff --pvmetadatacopies 0 /dev/sdz",
-        "vgextend --yes vg0 /dev/sdz",
+        "vgextend --config devices/allow_mixed_block_sizes=1 --yes vg0 /dev/sdz",
     ]
 
 
