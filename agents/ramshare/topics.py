@@ -19,7 +19,8 @@ EVERYBODY = "all"
 
 MANAGER = "manager"
 _CLIENT = re.compile(CLIENT_PATTERN)
-_SEGMENT = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_SEGMENT = re.compile(r"([a-zA-Z0-9_.-]|%2B){1,64}")
+"""`%2B` is a plus sign, see `volume_path`."""
 
 
 class BadTopicError(RamshareError):
@@ -179,6 +180,11 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     (EVERYBODY, "announce"): frozenset({MANAGER}),
 }
 """Which roles a server accepts each verb from."""
+
+
+def volume_path(volume: str) -> str:
+    """Return the state path of the volume `VG/LV`. A plus sign, a wildcard in topics, stands there as `%2B`."""
+    return f"volume/{volume.replace('+', '%2B')}"
 
 
 def state_models(client_role: str) -> dict[str, type[Message]]:

@@ -10,7 +10,7 @@ from ramshare.cli.snapshot import Snapshot
 from ramshare.messages.replies import AttachReply
 from ramshare.messages.requests import BorrowVolume
 from ramshare.messages.state import Volume
-from ramshare.topics import MANAGER
+from ramshare.topics import MANAGER, volume_path
 
 
 class Foreseen(BaseModel):
@@ -33,7 +33,7 @@ class Foreseen(BaseModel):
 def foresee(session: Session, host: str, request: BorrowVolume) -> Foreseen:
     """Return what a request would get now. No lender is asked. Raises `RequestTimeoutError`."""
     borrower = f"borrower.{host}"
-    known = session.snapshot.get(borrower, f"volume/{request.volume}", Volume)
+    known = session.snapshot.get(borrower, volume_path(request.volume), Volume)
     size_bytes, shares, reason = known.size_bytes if known else 0, {}, "nobody is there to say"
     obstacles = _absent(session.snapshot, host, borrower)
     if not obstacles:

@@ -17,6 +17,7 @@ from ramshare.errors import RamshareError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.state import Mode, Volume, VolumePhase
+from ramshare.topics import volume_path
 
 
 class VolumeFailedError(RamshareError):
@@ -55,7 +56,7 @@ class Following:
     @property
     def path(self) -> str:
         """The volume's topic below `state/<borrower>/`."""
-        return f"volume/{self.volume}"
+        return volume_path(self.volume)
 
     def start(self, known: Volume | None) -> None:
         """Take what was known when the reply came: a volume that is already there stays silent."""

@@ -13,6 +13,8 @@ from ramshare.cli.output import UsageError, one_line, out, print_json, size
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
 from ramshare.errors import ExitCode
+from ramshare.linux.dm import volume_of_device
+from ramshare.linux.lvm_names import volume_of_path
 from ramshare.messages.base import VolumeName
 from ramshare.messages.replies import AttachReply, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume
@@ -44,8 +46,8 @@ def borrow(
     The volume stays in use. Ctrl-C only stops the watching: the borrower goes on.
     """
     options = opts.of(ctx, as_json=as_json)
-    request = BorrowVolume(volume=check_volume(volume), mode=mode, min_lenders=min_lenders)
-    where = require_host(host or load(HostSettings).host)
+    where, here = _place(host)
+    request = BorrowVolume(volume=check_volume(volume, here=here), mode=mode, min_lenders=min_lenders)
     with connected(options) as session:
         session.collect()
         if dry_run:
@@ -68,20 +70,32 @@ def return_(
 ) -> None:
     """Bring a volume's pages home to the local disk and give the leases back."""
     options = opts.of(ctx, as_json=as_json)
-    request = ReturnVolume(volume=check_volume(volume))
-    where = require_host(host or load(HostSettings).host)
+    where, here = _place(host)
+    request = ReturnVolume(volume=check_volume(volume, here=here))
     with connected(options) as session:
         session.collect()
         _carry_out(session, where, request, "return", wait=wait, timeout_s=timeout, as_json=as_json)
 
 
-def check_volume(text: str) -> str:
-    """Return a volume's name that can be part of a topic. Raises `UsageError`."""
+def _place(host: str | None) -> tuple[str, bool]:
+    """Return the volume's host, and whether that is this machine: another one's device names mean nothing here."""
+    this = load(HostSettings).host
+    where = require_host(host or this)
+    return where, where == this
+
+
+def check_volume(text: str, *, here: bool = True) -> str:
+    """Return `VG/LV` of a volume as people name it: `/dev/mapper/…`; on its own host (`here`) `/dev/dm-N` or a UUID.
+
+    Raises `UsageError`.
+    """
+    found = volume_of_path(text) or (volume_of_device(text) if here else None)
     try:
-        return _VOLUME.validate_python(text.removeprefix("/dev/"))
+        return _VOLUME.validate_python(found)
     except ValidationError as error:
         raise UsageError(
-            f"{text[:80]!r} is not a volume", "write VG/LV as lvs shows it, for example vg0/swap"
+            f"{text[:80]!r} is not a volume{' of this host' if here else ''}",
+            "write VG/LV as lvs shows it on the volume's host, for example vg0/swap",
         ) from error
 
 

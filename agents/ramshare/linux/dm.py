@@ -5,14 +5,19 @@ here. Used by the borrower's rescue and its watchdog.
 """
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.lvm_names import dm_name, split_dm_name
 from ramshare.linux.proc import read
 from ramshare.linux.run import CommandError, Commands
 
+__all__ = ["DmDevice", "Dmsetup", "dm_name", "suspended_names", "volume_of_device", "writes"]
+
 _TIMEOUT_S = 60.0
 _SEPARATOR = "|"
+_LV_UUID = re.compile(r"[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}")
 _COLUMNS = "name,uuid,major,minor,suspended,open"
 
 
@@ -28,9 +33,32 @@ class DmDevice:
     open_count: int
 
 
-def dm_name(vg: str, lv: str) -> str:
-    """Return the device-mapper name of a logical volume: hyphens in names are doubled."""
-    return f"{vg.replace('-', '--')}-{lv.replace('-', '--')}"
+def volume_of_device(text: str, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> str | None:
+    """Return the `VG/LV` of this host that a device path or UUID stands for, None if it is none.
+
+    Understood are any path to it, also one of a loop device over it (as `swapon --show` prints), the UUID of what lies
+    on it (`UUID=…` in fstab) and LVM's own UUID of the volume. Reads links and sysfs only.
+    """
+    wanted = text.removeprefix("UUID=").strip('"')
+    path = Path(text) if text.startswith("/") else dev / "disk/by-uuid" / wanted
+    with contextlib.suppress(OSError, ValueError):
+        block = sys / "class/block" / path.resolve(strict=True).name
+        backing = block / "loop/backing_file"
+        if backing.exists():
+            return volume_of_device(backing.read_text().strip(), sys, dev)
+        return _volume_of(block / "dm")
+    for entry in sorted((sys / "block").glob("dm-*/dm")):
+        with contextlib.suppress(OSError):
+            if (entry / "uuid").read_text().strip().endswith(wanted.replace("-", "")) and _LV_UUID.fullmatch(wanted):
+                return _volume_of(entry)
+    return None
+
+
+def _volume_of(entry: Path) -> str | None:
+    """Return the volume of a device's `dm` directory; only of LVM's own, whose names follow its rules."""
+    found = split_dm_name((entry / "name").read_text().strip())
+    is_lvm = (entry / "uuid").read_text().startswith("LVM-")
+    return "/".join(found) if found and is_lvm else None
 
 
 def suspended_names(sys: Path = Path("/sys")) -> set[str]:

@@ -49,9 +49,9 @@ HostName = Annotated[str, StringConstraints(pattern=f"^{HOST_PATTERN}$", max_len
 """A host's or guest's name, short or with its domain; it stands in client names, topics, tags and iSCSI names."""
 LeaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 VolumeName = Annotated[
-    str, StringConstraints(pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}/[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,62}$")
+    str, StringConstraints(pattern=r"^[a-zA-Z0-9_+][a-zA-Z0-9_+.-]{0,62}/[a-zA-Z0-9_+][a-zA-Z0-9_+.-]{0,62}$")
 ]
-"""`VG/LV`. LVM would allow a plus sign too, but that is a wildcard in a topic."""
+"""`VG/LV`, each of up to 63 of the characters that LVM allows; `topics.volume_path` says how it stands in a topic."""
 
 Iqn = Annotated[str, StringConstraints(pattern=r"^(iqn|eui|naa)\.[a-zA-Z0-9.:_-]{1,219}$")]
 """The iSCSI name of a target that we make, RFC 3720 section 3.2.6."""

@@ -6,7 +6,16 @@ from uuid import uuid4
 
 from pydantic import AwareDatetime, Field
 
-from ramshare.messages.base import ClientName, InitiatorName, LeaseId, Message, PositiveBytes, Seconds, VolumeName
+from ramshare.messages.base import (
+    Bytes,
+    ClientName,
+    InitiatorName,
+    LeaseId,
+    Message,
+    PositiveBytes,
+    Seconds,
+    VolumeName,
+)
 from ramshare.messages.state import Mode
 
 DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
@@ -45,7 +54,7 @@ class BorrowMemory(Request):
     VERB: ClassVar[str] = "borrow"
     volume: VolumeName
     size_bytes: PositiveBytes
-    overhead_bytes: int = Field(default=0, ge=0, le=1 << 30, description="Extra per lease, for LVM's own metadata.")
+    overhead_bytes: Bytes = Field(default=0, description="Extra per lease, for LVM's own metadata.")
     grain_bytes: PositiveBytes = Field(default=4 << 20, description="Leases are multiples of it: the VG's extent size.")
     mode: Mode
     initiator: InitiatorName

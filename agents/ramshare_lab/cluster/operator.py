@@ -13,6 +13,7 @@ from ramshare.messages.events import Event
 from ramshare.messages.replies import AttachReply, Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume
 from ramshare.messages.state import Export, Lease, Mode, Offer, Volume, VolumePhase
+from ramshare.topics import volume_path
 
 ASK_S = 60.0
 """A borrower under emulation takes some seconds to look at its volumes before it answers."""
@@ -65,7 +66,7 @@ class Operator:
 
     def volume(self, volume: str) -> Volume | None:
         """Return what the borrower says of a volume."""
-        return self.retained.get(self.borrower, f"volume/{volume}", Volume)
+        return self.retained.get(self.borrower, volume_path(volume), Volume)
 
     def leases(self) -> list[Lease]:
         """Return the borrower's leases."""

@@ -16,9 +16,11 @@ from kit.cli_world import (
     volume,
 )
 from ramshare.bus.api import RequestArrived
+from ramshare.cli.volumes import check_volume
 from ramshare.messages.replies import AttachReply, ErrorCode, LenderShare
 from ramshare.messages.requests import BorrowVolume, ReturnVolume
-from ramshare.messages.state import Mode, Status, VolumePhase
+from ramshare.messages.state import Mode, Status, Volume, VolumePhase
+from ramshare.topics import Root, StateTopic, model_of, volume_path
 
 pytestmark = pytest.mark.unit
 
@@ -67,6 +69,29 @@ def test_borrow_in_json_prints_nothing_but_json(world: CliWorld) -> None:
         "lenders": ["lender.hosta"],
         "sentence": "one is enough",
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["vg0/swap", "/dev/vg0/swap", "/dev/mapper/vg0-swap", "/dev/disk/by-id/dm-name-vg0-swap"]
+)
+def test_volumes_may_be_named_as_they_stand_in_fstab(text: str) -> None:
+    assert check_volume(text) == "vg0/swap"
+
+
+def test_a_device_number_is_never_looked_up_on_another_host(world: CliWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ramshare.cli.volumes.volume_of_device", lambda _text: "vg0/swap")
+    borrower = world.borrower()
+    assert world.run("borrow", "/dev/dm-3", "--host", "hostd").exit_code == 2
+    assert borrower.asked == []
+    assert world.run("borrow", "/dev/dm-3").exit_code == 0
+    assert [request.volume for request in borrower.asked if isinstance(request, BorrowVolume)] == ["vg0/swap"]
+
+
+def test_a_plus_sign_in_a_name_is_no_wildcard() -> None:
+    assert check_volume("/dev/mapper/a+b-c--d.e") == "a+b/c-d.e"
+    state = StateTopic("borrower.hostc", volume_path("a+b/c-d.e"))
+    assert "+" not in state.render()
+    assert model_of(Root().parse(state.render())) is Volume
 
 
 def test_the_device_path_of_a_volume_is_understood(world: CliWorld) -> None:
@@ -143,7 +168,21 @@ def test_a_volume_that_is_home_already_needs_no_wait(world: CliWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "vg0", "vg0/", "/swap", "vg0/swap/x", "vg0/sw+ap", "vg0/#", "../..", "vg 0/swap", "-vg/lv", "a/b\n"]
+    "name",
+    [
+        "",
+        "vg0",
+        "vg0/",
+        "/swap",
+        "vg0/swap/x",
+        "/dev/mapper/vg0",
+        "UUID=x",
+        "vg0/#",
+        "../..",
+        "vg 0/swap",
+        "-vg/lv",
+        "a/b\n",
+    ],
 )
 def test_what_cannot_be_a_volume_is_refused_before_anybody_is_asked(world: CliWorld, name: str) -> None:
     result = world.run("borrow", "--", name)
