@@ -77,6 +77,7 @@ class Host:
     leases: dict[str, Lent] = field(default_factory=dict)
     vacate: set[str] = field(default_factory=set)
     nothing_to_borrow: bool = False
+    asked_in_vain: bool = False
     told_lost: set[str] = field(default_factory=set)
     capacity: int = 0
     """What the manager can still find in the cluster."""
@@ -112,12 +113,18 @@ class Host:
             move=self._move_view(),
             reserved_bytes=self.reserved,
             tagged=self.tagged,
-            heard=Heard(frozenset(self.vacate), self.nothing_to_borrow, frozenset(self.told_lost)),
+            heard=Heard(
+                vacate=frozenset(self.vacate),
+                nothing_to_borrow=self.nothing_to_borrow,
+                asked_in_vain=self.asked_in_vain,
+                told_lost=frozenset(self.told_lost),
+            ),
         )
 
     def hear(self, heard: Heard) -> None:
         """Be told by the bus."""
         self.vacate, self.nothing_to_borrow = set(heard.vacate), heard.nothing_to_borrow
+        self.asked_in_vain = heard.asked_in_vain
         self.told_lost = set(heard.told_lost)
 
     def _lease_view(self, lent: Lent) -> LeaseView:
@@ -320,7 +327,7 @@ class Host:
         if size > self.capacity:
             self.nothing_to_borrow = True
             return
-        self.nothing_to_borrow = False
+        self.nothing_to_borrow = self.asked_in_vain = False
         self.capacity -= size
         self.tagged = True
         while size > 0:

@@ -11,6 +11,9 @@ from ramshare.borrower.machine.api import LeaseTerms
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.look import Look
 from ramshare.borrower.machine.lvm_tags import VolumeTags
+from ramshare.borrower.plan.neighbours import waits_for
+from ramshare.borrower.plan.observe import home_of
+from ramshare.borrower.plan.suitability import unsuitable
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import Goal, VolumeView
 from ramshare.desk import RefusedError
@@ -44,6 +47,9 @@ class BorrowerHost:
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         """See `Host`."""
         view = self._look.look(volume)
+        why_not = unsuitable(self._look.state, volume, mode)
+        if why_not is not None:
+            raise RefusedError(*why_not)
         use = self._swap_use(f"/dev/{volume}")
         if not use.is_swap:
             raise RefusedError(ErrorCode.NOT_SWAP, f"{volume} is not swap (no swap signature); mkswap makes it so")
@@ -70,17 +76,26 @@ class BorrowerHost:
     def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
         """See `Host`."""
         self._iscsi.take(grants)
-        self._tags.add_leases(self._look.state.existing(volume), mode, leases)
+        lv = self._look.state.existing(volume)
+        self._tags.add_leases(lv, mode, leases, home_of(self._look.state, lv))
 
     def send_home(self, volume: str) -> bool:
         """See `Host`."""
         view = self._look.look(volume)
         if not view.tagged:
             return False
+        self._spare_others(volume)
         self._tags.aim_home(self._look.state.existing(volume), view.mode or Mode.MIRROR)
         return True
 
     def forget_lease(self, volume: str, lease: str) -> None:
         """See `Host`."""
+        self._spare_others(volume)
         self._iscsi.forget(lease)
         self._tags.remove_lease(self._look.state.existing(volume), lease)
+
+    def _spare_others(self, volume: str) -> None:
+        """Raise `RefusedError` where a change of tags would have LVM write a late disk off as missing."""
+        at_stake = waits_for(self._look.state, volume)
+        if at_stake:
+            raise RefusedError(ErrorCode.CONFLICT, f"{at_stake}; then try again")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_tags import VolumeTags
+from ramshare.borrower.plan.neighbours import waits_for
 from ramshare.borrower.plan.tags import HOME_SUFFIX, pv_tag
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.dm import Dmsetup, dm_name
-from ramshare.linux.lvm import UNKNOWN_PV, Lvm, split_volume
+from ramshare.linux.lvm import Lvm, split_volume
+from ramshare.linux.lvm_names import is_stub_of
 from ramshare.linux.lvm_state import LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.run import Commands
@@ -46,6 +48,7 @@ class Rescue:
     def undo_move(self, volume: str, state: LvmState, dead: Collection[str]) -> None:
         """Give up a move whose destination died: the volume is where it came from, the dead leases are in no group."""
         vg, lv = split_volume(volume)
+        _spare_others(volume, state)
         self._check_unchanged(volume, state, BEFORE_MOVE)
         name = dm_name(vg, lv)
         self._dm.suspend(name, flush=False)
@@ -53,7 +56,7 @@ class Rescue:
             self._dm.load(name, self._file(volume, BEFORE_MOVE, "table").read_text())
         finally:
             self._dm.resume(name)
-        self._remove_moves(vg)
+        self._remove_moves(volume, state)
         kept = self._file(volume, BEFORE_MOVE, "vg")
         kept.write_text(without_pvs(kept.read_text(), {pv_tag(lease) for lease in dead}))
         self._lvm.vgcfgrestore(vg, kept)
@@ -65,6 +68,7 @@ class Rescue:
         the volume open; to be tried again later.
         """
         vg, lv = split_volume(volume)
+        _spare_others(volume, state)
         self._check_unchanged(volume, state, HOME)
         device, name = f"/dev/{volume}", dm_name(vg, lv)
         active = swap.active_swap(device)
@@ -81,16 +85,19 @@ class Rescue:
         self._dm.remove(name)
         # A boot activates the placeholder too; the metadata that comes back does not know it.
         self._dm.remove(dm_name(vg, lv + HOME_SUFFIX))
-        self._remove_moves(vg)
+        self._remove_moves(volume, state)
         self._lvm.vgcfgrestore(vg, self._file(volume, HOME, "vg"))
         self._lvm.activate(volume)
         swap.format_and_turn_on(self._runner, device, active.priority if active else None)
 
-    def _remove_moves(self, vg: str) -> None:
-        """Remove what pvmove put under the volume: the mirror first, then its legs."""
-        prefix = dm_name(vg, "pvmove")
-        for found in sorted((d.name for d in self._dm.devices() if d.name.startswith(prefix)), key=len):
-            self._dm.remove(found)
+    def _remove_moves(self, volume: str, state: LvmState) -> None:
+        """Remove what pvmove put under the volume: the mirror first, then its legs. Another volume's moves stay."""
+        vg, _ = split_volume(volume)
+        lv = state.lv(volume)
+        moves = {dm_name(vg, move.name) for move in (lv.moves if lv is not None else ())}
+        devices = [device.name for device in self._dm.devices() if device.name.split("_mimage_")[0] in moves]
+        for device in sorted(devices, key=len):
+            self._dm.remove(device)
 
     def _check_unchanged(self, volume: str, state: LvmState, when: str) -> None:
         """Going back to old metadata would undo what somebody else changed meanwhile: refuse then."""
@@ -105,7 +112,8 @@ class Rescue:
             )
 
     def _file(self, volume: str, when: str, kind: str) -> Path:
-        return self._directory / f"{volume.replace('/', '.')}.{when}.{kind}"
+        """Named as the device mapper names the volume: no two volumes share a name there."""
+        return self._directory / f"{dm_name(*split_volume(volume))}.{when}.{kind}"
 
 
 def without_pvs(metadata: str, tags: Collection[str]) -> str:
@@ -128,12 +136,17 @@ def without_pvs(metadata: str, tags: Collection[str]) -> str:
 
 
 def _others(state: LvmState, volume: str) -> list[str]:
-    """Say of the group's volumes what going back would undo: sizes, and where others lie. Placeholders do not count."""
+    """Say of the group's volumes what going back would undo: sizes, and where others lie. Placeholders do not count.
+
+    Disks are told by their UUIDs: a boot may give them other names.
+    """
     vg, _ = split_volume(volume)
+    disks = {pv.name: pv.uuid or pv.name for pv in state.disks_of(vg) if not pv.missing}
     found = []
     for lv in state.lvs:
         if lv.vg == vg and not lv.name.endswith(HOME_SUFFIX):
-            place = "" if lv.full_name == volume else f":{lv.segtype}:{'+'.join(sorted(lv.pvs))}"
+            lies_on = sorted(disks.get(name, name) for name in lv.pvs)
+            place = "" if lv.full_name == volume else f":{lv.segtype}:{'+'.join(lies_on)}"
             found.append(f"{lv.name}:{lv.size_bytes}{place}")
     return sorted(found)
 
@@ -152,7 +165,7 @@ class LostLeases:
         """Clean up in the order that LVM accepts, then mark the leases as lost so that nobody logs in to them again."""
         lv = state.existing(view.volume)
         if any(pv.missing for pv in state.pvs if pv.vg == view.vg):
-            _spare_others(view, state)
+            _spare_others(view.volume, state)
             if lv.is_mirror:
                 self._cut_off_rest_of_leg(view)
             self._lvm.drop_missing(view.vg)
@@ -191,15 +204,14 @@ class LostLeases:
 
     def _remove_stubs(self, volume: str) -> None:
         """Remove the error devices that LVM puts in place of missing disks when it activates a mirror, and forgets."""
-        prefix = dm_name(*split_volume(volume)) + "_r"
+        vg, lv = split_volume(volume)
         for device in self._dm.devices():
-            if device.name.startswith(prefix) and "-missing_" in device.name and not device.open_count:
+            if is_stub_of(device.name, vg, lv) and not device.open_count:
                 self._dm.remove(device.name)
 
 
-def _spare_others(view: VolumeView, state: LvmState) -> None:
-    """Raise if forgetting missing devices would throw away another volume: LVM removes what lies on them only."""
-    for other in state.lvs:
-        foreign = other.vg == view.vg and other.full_name != view.volume
-        if foreign and not other.is_mirror and UNKNOWN_PV in other.pvs:
-            raise RamshareError(f"{other.full_name} lies on a missing device too and must be rescued first")
+def _spare_others(volume: str, state: LvmState) -> None:
+    """Raise if forgetting missing devices, or old metadata, would cost anybody else a volume. The plan asks before."""
+    at_stake = waits_for(state, volume)
+    if at_stake:
+        raise RamshareError(at_stake)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Collection
 
 from ramshare.errors import RamshareError
-from ramshare.linux.dm import Dmsetup, dm_name, suspended_names
-from ramshare.linux.lvm import split_volume
+from ramshare.linux.dm import Dmsetup, suspended_names
+from ramshare.linux.lvm_names import is_device_of, split_volume
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ class SuspendWatch:
         self._suspended = suspended
         self._clock = clock
         self._look_every_s = look_every_s
-        self._prefixes: tuple[str, ...] = ()
+        self._volumes: tuple[tuple[str, str], ...] = ()
         self._since_s: dict[str, float] = {}
         self._stopping = threading.Event()
 
     def mind(self, volumes: Collection[str]) -> None:
         """Look after these volumes and their legs from now on; for the loop."""
-        self._prefixes = tuple(dm_name(*split_volume(volume)) for volume in volumes)
+        self._volumes = tuple(split_volume(volume) for volume in volumes)
 
     def start(self, on_resumed: Callable[[str], None]) -> None:
         """Begin to look; `on_resumed` is called on the watch's thread with the name of a device."""
@@ -53,8 +53,8 @@ class SuspendWatch:
 
     def look(self) -> list[str]:
         """Resume what has been suspended for too long, and return it."""
-        now_s, prefixes = self._clock(), self._prefixes
-        found = {name for name in self._suspended() if name.startswith(prefixes)} if prefixes else set()
+        now_s, volumes = self._clock(), self._volumes
+        found = {name for name in self._suspended() if any(is_device_of(name, vg, lv) for vg, lv in volumes)}
         self._since_s = {name: self._since_s.get(name, now_s) for name in found}
         stuck = sorted(name for name, since_s in self._since_s.items() if now_s - since_s > SUSPENDED_MOST_S)
         for name in stuck:

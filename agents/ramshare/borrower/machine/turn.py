@@ -1,6 +1,7 @@
 """One volume's turn: look, plan one step, apply it. Runs on the borrower's worker thread."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import assert_never
@@ -18,6 +19,8 @@ from ramshare.linux.ballast import Ballast
 from ramshare.linux.dm import Dmsetup, dm_name, writes
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm import split_volume
+
+log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -49,6 +52,9 @@ class Turns:
                 self._apply(view, step)
             except (RamshareError, OSError) as error:
                 return Looked(view, step, str(error))
+            except Exception as error:
+                log.exception("%s: %s", volume, step)
+                return Looked(view, step, repr(error))
         return Looked(view, step)
 
     def _known(self, volume: str, heard: Heard) -> tuple[VolumeView, s.Step] | None:

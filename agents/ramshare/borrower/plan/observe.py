@@ -1,7 +1,11 @@
 """From LVM's report and the iSCSI sessions to the planner's picture of one volume. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+from ramshare.borrower.plan.neighbours import occupant, waits_for
+from ramshare.borrower.plan.suitability import is_ours, unsuitable
 from ramshare.borrower.plan.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
 from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.linux.iscsi_sessions import Session
@@ -21,7 +25,7 @@ def observe(
     if lv is None:
         return None
     tags = parse(lv.tags)
-    group = [pv for pv in state.pvs if pv.vg == lv.vg]
+    group = state.disks_of(lv.vg)
     lease_pvs = {lease: pv for pv in group if (lease := lease_of_pv(pv.tags)) is not None}
     open_sessions = {lease: s for s in sessions if (lease := lease_of(s.iqn)) is not None}
     # A disk of ours that a crash left in the group without its tag is not a local disk either.
@@ -30,25 +34,34 @@ def observe(
         _lease_view(tag, lv, lease_pvs.get(tag.lease), open_sessions.get(tag.lease), tag.lease in can_login)
         for tag in tags.leases
     )
+    leases = tuple(_with_occupant(lease, state, volume) for lease in leases)
     remote = {pv.name for pv in lease_pvs.values()} | session_disks
-    home = state.lv(volume + HOME_SUFFIX)
-    local = tuple(_local_devices(lv, home, group, remote))
+    at_home = [pv for pv in group if pv.name not in remote and not pv.missing]
+    here = frozenset(pv.name for pv in at_home)
+    placeholder = state.lv(volume + HOME_SUFFIX)
+    held = placeholder.pvs if placeholder is not None else {}
+    way_home = _way_home(at_home, tags.home, lv.pvs, held, sum(lease.used_bytes for lease in leases))
+    why_not = unsuitable(state, volume)
     return VolumeView(
         volume=volume,
         size_bytes=lv.size_bytes,
         goal=tags.goal,
         mode=tags.mode,
-        layout=_layout(lv),
-        local_bytes=_local_bytes(lv, set(local)),
-        local_devices=local,
+        layout=_layout(state, lv),
+        local_bytes=_local_bytes(lv, here),
+        local_devices=tuple(pv.name for pv in at_home if lv.pvs.get(pv.name)) or way_home.devices,
         leases=leases,
         sync_percent=(lv.sync_percent or 0.0) if lv.is_mirror else 100.0,
-        write_mostly=any(leg.writemostly for leg in lv.legs if leg.pvs <= set(local)),
+        write_mostly=any(leg.writemostly for leg in lv.legs if leg.pvs <= here),
         degraded=any(leg.health for leg in lv.legs),
-        local_failed=any(leg.health for leg in lv.legs if leg.pvs & set(local)),
+        local_failed=any(leg.health for leg in lv.legs if leg.pvs & here),
         move=_move(lv, lease_pvs),
-        reserved_bytes=home.size_bytes if home is not None else 0,
+        reserved_bytes=placeholder.size_bytes if placeholder is not None else 0,
         tagged=tags.present,
+        home_devices=way_home.devices,
+        home_note=way_home.note,
+        unsuitable=why_not.sentence if why_not is not None else "",
+        waits_for=waits_for(state, volume),
         heard=heard,
     )
 
@@ -77,20 +90,54 @@ def _used_bytes(lv: LogicalVolume, pv: PhysicalVolume | None) -> int:
     return lv.pvs.get(pv.name, 0) if pv is not None else 0
 
 
-def _layout(lv: LogicalVolume) -> Layout:
+def _with_occupant(lease: LeaseView, state: LvmState, volume: str) -> LeaseView:
+    return replace(lease, occupant=occupant(state, volume, lease.device)) if lease.in_vg and lease.device else lease
+
+
+def _layout(state: LvmState, lv: LogicalVolume) -> Layout:
     if lv.moves:
         return Layout.MOVING
-    return Layout.RAID1 if lv.is_mirror else Layout.LINEAR
+    if lv.is_mirror:
+        return Layout.RAID1 if is_ours(state, lv) else Layout.OTHER
+    return Layout.LINEAR if lv.segtype == "linear" and lv.layout in ("linear", "") else Layout.OTHER
 
 
-def _local_devices(
-    lv: LogicalVolume, home: LogicalVolume | None, group: Sequence[PhysicalVolume], remote: Collection[str]
-) -> list[str]:
-    """Devices that are the volume's home: where it lies, else where its place is held, else any local disk."""
-    local = [pv.name for pv in group if pv.name not in remote and not pv.missing]
-    lying = [name for name in local if lv.pvs.get(name)]
-    held = [name for name in local if home is not None and home.pvs.get(name)]
-    return lying or held or local
+class _WayHome(NamedTuple):
+    devices: tuple[str, ...]
+    note: str = ""
+
+
+def _way_home(
+    local: Sequence[PhysicalVolume],
+    left: Collection[str],
+    lies: Mapping[str, int],
+    held: Mapping[str, int],
+    need_bytes: int,
+) -> _WayHome:
+    """Return the disks that the volume left, by UUID; where these are gone or full, others, and why.
+
+    Without a record it is where it lies, else where its place is held, else any local disk.
+    """
+    usable = [pv for pv in local if pv.allocatable]
+
+    def room(pvs: Sequence[PhysicalVolume]) -> int:
+        return sum(pv.free_bytes + held.get(pv.name, 0) for pv in pvs)
+
+    if not left:
+        lying = [pv.name for pv in local if lies.get(pv.name)]
+        place = [pv.name for pv in local if held.get(pv.name)]
+        return _WayHome(tuple(lying or place or [pv.name for pv in local]))
+    old = [pv for pv in usable if pv.uuid in left]
+    if old and room(old) >= need_bytes:
+        return _WayHome(tuple(pv.name for pv in old))
+    others = sorted((pv for pv in usable if pv.uuid not in left), key=lambda pv: -room([pv]))
+    chosen: list[PhysicalVolume] = list(old)
+    for pv in others:
+        if room(chosen) >= need_bytes and chosen:
+            break
+        chosen.append(pv)
+    note = "the disk that it left has no room" if old else "the disk that it left is gone"
+    return _WayHome(tuple(pv.name for pv in chosen or local), note)
 
 
 def _local_bytes(lv: LogicalVolume, local: Collection[str]) -> int:
@@ -110,3 +157,11 @@ def _move(lv: LogicalVolume, lease_pvs: Mapping[str, PhysicalVolume]) -> MoveVie
         from_leases=frozenset(lease for lease, pv in lease_pvs.items() if pv.name == move.source),
         to_leases=frozenset(lease for lease, pv in lease_pvs.items() if pv.name in destinations),
     )
+
+
+def home_of(state: LvmState, lv: LogicalVolume) -> list[str]:
+    """Return the UUIDs of the disks that the volume lies on, unless its home was written down before pages left it."""
+    pvs = [pv for pv in state.disks_of(lv.vg) if pv.name in lv.pvs]
+    if parse(lv.tags).home or any(pv.missing or lease_of_pv(pv.tags) is not None for pv in pvs):
+        return []
+    return [pv.uuid for pv in pvs if pv.uuid]

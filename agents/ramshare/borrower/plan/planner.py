@@ -4,8 +4,9 @@ After each step the volume is looked at again, so a plan survives a crash of the
 what is true and goes on from there. The order of steps keeps three promises: a page is always in a place that
 LVM knows, a lease is given back only when nothing of the volume lies on it, and the volume can always go home.
 
-`next_step` asks four questions in this order; the first that has an answer wins. Has something died? Is a move under
-way? Must leases go? And only then: what is missing for the goal?
+`next_step` asks five questions in this order; the first that has an answer wins. Is the volume to be left alone? Has
+something died? Is a move under way? Must leases go? And only then: what is missing for the goal? Whatever the answer, a
+group in which others' volumes are at stake is not changed.
 """
 
 from ramshare.borrower.plan.step import Leaving
@@ -39,14 +40,32 @@ from ramshare.messages.state import Mode
 
 Leases = tuple[LeaseView, ...]
 
+LEAVES_GROUP_ALONE = (Login, CutOffLeases, TellLoss, Wait, AtHome, Attached)
+"""Steps that change nothing that LVM has written down."""
+
 
 def next_step(view: VolumeView) -> Step:
     """Return what to do now for one volume."""
-    return _repair(view) or _watch_move(view) or _give_back(view) or _reach_goal(view)
+    step = _leave_alone(view) or _repair(view) or _watch_move(view) or _give_back(view) or _reach_goal(view)
+    if view.waits_for and not isinstance(step, LEAVES_GROUP_ALONE):
+        return Wait(f"{view.waits_for}; then: {step}", 0.0)
+    return step
+
+
+def _leave_alone(view: VolumeView) -> Step | None:
+    """What became unsuitable is told and left alone, unless it is wanted home, or its memory is."""
+    if not view.unsuitable or view.goal is Goal.HOME:
+        return None
+    if any(lease.lease in view.heard.vacate for lease in view.leases):
+        return None
+    loss = _repair(view)
+    if isinstance(loss, TellLoss):
+        return loss
+    return Wait(f"left alone: {view.unsuitable}", 0.0, stuck=not view.remote_bytes)
 
 
 def _going(view: VolumeView) -> Leases:
-    """Leases that must go: all on the way home, else those lost, called back, unreachable, or down and empty."""
+    """Leases that must go: all on the way home, else those lost, called back, unreachable, or idle for too long."""
     return tuple(
         lease
         for lease in view.leases
@@ -55,6 +74,7 @@ def _going(view: VolumeView) -> Leases:
         or lease.unreachable
         or lease.lease in view.heard.vacate
         or (lease.link is Link.DOWN and not lease.used_bytes)
+        or (view.heard.asked_in_vain and not view.remote_bytes)
     )
 
 
@@ -109,13 +129,20 @@ def _give_back(view: VolumeView) -> Step | None:
     going = _going(view)
     loaded = tuple(lease for lease in going if lease.used_bytes)
     if loaded and view.layout is Layout.RAID1:
-        wanted = tuple(lease for lease in loaded if lease.lease in view.heard.vacate and lease.link is not Link.NONE)
+        wanted = tuple(
+            lease
+            for lease in loaded
+            if lease.lease in view.heard.vacate and lease.link is not Link.NONE and not lease.occupant
+        )
         if wanted:
             return CutOffLeases(_leaving(wanted))
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), _leaving(going))
     if loaded:
         return _unload(view, loaded)
     for lease in going:
+        if lease.occupant:
+            why = f"{lease.occupant} lies on {lease.device}, lease {lease.lease}: move it off (pvmove {lease.device})"
+            return Wait(why, 0.0)
         if lease.in_vg:
             return Leave(lease.lease, str(lease.device))
     for lease in going:
@@ -127,13 +154,15 @@ def _give_back(view: VolumeView) -> Step | None:
 
 
 def _leaving(leases: Leases) -> tuple[Leaving, ...]:
-    return tuple(Leaving(x.lease, x.lender, x.device) for x in leases if x.in_vg and x.device is not None)
+    return tuple(
+        Leaving(x.lease, x.lender, x.device) for x in leases if x.in_vg and x.device is not None and not x.occupant
+    )
 
 
 def _unload(view: VolumeView, loaded: Leases) -> Step:
     """Move pages off: to other leases if the volume is to stay moved out and there are any, else home."""
     first, going = loaded[0], _going(view)
-    if view.goal is Goal.ATTACHED and view.mode is Mode.MOVE:
+    if view.goal is Goal.ATTACHED and view.mode is Mode.MOVE and not view.unsuitable:
         able = tuple(lease for lease in view.leases if lease not in going and lease.link is not Link.DOWN)
         staying = tuple(lease for lease in able if lease.spare_bytes)
         missing = sum(lease.used_bytes for lease in loaded) - sum(lease.spare_bytes for lease in staying)
@@ -146,7 +175,7 @@ def _unload(view: VolumeView, loaded: Leases) -> Step:
 
 def _bring_home(view: VolumeView, lease: LeaseView) -> Step:
     """The reserved room must be free for the pages to come into it."""
-    return FreeHome() if view.reserved_bytes else StartMove(str(lease.device), view.local_devices)
+    return FreeHome() if view.reserved_bytes else StartMove(str(lease.device), view.way_home, view.home_note)
 
 
 # ---- what is missing for the goal?
@@ -158,7 +187,7 @@ def _reach_goal(view: VolumeView) -> Step:
             return FreeHome()
         return Forget() if view.tagged else AtHome()
     if view.mode is Mode.MOVE and view.layout is Layout.LINEAR and view.remote_bytes > view.reserved_bytes:
-        return FreeHome() if view.reserved_bytes else ReserveHome(view.local_devices, view.remote_bytes)
+        return FreeHome() if view.reserved_bytes else ReserveHome(view.way_home, view.remote_bytes, view.home_note)
     if view.layout is Layout.RAID1 and not view.remote_bytes:
         return Wait("the volume is raid1 by itself and cannot be put on leases as well", 0.0)
     missing = view.size_bytes - sum(lease.size_bytes for lease in view.leases)
@@ -176,7 +205,7 @@ def _join(leases: Leases) -> Step | None:
         if lease.link is Link.DOWN:
             return Wait(f"the session of lease {lease.lease} is down", 0.0)
         if lease.device is None:
-            return Wait(f"the session of lease {lease.lease} has no disk yet", 0.0)
+            return Wait(f"the session of lease {lease.lease} has no disk yet", 0.0, stuck=True)
         if not lease.in_vg:
             return Join(lease.lease, lease.device)
     return None
@@ -187,6 +216,8 @@ def _move(view: VolumeView) -> Step:
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
     if view.local_bytes:
         return StartMove(view.local_devices[0], _devices(tuple(lease for lease in view.leases if lease.spare_bytes)))
+    if view.remote_bytes < view.size_bytes:
+        return _incomplete(view)
     return Attached(Mode.MOVE, len(view.leases))
 
 
@@ -200,7 +231,17 @@ def _mirror(view: VolumeView) -> Step:
         return Wait(f"the mirror is synchronising, {view.sync_percent:.0f} %", view.sync_percent)
     if not view.write_mostly:
         return PreferRemote(view.local_devices)
+    if view.remote_bytes < view.size_bytes:
+        return _incomplete(view)
     return Attached(Mode.MIRROR, len(view.leases))
+
+
+def _incomplete(view: VolumeView) -> Step:
+    """LVM shows a part of the volume neither at home nor on a lease of its own."""
+    where = f"{view.remote_bytes >> 20} of {view.size_bytes >> 20} MiB lie on its leases"
+    return Wait(
+        f"{where}, `lvs -a -o +devices {view.volume}` shows where the rest is", 0.0, stuck=not view.remote_bytes
+    )
 
 
 def _ids(leases: Leases) -> tuple[str, ...]:

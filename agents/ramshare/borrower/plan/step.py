@@ -68,7 +68,10 @@ class AnyStep:
         return getattr(self, "percent", 0.0)
 
     def __str__(self) -> str:
-        return self.says.format(**{name: _shown(name, value) for name, value in vars(self).items()})
+        """Return the sentence; a field `note` says what is out of the ordinary."""
+        fields = vars(self)
+        sentence = self.says.format(**{name: _shown(name, value) for name, value in fields.items()})
+        return f"{sentence}: {fields['note']}" if fields.get("note") else sentence
 
 
 def _shown(name: str, value: object) -> str:

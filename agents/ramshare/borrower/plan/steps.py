@@ -84,6 +84,7 @@ class ReserveHome(AnyStep):
     says = "reserve {size_bytes} on {devices} for the way home"
     devices: tuple[str, ...]
     size_bytes: int
+    note: str = field(default="", compare=False)
 
 
 class FreeHome(AnyStep):
@@ -109,6 +110,7 @@ class StartMove(AnyStep):
     says = "move the pages from {source} to {destinations}"
     source: str
     destinations: tuple[str, ...]
+    note: str = field(default="", compare=False)
 
 
 class AbortMove(AnyStep):
@@ -210,6 +212,8 @@ class Wait(AnyStep):
     look_again_s = WORKING_S
     reason: str
     percent: float
+    stuck: bool = field(default=False, compare=False)
+    """Nothing here will end it; see `patience.py`."""
 
 
 class Done(AnyStep):

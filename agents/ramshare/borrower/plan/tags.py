@@ -42,6 +42,8 @@ class Tags:
     goal: Goal = Goal.HOME
     mode: Mode | None = None
     leases: tuple[LeaseTag, ...] = ()
+    home: frozenset[str] = frozenset()
+    """UUIDs of the local physical volumes that it lay on before it was attached: names change, disks do not."""
     present: bool = False
 
 
@@ -61,6 +63,11 @@ def goal_tags(goal: Goal, mode: Mode) -> list[str]:
     return [f"{PREFIX}goal={goal}", f"{PREFIX}mode={mode}"]
 
 
+def home_tag(pv_uuid: str) -> str:
+    """Return the tag that says which local physical volume a volume comes home to."""
+    return f"{PREFIX}home={pv_uuid}"
+
+
 def ours(tags: Iterable[str]) -> list[str]:
     """Return those of a volume's tags that are ours."""
     return sorted(tag for tag in tags if tag.startswith(PREFIX))
@@ -68,7 +75,7 @@ def ours(tags: Iterable[str]) -> list[str]:
 
 def parse(tags: Iterable[str]) -> Tags:
     """Read a volume's tags; what is not ours or damaged is passed over."""
-    goal, mode, leases = Goal.HOME, None, []
+    goal, mode, leases, home = Goal.HOME, None, [], set()
     mine = ours(tags)
     for tag in mine:
         key, _, value = tag.removeprefix(PREFIX).partition("=")
@@ -76,8 +83,10 @@ def parse(tags: Iterable[str]) -> Tags:
             goal = Goal(value)
         elif key == "mode" and value in set(Mode):
             mode = Mode(value)
+        elif key == "home" and value:
+            home.add(value)
         elif key in ("lease", "lost"):
             lease, host, size = [*value.split(":"), "", ""][:3]
             if lease and host and size.isdigit():
                 leases.append(LeaseTag(lease, host, int(size), lost=key == "lost"))
-    return Tags(goal, mode, tuple(sorted(leases, key=lambda tag: tag.lease)), bool(mine))
+    return Tags(goal, mode, tuple(sorted(leases, key=lambda tag: tag.lease)), frozenset(home), bool(mine))

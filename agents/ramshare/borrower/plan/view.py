@@ -23,6 +23,9 @@ class Layout(StrEnum):
     LINEAR = "linear"
     MOVING = "moving"
     RAID1 = "raid1"
+    """A local leg and one on leases."""
+    OTHER = "other"
+    """Striped, thin, a raid by itself …: whatever ramshare does not make."""
 
 
 class Link(StrEnum):
@@ -49,6 +52,8 @@ class LeaseView:
     in_vg: bool = False
     used_bytes: int = 0
     """Bytes of the volume that lie on it, by LVM's segments."""
+    occupant: str = ""
+    """Another volume that somebody put on it."""
     lost: bool = False
     """The VG misses its device, or it was given up: nothing on it can be trusted.
 
@@ -85,6 +90,8 @@ class Heard:
     """The manager had no memory for this volume when it was last asked."""
     told_lost: frozenset[str] = frozenset()
     """Leases whose pages the agent said were lost."""
+    asked_in_vain: bool = False
+    """There was nothing to borrow for minutes: leases that cannot be used without more of them go back."""
 
 
 NOTHING_HEARD = Heard()
@@ -101,6 +108,7 @@ class VolumeView:
     layout: Layout
     local_bytes: int
     local_devices: tuple[str, ...]
+    """Local disks that it lies on, else those that it would come home to."""
     leases: tuple[LeaseView, ...] = ()
     sync_percent: float = 100.0
     write_mostly: bool = False
@@ -113,12 +121,25 @@ class VolumeView:
     """Room for the volume on the local disk, held by a placeholder while pages are away."""
     tagged: bool = False
     """The volume carries tags of ours."""
+    home_devices: tuple[str, ...] = ()
+    """Where it comes home to: the disks that it left; empty for `local_devices`."""
+    home_note: str = ""
+    """Why these are not the disks that it left."""
+    unsuitable: str = ""
+    """Why it cannot be on leases, and what to do; see `suitability.py`."""
+    waits_for: str = ""
+    """Why its group must not be changed now; see `neighbours.py`."""
     heard: Heard = NOTHING_HEARD
 
     @property
     def remote_bytes(self) -> int:
         """Bytes of the volume that lie on leases."""
         return sum(lease.used_bytes for lease in self.leases)
+
+    @property
+    def way_home(self) -> tuple[str, ...]:
+        """Devices that its pages come home to."""
+        return self.home_devices or self.local_devices
 
     @property
     def vg(self) -> str:

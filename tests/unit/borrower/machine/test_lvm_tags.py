@@ -30,6 +30,11 @@ CHANGES: dict[str, tuple[Callable[[VolumeTags], None], set[str], set[str]]] = {
         {"ramshare.mode=mirror", str(OTHER)},
         {"ramshare.mode=move"},
     ),
+    "leases, and the disk that it leaves": (
+        lambda tags: tags.add_leases(LV, None, [OTHER], ["BM9z8F-funv"]),
+        {str(OTHER), "ramshare.home=BM9z8F-funv"},
+        set(),
+    ),
     "leases alone": (lambda tags: tags.add_leases(LV, None, [LEASE, OTHER]), {str(OTHER)}, set()),
     "the way home": (
         lambda tags: tags.aim_home(LV, Mode.MOVE),

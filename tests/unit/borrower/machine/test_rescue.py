@@ -1,5 +1,6 @@
 """Going back to a volume group's old metadata must not undo what happened to anybody else in that group."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ramshare.borrower.machine.repair import BEFORE_MOVE, Rescue, without_pvs
 from ramshare.borrower.plan.tags import pv_tag
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
-from ramshare.linux.lvm_state import Leg, LogicalVolume, LvmState, Segment
+from ramshare.linux.lvm_state import Leg, LogicalVolume, LvmState, Move, PhysicalVolume, Segment, VolumeGroup
 
 pytestmark = pytest.mark.unit
 
@@ -72,3 +73,46 @@ def test_a_rescue_of_which_nothing_is_kept_is_refused(rescue: Rescue, runner: Fa
 def test_only_the_dead_leases_disks_leave_the_metadata() -> None:
     assert without_pvs(METADATA, {pv_tag("l2")}) == METADATA
     assert without_pvs(METADATA, {pv_tag("l1")}) == METADATA[: METADATA.index("    pv1")] + "}\n"
+
+
+def test_no_two_volumes_share_a_rescue_file(rescue: Rescue, tmp_path: Path) -> None:
+    names = [("a.b", "c"), ("a", "b.c"), ("a-b", "c"), ("a", "b-c"), ("a+b", "c"), ("a--b", "c"), ("a", "b--c")]
+    for vg, lv in names:
+        rescue.keep(f"{vg}/{lv}", LvmState(lvs=(LogicalVolume(vg, lv, 100),)), BEFORE_MOVE)
+    assert len(list(tmp_path.glob("*.table"))) == len(names)
+
+
+def test_undoing_a_move_removes_that_move_only(rescue: Rescue, runner: FakeRunner, tmp_path: Path) -> None:
+    devices = ["vg0-pvmove0", "vg0-pvmove0_mimage_0", "vg0-pvmove0_mimage_1", "vg0-pvmove1", "vg0-pvmoved", "vg0-swap"]
+    listed = "".join(f"{name}|LVM-x|254|{number}|Active|1\n" for number, name in enumerate(devices))
+    runner.on("dmsetup", ...).on("dmsetup", "info", ..., stdout=listed).on("vgcfgrestore", ...)
+    runner.on("dmsetup", "table", ..., stdout="0 8 linear 254:2 2048\n")
+    state = LvmState(lvs=(replace(MINE, moves=(Move("pvmove0", "/dev/vda2", (), 50.0),)),))
+    rescue.keep("vg0/swap", state, BEFORE_MOVE)
+    (tmp_path / "vg0-swap.move.vg").write_text(METADATA)
+    rescue.undo_move("vg0/swap", state, ["l1"])
+    removed = [call[2] for call in runner.ran("dmsetup", "remove", ...)]
+    assert removed == ["vg0-pvmove0", "vg0-pvmove0_mimage_0", "vg0-pvmove0_mimage_1"]
+
+
+def test_a_rescue_waits_while_a_foreign_disk_is_missing(rescue: Rescue, runner: FakeRunner) -> None:
+    gone = PhysicalVolume("[unknown]", "vg0", 1, 0, missing=True, uuid="late")
+    state = LvmState((gone,), (VolumeGroup("vg0", 1, 1, 1, 1),), (MINE,))
+    rescue.keep("vg0/swap", state, BEFORE_MOVE)
+    before = len(runner.calls)
+    with pytest.raises(RamshareError, match="which is no lease"):
+        rescue.undo_move("vg0/swap", state, ["l1"])
+    assert len(runner.calls) == before
+
+
+def test_disks_that_a_boot_named_otherwise_are_no_change(rescue: Rescue, runner: FakeRunner, tmp_path: Path) -> None:
+    runner.on("dmsetup", ...).on("vgcfgrestore", ...).on("dmsetup", "table", ..., stdout="0 8 linear 254:2 2048\n")
+
+    def named(disk: str) -> LvmState:
+        pv = PhysicalVolume(disk, "vg0", 1, 0, uuid="one")
+        return LvmState((pv,), lvs=(MINE, replace(OTHER, segments=(Segment(disk, 100),))))
+
+    rescue.keep("vg0/swap", named("/dev/sdb"), BEFORE_MOVE)
+    (tmp_path / "vg0-swap.move.vg").write_text(METADATA)
+    rescue.undo_move("vg0/swap", named("/dev/sdc"), ["l1"])
+    assert runner.ran("vgcfgrestore", ...)

@@ -48,7 +48,7 @@ def test_a_device_that_was_resumed_in_between_is_counted_anew() -> None:
 
 def test_somebody_elses_device_is_left_alone() -> None:
     bench = Bench()
-    bench.suspended = {"vg1-root"}
+    bench.suspended = {"vg1-root", "vg0-swap2", "vg0-swap--2", "vg0-swap-cow", "vg0-swap-real", "vg0-swap_root"}
     bench.look_after(0)
     assert bench.look_after(100) == []
     bench.watch.mind([])

@@ -117,7 +117,11 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def the_agent_may_ask_again(self) -> None:
-        self.host.nothing_to_borrow = False
+        self.host.nothing_to_borrow = self.host.asked_in_vain = False
+
+    @rule()
+    def the_agent_has_asked_in_vain_for_long(self) -> None:
+        self.host.asked_in_vain = self.host.nothing_to_borrow
 
     @invariant()
     def a_mirrored_volume_is_whole_at_home(self) -> None:
@@ -133,10 +137,10 @@ class Life(RuleBasedStateMachine):
             host.mend(lease)
         before = set(host.released)
         wanted_back = set(host.vacate)
-        host.capacity, host.nothing_to_borrow = 0, False
+        host.capacity, host.nothing_to_borrow, host.asked_in_vain = 0, False, False
         run(host)
         assert wanted_back <= set(host.released) - before, "a lease that was called back is still held"
-        host.capacity, host.nothing_to_borrow = 1000, False
+        host.capacity, host.nothing_to_borrow, host.asked_in_vain = 1000, False, False
         run(host)
         self.at_rest(host)
         host.goal = Goal.HOME
@@ -254,6 +258,18 @@ def test_a_lease_that_is_called_back_unused_does_not_disturb_the_mirror() -> Non
     host.vacate = {"l2"}
     assert "SplitLeg" not in kinds(run(host))
     assert host.released == ["l2"]
+
+
+def test_leases_that_are_too_few_go_back_after_a_while_and_the_whole_is_asked_for() -> None:
+    host = Host(4, goal=Goal.ATTACHED, mode=Mode.MIRROR, tagged=True, capacity=2, largest=2)
+    host._ask(2)
+    run(host)
+    assert len(host.leases) == 1
+    host.asked_in_vain = True
+    host.apply(next_step(host.view()))
+    while host.leases:
+        host.apply(next_step(host.view()))
+    assert next_step(host.view()) == s.AskForMemory(4)
 
 
 def test_the_operator_changes_his_mind_in_the_middle_of_a_move() -> None:
