@@ -135,9 +135,13 @@ class Agent(ABC):
         future.add_done_callback(lambda ended: self._report(ended, done))
 
     def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
-        """Send a request and run `done` with the reply, or the exception, on the loop; see `work`."""
+        """Send a request and run `done` with the reply, or the exception, on the loop; see `work`. Raises nothing."""
         done = self.desk.follow_up(done)
-        future = self.bus.ask(server, request, timeout_s)
+        try:
+            future = self.bus.ask(server, request, timeout_s)
+        except Exception as error:
+            future = Future()
+            future.set_exception(error)
         future.add_done_callback(lambda ended: self._report(ended, done))
 
     def soon(self) -> None:

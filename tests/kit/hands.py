@@ -37,6 +37,8 @@ class ModelHost:
         self.model = model
         self.on_session = on_session
         self.fails: RamshareError | None = None
+        self.fails_at: tuple[type[s.Step], ...] = ()
+        """Kinds of steps that fail; none for every kind."""
         self.grants: dict[str, Grant] = {}
 
     def start(self) -> list[str]:
@@ -55,7 +57,7 @@ class ModelHost:
     def turn(self, volume: str, heard: Heard) -> Looked:
         view = self.look(volume, heard)
         step = next_step(view)
-        if self.fails is not None:
+        if self.fails is not None and isinstance(step, self.fails_at or object):
             return Looked(view, step, str(self.fails))
         if isinstance(step, s.MachineStep):
             self.model.apply(step)

@@ -3,6 +3,7 @@
 Leases that are granted are written down on the volume before anything else is done. Used by the borrower's agent.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,8 @@ from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import BorrowMemory, BorrowVolume
 from ramshare.messages.state import Mode
 from ramshare.topics import MANAGER, name
+
+log = logging.getLogger(__name__)
 
 ASK_TRIES = 2
 """A manager that does not answer is asked the same again: if it died, its successor goes on with that loan."""
@@ -54,7 +57,10 @@ class Loans:
         done: Callable[[BorrowReply | Exception], None],
         step: AskForMemory | None = None,
     ) -> None:
-        """Ask the manager for the whole volume, or for what a step says is missing of it."""
+        """Ask the manager for the whole volume, or for what a step says is missing of it.
+
+        Whatever goes wrong on the way is the outcome that `done` gets.
+        """
         loan = _Loan(request, view, step, done)
         self._loop.work(partial(self._host.terms, request.volume, request.mode), partial(self._ask, loan))
 
@@ -62,18 +68,12 @@ class Loans:
         if isinstance(terms, Exception):
             loan.done(terms)
             return
-        need = BorrowMemory(
-            request_id=loan.request.request_id,
-            volume=loan.request.volume,
-            size_bytes=loan.step.size_bytes if loan.step else loan.view.size_bytes,
-            exclude=loan.step.exclude if loan.step else (),
-            overhead_bytes=terms.overhead_bytes,
-            grain_bytes=terms.grain_bytes,
-            mode=loan.request.mode,
-            initiator=terms.initiator,
-            min_lenders=loan.request.min_lenders,
-            dry_run=loan.request.dry_run,
-        )
+        try:
+            need = _need(loan, terms)
+        except ValueError as error:
+            log.exception("cannot ask for memory for %s", loan.request.volume)
+            loan.done(error)
+            return
         self._send(loan, need)
 
     def _send(self, loan: _Loan, need: BorrowMemory) -> None:
@@ -114,6 +114,8 @@ class Loans:
         silent = isinstance(reply, RefusedError) and reply.code is ErrorCode.NOT_READY
         managed.ask_id = request_id if silent else ""
         managed.nothing_to_borrow = isinstance(reply, Exception)
+        since_s = self._loop.clock() if managed.in_vain_since_s is None else managed.in_vain_since_s
+        managed.in_vain_since_s = since_s if managed.nothing_to_borrow else None
         if isinstance(reply, Exception):
             self._volumes.failed(managed, str(reply))
         else:
@@ -121,3 +123,19 @@ class Loans:
         if not managed.nothing_to_borrow or managed.vacated(self._volumes.wanted_back):
             self._volumes.care(managed.volume)
         self._publisher.publish(managed)
+
+
+def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
+    """Return what to ask the manager. Raises `ValueError` for terms that no request can carry."""
+    return BorrowMemory(
+        request_id=loan.request.request_id,
+        volume=loan.request.volume,
+        size_bytes=loan.step.size_bytes if loan.step else loan.view.size_bytes,
+        exclude=loan.step.exclude if loan.step else (),
+        overhead_bytes=terms.overhead_bytes,
+        grain_bytes=terms.grain_bytes,
+        mode=loan.request.mode,
+        initiator=terms.initiator,
+        min_lenders=loan.request.min_lenders,
+        dry_run=loan.request.dry_run,
+    )

@@ -15,6 +15,7 @@ from ramshare.loop import say
 from ramshare.messages.base import Message
 from ramshare.messages.events import EventKind
 from ramshare.messages.state import Lease, LeasePhase, Mode, Volume, VolumePhase
+from ramshare.topics import volume_path
 
 
 class Publisher:
@@ -55,12 +56,17 @@ class Publisher:
             about = {"volume": managed.volume, "lease": step.about_lease, "size_bytes": size_bytes}
             say(self._bus, kind, sentence, **about)
 
+    def tell_given_up(self, managed: ManagedVolume) -> None:
+        """Say why a volume goes home before anybody asked for that."""
+        sentence = f"gave up attaching {managed.volume}: {managed.gave_up}"
+        say(self._bus, EventKind.FAILED, sentence, volume=managed.volume)
+
     def publish(self, managed: ManagedVolume) -> None:
         """Bring the retained state of a volume and its leases in line with what is known of it."""
         view = managed.view
         wanted: dict[str, Message] = {}
         if view is not None:
-            wanted = states(view, managed.step, managed.error, managed.releasing)
+            wanted = states(view, managed.step, managed.error, managed.releasing, managed.gave_up)
             if view.goal is Goal.HOME and isinstance(managed.step, Done | Forget):
                 wanted = {path: message for path, message in wanted.items() if path.startswith("volume/")}
         mine = {p for p, m in self._published.items() if getattr(m, "volume", None) == managed.volume}
@@ -86,22 +92,25 @@ def _somebody_died(step: DropFailedLeg, cut_off: Collection[str]) -> bool:
     return not cut_off or not set(step.leases) <= set(cut_off)
 
 
-def states(view: VolumeView, step: Step | None, error: str, releasing: Mapping[str, Releasing]) -> dict[str, Message]:
+def states(
+    view: VolumeView, step: Step | None, error: str, releasing: Mapping[str, Releasing], gave_up: str = ""
+) -> dict[str, Message]:
     """Return state path to message for a volume and its leases, of which some are on their way back."""
-    vg, _, lv = view.volume.partition("/")
+    phase = _phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off})
+    sentence = f"failed, will try again: {error}" if error else str(step or "")
     mode = view.mode or Mode.MIRROR
     messages: dict[str, Message] = {
-        f"volume/{vg}/{lv}": Volume(
+        volume_path(view.volume): Volume(
             volume=view.volume,
             size_bytes=view.size_bytes,
-            phase=_phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off}),
+            phase=VolumePhase.FAILED if gave_up else phase,
             mode=view.mode,
             progress_percent=step.progress_percent if step else 0.0,
             local_bytes=min(view.local_bytes, view.size_bytes),
             remote_bytes=view.remote_bytes,
             placement=_placement(view),
             leases=tuple(lease.lease for lease in view.leases),
-            step=f"failed, will try again: {error}" if error else str(step or ""),
+            step=f"gave up ({gave_up}); {sentence}" if gave_up else sentence,
         )
     }
     for lease in view.leases:

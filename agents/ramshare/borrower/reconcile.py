@@ -12,6 +12,7 @@ from typing import assert_never
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.api import Looked, Machine
 from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.patience import gives_up
 from ramshare.borrower.plan.step import WORKING_S
 from ramshare.borrower.publish import Publisher
 from ramshare.borrower.releases import Releases
@@ -77,6 +78,7 @@ class Reconciler:
             else:
                 managed.failures, managed.error = 0, ""
                 self._follow(managed, looked.step, again=again)
+            self._give_up_in_vain(managed, looked)
         self._publisher.publish(managed)
         self._loop.soon()
 
@@ -100,3 +102,23 @@ class Reconciler:
                 managed.told_lost.update(leases)
             case _:
                 assert_never(step)
+
+    def _give_up_in_vain(self, managed: ManagedVolume, looked: Looked) -> None:
+        """Send the volume home if what leads to its goal cannot be done: its leases are not held for nothing."""
+        now_s = self._loop.clock()
+        if isinstance(looked.step, s.Wait) and looked.step.stuck:
+            managed.stuck_since_s = now_s if managed.stuck_since_s is None else managed.stuck_since_s
+        else:
+            managed.stuck_since_s = None
+        stuck_s = now_s - (managed.stuck_since_s if managed.stuck_since_s is not None else now_s)
+        if gives_up(looked.view, looked.step, managed.failures, stuck_s):
+            why = f"could not {looked.step}: {looked.error}" if looked.error else str(looked.step)
+            self._loop.work(partial(self._machine.host.send_home, managed.volume), partial(self._gave_up, managed, why))
+
+    def _gave_up(self, managed: ManagedVolume, why: str, sent_home: bool | Exception) -> None:
+        if isinstance(sent_home, Exception):
+            log.warning("%s cannot be sent home: %s", managed.volume, sent_home)
+            return
+        managed.gave_up, managed.stuck_since_s, managed.failures = why, None, 0
+        self._publisher.tell_given_up(managed)
+        self._volumes.care(managed.volume)

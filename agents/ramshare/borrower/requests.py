@@ -78,7 +78,7 @@ class Requests:
         self, arrived: RequestArrived[BorrowVolume], sentence: str, leases: Iterable[Grant | LeaseView]
     ) -> None:
         if not arrived.request.dry_run:
-            self._volumes.care(arrived.request.volume)
+            self._volumes.asked_for(arrived.request.volume)
         leases = tuple(leases)
         answer = AttachReply(
             request_id=arrived.request.request_id,
@@ -97,7 +97,7 @@ class Requests:
         def written(coming: bool | Exception) -> None:
             if isinstance(coming, Exception):
                 raise coming
-            self._volumes.care(volume)
+            self._volumes.asked_for(volume)
             sentence = f"{volume} {'coming home' if coming else 'is at home already'}"
             self._desk.settle(arrived, Reply(request_id=arrived.request.request_id, sentence=sentence))
 

@@ -6,6 +6,7 @@ Every part of the borrower's agent works on these records, on the agent's loop; 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ramshare.borrower.plan.patience import STUCK_MOST_S
 from ramshare.borrower.plan.releasing import Releasing
 from ramshare.borrower.plan.steps import Step
 from ramshare.borrower.plan.view import Heard, VolumeView
@@ -29,6 +30,10 @@ class ManagedVolume:
     step: Step | None = None
     told_lost: set[str] = field(default_factory=set)
     """Leases of which it was told that pages are lost with them."""
+    stuck_since_s: float | None = None
+    """Since when its step waits for what only somebody else can change."""
+    gave_up: str = ""
+    """Why it was sent home before anybody asked for that; kept until somebody asks for something."""
 
     # Written by `publish.py`.
     told_error: str = ""
@@ -42,6 +47,8 @@ class ManagedVolume:
     """Id of a question to the manager that was never answered; asked again under it, no lease is made twice."""
     nothing_to_borrow: bool = False
     """The manager had nothing when last asked: a volume that must leave a lease goes home instead."""
+    in_vain_since_s: float | None = None
+    """Since when that is so."""
 
     # Written by `releases.py`.
     releasing: dict[str, Releasing] = field(default_factory=dict)
@@ -91,6 +98,11 @@ class Volumes:
         self.pause(self._by_volume.setdefault(volume, ManagedVolume(volume)), 0.0)
         self._loop.soon()
 
+    def asked_for(self, volume: str) -> None:
+        """Look after this volume at once, because a person wants something of it: what was given up is over."""
+        self.care(volume)
+        self._by_volume[volume].gave_up = ""
+
     def care_for_all(self) -> None:
         """Look at every volume at once."""
         for managed in self:
@@ -119,4 +131,10 @@ class Volumes:
 
     def heard(self, managed: ManagedVolume) -> Heard:
         """Return what was said on the bus and bears on a volume."""
-        return Heard(frozenset(self.wanted_back), managed.nothing_to_borrow, frozenset(managed.told_lost))
+        since_s = managed.in_vain_since_s
+        return Heard(
+            vacate=frozenset(self.wanted_back),
+            nothing_to_borrow=managed.nothing_to_borrow,
+            told_lost=frozenset(managed.told_lost),
+            asked_in_vain=since_s is not None and self._loop.clock() - since_s >= STUCK_MOST_S,
+        )

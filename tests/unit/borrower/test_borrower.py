@@ -1,118 +1,22 @@
 """The borrower's agent on the model of a host: whom it asks, what it says, and what it does when nobody answers."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from kit.borrowing_host import LOCAL, Host
-from kit.hands import VOLUME, ModelHost
-from kit.memory_bus import MemoryBus
-from kit.world import FakeLender, World
-from ramshare.agent import Runtime
-from ramshare.borrower.agent import Borrower
+from kit.borrower_scene import Scene
+from kit.borrowing_host import LOCAL
+from kit.hands import VOLUME
+from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.releasing import RELEASE_TRIES
 from ramshare.errors import RamshareError
-from ramshare.manager.agent import Manager
 from ramshare.manager.lending import LOGIN_WITHIN_S
-from ramshare.messages.replies import AttachReply, ErrorCode, Reply
-from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
-from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Volume, VolumePhase
-from ramshare.settings import BorrowerSettings
-from ramshare.topics import StateTopic
+from ramshare.messages.replies import AttachReply, ErrorCode
+from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.state import Lease, LeasePhase, Mode, VolumePhase
 
 pytestmark = pytest.mark.unit
-
-
-class Scene(World):
-    """A manager, lenders of a few bytes each, a borrower with a volume of four, and an operator."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self.directory = directory
-        self.model = Host(4)
-        self.lenders: dict[str, FakeLender] = {}
-        self.cli = self.bus("cli.al")
-
-    def lender(self, host: str, size: int, committed: int = 0, exports: dict[str, Export] | None = None) -> FakeLender:
-        def make(bus: MemoryBus, runtime: Runtime) -> FakeLender:
-            lender = FakeLender(bus, runtime, size, committed)
-            lender.exports = exports or {}
-            return lender
-
-        lender = cast("FakeLender", self.start(make, f"lender.{host}"))
-        self.lenders[f"lender.{host}"] = lender
-        self.settle()
-        return lender
-
-    def session(self, lease: str, is_open: bool) -> None:
-        """A login or logout shows at the lender."""
-        for lender in self.lenders.values():
-            if lease in lender.exports:
-                lender.exports[lease] = lender.exports[lease].model_copy(update={"connected": is_open})
-
-    def manager(self) -> None:
-        self.start(Manager, "manager")
-
-    def borrower(self) -> Borrower:
-        def make(bus: MemoryBus, runtime: Runtime) -> Borrower:
-            self.host = ModelHost(self.model, self.session)
-            machine = self.host.machine(self.directory)
-            return Borrower(bus, BorrowerSettings(directory=self.directory), machine, runtime)
-
-        return cast("Borrower", self.start(make, "borrower.b"))
-
-    def ready(self) -> "Scene":
-        self.manager()
-        self.borrower()
-        self.advance(5)
-        return self
-
-    def tell(self, client: str, request: Request, server: str = "borrower.b") -> "Future[Reply]":
-        bus = self.cli if client == "cli.al" else self.agents[client].bus
-        future = bus.ask(server, request, 300.0)
-        self.settle()
-        return future
-
-    def borrow(self, mode: Mode = Mode.MIRROR, **changes: Any) -> Reply:
-        future = self.tell("cli.al", BorrowVolume(volume=VOLUME, mode=mode, **changes))
-        self.advance(20)
-        return future.result()
-
-    def bring_back(self) -> Reply:
-        future = self.tell("cli.al", ReturnVolume(volume=VOLUME))
-        self.advance(30)
-        return future.result()
-
-    def vacate(self, lender: str, *leases: str, within_s: float = 10.0) -> "Future[Reply]":
-        return self.tell(lender, Vacate.until(leases, 1, within_s))
-
-    def lease_phases(self, lease: str) -> list[LeasePhase]:
-        """Return the phases of a lease that were published, repeats folded."""
-        topic = StateTopic("borrower.b", f"lease/{lease}").render()
-        said = [p.payload for _, p in self.broker.published if p.topic == topic and p.payload]
-        phases = [Lease.model_validate_json(payload).phase for payload in said]
-        return [phase for i, phase in enumerate(phases) if i == 0 or phases[i - 1] is not phase]
-
-    def volume(self) -> Volume:
-        found = self.state("borrower.b", f"volume/{VOLUME}")
-        assert isinstance(found, Volume)
-        return found
-
-    def volume_phases(self) -> set[VolumePhase]:
-        """Return every phase of the volume that was published."""
-        topic = StateTopic("borrower.b", f"volume/{VOLUME}").render()
-        said = [p.payload for _, p in self.broker.published if p.topic == topic and p.payload]
-        return {Volume.model_validate_json(payload).phase for payload in said}
-
-    def lent(self) -> int:
-        return sum(lender.lent_bytes() for lender in self.lenders.values())
-
-    def kinds(self) -> list[str]:
-        topics = [p.topic for author, p in self.broker.published if author == "borrower.b" and "/event/" in p.topic]
-        return [topic.rsplit("/", 1)[-1] for topic in topics]
 
 
 @pytest.fixture
@@ -497,6 +401,59 @@ def test_a_step_that_fails_is_shown_said_once_and_tried_again_less_and_less_ofte
     assert scene.kinds().count("failed") == 1
     host.fails = None
     scene.advance(70)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [(Mode.MIRROR, s.Join), (Mode.MIRROR, s.StartMirror), (Mode.MOVE, s.StartMove)]
+)
+def test_a_step_that_never_works_is_given_up_and_the_leases_go_back(
+    scene: Scene, mode: Mode, kind: type[s.Step]
+) -> None:
+    scene.lender("x", 9, committed=9)
+    scene.ready()
+    host = scene.host
+    host.fails, host.fails_at = RamshareError("1 extents needed, but only 0 available"), (kind,)
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=mode)).result().ok
+    scene.advance(120)
+    assert scene.lent() > 0, "it is tried for a while"
+    scene.advance(240)
+    assert (scene.lent(), scene.model.tagged) == (0, False)
+    volume = scene.volume()
+    assert (volume.phase, volume.leases) == (VolumePhase.FAILED, ())
+    assert "gave up (could not" in volume.step
+    assert "only 0 available" in volume.step
+    host.fails = None
+    assert scene.borrow(mode).ok, "and may be asked for again"
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_person_who_wants_it_home_after_that_hears_that_it_is(scene: Scene) -> None:
+    scene.lender("x", 9)
+    scene.ready()
+    host = scene.host
+    host.fails, host.fails_at = RamshareError("no"), (s.Join,)
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.advance(360)
+    assert scene.volume().phase is VolumePhase.FAILED
+    assert scene.bring_back().ok
+    assert scene.volume().phase is VolumePhase.HOME
+
+
+def test_a_lease_that_is_too_small_alone_goes_back_after_minutes_and_the_volume_is_attached_when_there_is_memory(
+    scene: Scene,
+) -> None:
+    x, y = scene.lender("x", 3), scene.lender("y", 3)
+    scene.ready().borrow()
+    [wanted] = y.exports
+    y.capacity_bytes = 0
+    scene.vacate("lender.y", wanted)
+    scene.advance(120)
+    assert x.lent_bytes() == 3, "more memory may come soon"
+    scene.advance(400)
+    assert x.lent_bytes() == 0
+    scene.lender("z", 9)
+    scene.advance(90)
     assert scene.volume().phase is VolumePhase.ATTACHED
 
 
