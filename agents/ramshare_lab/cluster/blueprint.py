@@ -33,6 +33,7 @@ def vm_specs(spec: LabSpec, state_dir: Path, disks: Path, add_tap: Callable[[str
             memory_bytes=memory_bytes,
             vcpus=spec.vcpus if name in borrowers else 1,
             disk=_disk(spec, disks / f"{name}.raw", disk_bytes),
+            second_disk=_disk(spec, disks / f"{name}-2.raw", spec.second_disk_bytes if name in borrowers else 0),
             swap_bytes=spec.swap_bytes if name in borrowers else spec.guest_swap_bytes,
             ceiling_bytes=spec.ceiling_bytes if name in borrowers else 0,
             rotational=spec.rotational,
@@ -43,7 +44,9 @@ def vm_specs(spec: LabSpec, state_dir: Path, disks: Path, add_tap: Callable[[str
 
 
 def _disk(spec: LabSpec, path: Path, size_bytes: int) -> DiskSpec | None:
-    return DiskSpec(path, size_bytes, spec.disk_iops, spec.disk_bytes_per_s) if size_bytes else None
+    if not size_bytes:
+        return None
+    return DiskSpec(path, size_bytes, spec.disk_iops, spec.disk_bytes_per_s, spec.sector_bytes)
 
 
 def agent_specs(

@@ -52,6 +52,10 @@ class LabSpec:
     vcpus: int = 1
     disk_iops: int = DISK_IOPS
     disk_bytes_per_s: int = DISK_BYTES_PER_S
+    sector_bytes: int = 512
+    """Of a borrower's local disk."""
+    second_disk_bytes: int = 0
+    """Of a second disk in each borrower, with which the lab does nothing; 0 for none."""
     rotational: bool = True
     swap_queue: bool = False
     """Borrowers swap through a loop device, as a host whose swap is mirrored should (`ramshare-swap@.service`)."""

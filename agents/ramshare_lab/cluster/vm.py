@@ -80,9 +80,10 @@ class Vm:
 
     def _make_room(self) -> None:
         self.spec.persist_dir.mkdir(parents=True, exist_ok=True)
-        if self.spec.disk is not None and not self.spec.disk.path.exists():
-            with self.spec.disk.path.open("wb") as disk:
-                disk.truncate(self.spec.disk.size_bytes)
+        for spec in (self.spec.disk, self.spec.second_disk):
+            if spec is not None and not spec.path.exists():
+                with spec.path.open("wb") as disk:
+                    disk.truncate(spec.size_bytes)
 
     def _tail(self) -> str:
         lines: list[str] = []

@@ -54,6 +54,10 @@ CONF
     iscsid
 
     vg=vg0
+    # A disk that appears only after the groups were activated; whoever put the file there binds it again.
+    if [ -e /var/lib/ramshare/late_disk ]; then
+        basename "$(readlink -f /sys/block/vdb/device)" > /sys/bus/virtio/drivers/virtio_blk/unbind
+    fi
     # A physical volume's label stands in its second sector. One lvm process for all: each start costs a second here.
     if [ "$(dd if=/dev/vda bs=512 skip=1 count=1 2> /dev/null | head -c 8)" = LABELONE ]; then
         # A mirror without its remote leg comes up, a volume whose pages lay elsewhere does not: that is the agent's work.

@@ -41,6 +41,8 @@ class DiskSpec:
     size_bytes: int
     iops: int = DISK_IOPS
     bytes_per_s: int = DISK_BYTES_PER_S
+    sector_bytes: int = 512
+    """4096 for a disk that knows no smaller ones (4Kn)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class VmSpec:
     memory_bytes: int
     vcpus: int = 1
     disk: DiskSpec | None = None
+    second_disk: DiskSpec | None = None
+    """A disk that the lab makes nothing of. With a file `late_disk` in `persist_dir` a boot does not find it."""
     swap_bytes: int = 0
     ceiling_bytes: int = 0
     """Size of the RAM disk `/dev/ram0`; comes on top of `memory_bytes`."""
@@ -128,14 +132,19 @@ def qemu_argv(spec: VmSpec, kernel: Kernel, initramfs: Path, accel: str, python:
     argv += ["-device", "virtio-balloon-pci,deflate-on-oom=on"]
     if spec.disk is not None:
         argv += disk_arguments(spec.disk)
+    if spec.second_disk is not None:
+        argv += disk_arguments(spec.second_disk, "second")
     return [*argv, *spec.tuning]
 
 
-def disk_arguments(disk: DiskSpec) -> list[str]:
-    """Return QEMU's arguments for the modelled local disk."""
-    drive = f"file={disk.path},if=none,id=local,format=raw,cache=unsafe,discard=unmap"
+def disk_arguments(disk: DiskSpec, name: str = "local") -> list[str]:
+    """Return QEMU's arguments for a modelled local disk."""
+    drive = f"file={disk.path},if=none,id={name},format=raw,cache=unsafe,discard=unmap"
     if disk.iops:
         drive += f",throttling.iops-total={disk.iops}"
     if disk.bytes_per_s:
         drive += f",throttling.bps-total={disk.bytes_per_s}"
-    return ["-drive", drive, "-device", "virtio-blk-pci,drive=local"]
+    device = f"virtio-blk-pci,drive={name}"
+    if disk.sector_bytes != 512:
+        device += f",logical_block_size={disk.sector_bytes},physical_block_size={disk.sector_bytes}"
+    return ["-drive", drive, "-device", device]
