@@ -93,6 +93,9 @@ class ModelHost:
         self.model.goal = Goal.HOME
         return self.model.tagged
 
+    def swap_off(self, volume: str, within_s: float) -> bool:
+        raise AssertionError("the model does not shut down")
+
     def forget_lease(self, volume: str, lease: str) -> None:
         lent = self.model.leases.pop(lease)
         assert not self.model.used(lease)

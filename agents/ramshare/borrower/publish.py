@@ -47,7 +47,7 @@ class Publisher:
     def _tell_step(self, managed: ManagedVolume, view: VolumeView, step: Step) -> None:
         kind, size_bytes, sentence = step.event, None, f"{managed.volume}: {step}"
         if isinstance(step, Done):
-            size_bytes, sentence = view.size_bytes, f"{managed.volume} is {step}"
+            size_bytes, sentence = view.size_bytes, f"{managed.volume} is {step}{_idleness(view, step)}"
         elif isinstance(step, TellLoss):
             size_bytes, sentence = loss(view, set(step.leases) - managed.told_lost)
         elif isinstance(step, DropFailedLeg) and not _somebody_died(step, managed.cut_off):
@@ -97,7 +97,7 @@ def states(
 ) -> dict[str, Message]:
     """Return state path to message for a volume and its leases, of which some are on their way back."""
     phase = _phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off})
-    sentence = f"failed, will try again: {error}" if error else str(step or "")
+    sentence = f"failed, will try again: {error}" if error else f"{step or ''}{_idleness(view, step)}"
     mode = view.mode or Mode.MIRROR
     messages: dict[str, Message] = {
         volume_path(view.volume): Volume(
@@ -124,6 +124,13 @@ def states(
             reason="its lender wants it back" if lease.lease in view.heard.vacate else "",
         )
     return messages
+
+
+def _idleness(view: VolumeView, step: Step | None) -> str:
+    """Add to the word of an attached volume that it serves nobody, as after a boot that found it away."""
+    if view.goal is Goal.ATTACHED and view.idle and isinstance(step, Done):
+        return f", but nobody swaps to it: turn this host's swap on (swapon /dev/{view.volume}) or start its guest"
+    return ""
 
 
 def _phase(view: VolumeView, step: Step | None, error: str, cut_off: Collection[str]) -> VolumePhase:

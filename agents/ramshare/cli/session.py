@@ -52,7 +52,7 @@ HINTS = {
     ErrorCode.NO_CAPACITY: "ramshare status shows what every host can lend, and why not more",
     ErrorCode.NOT_READY: "wait a few seconds and ask again",
     ErrorCode.BUSY: "ask again in a few seconds",
-    ErrorCode.NOT_SWAP: "make it swap first: mkswap /dev/VG/LV",
+    ErrorCode.NOT_SWAP: "lsblk --fs on that host shows what its volumes hold",
     ErrorCode.UNKNOWN_VOLUME: "lvs on that host lists the volumes; --host names another host",
     ErrorCode.NOT_ALLOWED: "only an account named cli.<user> may ask for this",
 }

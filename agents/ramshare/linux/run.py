@@ -27,6 +27,7 @@ SHOWN_MOST, SAID_MOST = 300, 3000
 """Characters of a command line, and of what the command said, that go into an error."""
 
 PACKAGE_OF_TOOL = {
+    "blkid": "util-linux",
     "blockdev": "util-linux",
     "busybox": "busybox-static",
     "cc": "gcc",

@@ -4,7 +4,6 @@ import mmap
 import os
 import select
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +12,10 @@ from ramshare.linux.memory import PressureTrigger, read_counters, read_memory, r
 from ramshare.linux.protect import protect_from_oom
 from ramshare.linux.swap import (
     Swap,
+    SwapUse,
     active_swap,
+    active_swaps,
+    claim_on,
     is_formatted,
     read_swaps,
     swap_use,
@@ -125,46 +127,93 @@ def test_no_swap_in_the_kernel_is_no_swap(tmp_path: Path) -> None:
     assert read_swaps(tmp_path) == []
 
 
-def test_a_loop_device_over_a_volume_is_that_volumes_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, volume, other = (tmp_path / name for name in ("loop3", "vg0-swap", "vg0-other"))
-    volume.write_bytes(bytes(2 * mmap.PAGESIZE))
-    other.write_bytes(bytes(2 * mmap.PAGESIZE))
-    real_stat = Path.stat
-
-    def stat(path: Path) -> object:
-        return SimpleNamespace(st_rdev=os.makedev(7, 3)) if path == loop else real_stat(path)
-
-    monkeypatch.setattr(Path, "stat", stat)
-    monkeypatch.setattr("ramshare.linux.swap.SYS", tmp_path)
-    backing = tmp_path / "dev/block/7:3/loop/backing_file"
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A root with two volumes and a loop device over the first, by udev's names."""
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "dev/mapper").mkdir(parents=True)
+    (tmp_path / "dev/vg0").mkdir()
+    for name in ("dm-0", "dm-1", "loop3"):
+        (tmp_path / "dev" / name).write_bytes(bytes(2 * mmap.PAGESIZE))
+    for link in ("dev/vg0/swap", "dev/mapper/vg0-swap"):
+        (tmp_path / link).symlink_to("../dm-0")
+    backing = tmp_path / "sys/block/loop3/loop/backing_file"
     backing.parent.mkdir(parents=True)
-    backing.write_text(f"{volume}\n")
-    (tmp_path / "swaps").write_text(SWAPS.format(device=loop))
-    found = active_swap(str(volume), tmp_path)
-    assert found is not None
-    assert found.path == str(loop)
-    assert active_swap(str(other), tmp_path) is None
+    backing.write_text("/dev/mapper/vg0-swap\n")
+    backing.with_name("offset").write_text("0\n")
+    return tmp_path
+
+
+def swapping_to(machine: Path, *devices: str) -> None:
+    lines = [f"{device} partition 65532 532 -2" for device in devices]
+    (machine / "proc/swaps").write_text("\n".join(["Filename Type Size Used Priority", *lines]) + "\n")
+
+
+NAMES = ("/dev/dm-0", "/dev/vg0/swap", "/dev/mapper/vg0-swap", "/dev/loop3")
+
+
+@pytest.mark.parametrize("active", NAMES)
+@pytest.mark.parametrize("asked", NAMES)
+def test_a_volumes_swap_is_found_by_any_name_and_through_a_loop_device(machine: Path, active: str, asked: str) -> None:
+    swapping_to(machine, active)
+    assert [swap.path for swap in active_swaps(asked, machine)] == [active]
+    assert active_swap(asked, machine) is not None
+    assert active_swap("/dev/dm-1", machine) is None
+
+
+def test_how_a_volume_is_swapped_to_is_told_with_all_its_names(machine: Path) -> None:
+    swapping_to(machine, "/dev/dm-0", "/dev/loop3")
+    assert swap_use("/dev/vg0/swap", machine) == SwapUse(True, has_queue=True, active=("/dev/dm-0", "/dev/loop3"))
+    assert swap_use("/dev/dm-1", machine) == SwapUse(is_swap=False, has_queue=False)
+
+
+def test_a_volume_that_is_swap_directly_and_through_a_loop_device_is_swap_twice(machine: Path) -> None:
+    swapping_to(machine, "/dev/dm-0", "/dev/dm-1", "/dev/loop3")
+    assert [swap.path for swap in active_swaps("/dev/vg0/swap", machine)] == ["/dev/dm-0", "/dev/loop3"]
+
+
+def test_a_loop_device_over_a_swap_file_is_that_file(machine: Path) -> None:
+    (machine / "srv").mkdir()
+    (machine / "srv/swap").write_bytes(bytes(mmap.PAGESIZE))
+    (machine / "sys/block/loop3/loop/backing_file").write_text("/srv/swap\n")
+    swapping_to(machine, "/srv/swap", "/dev/loop3")
+    assert len(active_swaps("/srv/swap", machine)) == 2
+    assert active_swaps("/dev/dm-0", machine) == []
+
+
+def test_a_loop_device_over_another_part_of_a_disk_is_another_swap(machine: Path) -> None:
+    (machine / "sys/block/loop3/loop/offset").write_text("1048576\n")
+    swapping_to(machine, "/dev/dm-0", "/dev/loop3")
+    assert [swap.path for swap in active_swaps("/dev/dm-0", machine)] == ["/dev/dm-0"]
 
 
 def test_turning_a_volumes_swap_off_ends_its_loop_device(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = FakeRunner().on(...)
     monkeypatch.setattr("ramshare.linux.swap.active_swap", lambda _: Swap("/dev/loop3", "partition", 100, 10, 5))
-    monkeypatch.setattr("ramshare.linux.swap._loop_number", lambda _: 3)
     turn_off(runner, "/dev/vg0/swap")
     assert runner.calls == [("swapoff", "/dev/loop3"), ("losetup", "--detach", "/dev/loop3")]
 
 
-def test_a_swap_is_recognised_under_its_other_name(tmp_path: Path) -> None:
-    device, link = tmp_path / "dm-0", tmp_path / "vg0-swap"
-    device.write_bytes(bytes(2 * mmap.PAGESIZE))
-    link.symlink_to(device)
-    (tmp_path / "swaps").write_text(SWAPS.format(device=device))
-    assert active_swap(str(link), tmp_path) is not None
-    assert swap_use(str(link), tmp_path).is_swap
-    other = tmp_path / "dm-1"
-    other.write_bytes(device.read_bytes())
-    assert active_swap(str(other), tmp_path) is None
-    assert not swap_use(str(other), tmp_path).is_swap
+def test_turning_a_volumes_swap_off_ends_the_units_claim_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = FakeRunner().on(...)
+    monkeypatch.setattr("ramshare.linux.swap.active_swap", lambda _: Swap("/dev/loop3", "partition", 100, 10, 5))
+    monkeypatch.setattr("ramshare.linux.swap.claim_on", lambda _: "ramshare:vg0-swap")
+    turn_off(runner, "/dev/vg0/swap")
+    assert runner.calls[-1] == ("dmsetup", "remove", "ramshare:vg0-swap")
+
+
+def test_a_claim_is_the_holder_that_has_the_volumes_name(tmp_path: Path) -> None:
+    volume = tmp_path / "swap"
+    volume.touch()
+    block = tmp_path / "dev/block/0:0"
+    (block / "dm").mkdir(parents=True)
+    (block / "dm/name").write_text("vg0-swap\n")
+    (block / "holders").mkdir()
+    assert claim_on(str(volume), tmp_path) is None
+    for holder, name in (("dm-7", "vg0-swap_snapshot"), ("dm-8", "ramshare:vg0-swap")):
+        (block / "holders" / holder / "dm").mkdir(parents=True)
+        (block / "holders" / holder / "dm/name").write_text(f"{name}\n")
+    assert claim_on(str(volume), tmp_path) == "ramshare:vg0-swap"
 
 
 def test_a_signature_makes_a_swap_and_its_absence_does_not(tmp_path: Path) -> None:

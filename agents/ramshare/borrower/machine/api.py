@@ -59,6 +59,13 @@ class Host(Protocol):
         """Have the next turns bring the volume home; False if it is there and carries no tag."""
         ...
 
+    def swap_off(self, volume: str, within_s: float) -> bool:
+        """Bring the volume's pages into memory if they fit; return whether this host swaps to it no more.
+
+        Raises `CommandError` if that takes longer.
+        """
+        ...
+
     def forget_lease(self, volume: str, lease: str) -> None:
         """Forget a lease that its lender has back (or that is lost for good)."""
         ...

@@ -11,6 +11,7 @@ from ramshare.borrower.machine.api import LeaseTerms
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.look import Look
 from ramshare.borrower.machine.lvm_tags import VolumeTags
+from ramshare.borrower.machine.require_swap import require_swap
 from ramshare.borrower.plan.neighbours import waits_for
 from ramshare.borrower.plan.observe import home_of
 from ramshare.borrower.plan.suitability import unsuitable
@@ -34,13 +35,20 @@ class BorrowerHost:
         look: Look,
         tags: VolumeTags,
         iscsi: LeaseSessions,
+        found_on: Callable[[str], str | None],
+        turn_off: Callable[[str, float], bool],
         swap_use: Callable[[str], SwapUse] = swap_use,
         initiator: Callable[[], str] = read_initiator_name,
     ) -> None:
-        """`swap_use` says how a device is swapped to, `initiator` returns this host's iSCSI name."""
+        """Take what looks at a device, what ends its swap, and what returns this host's iSCSI name.
+
+        `found_on` says what lies on a device, `swap_use` how it is swapped to; `turn_off` ends that if the pages fit.
+        """
         self._look = look
         self._tags = tags
         self._iscsi = iscsi
+        self._found_on = found_on
+        self._turn_off = turn_off
         self._swap_use = swap_use
         self._initiator = initiator
 
@@ -51,8 +59,7 @@ class BorrowerHost:
         if why_not is not None:
             raise RefusedError(*why_not)
         use = self._swap_use(f"/dev/{volume}")
-        if not use.is_swap:
-            raise RefusedError(ErrorCode.NOT_SWAP, f"{volume} is not swap (no swap signature); mkswap makes it so")
+        require_swap(volume, use, self._found_on)
         if mode is Mode.MOVE and use.has_queue:
             raise RefusedError(
                 ErrorCode.CONFLICT,
@@ -87,6 +94,10 @@ class BorrowerHost:
         self._spare_others(volume)
         self._tags.aim_home(self._look.state.existing(volume), view.mode or Mode.MIRROR)
         return True
+
+    def swap_off(self, volume: str, within_s: float) -> bool:
+        """See `Host`."""
+        return self._turn_off(f"/dev/{volume}", within_s)
 
     def forget_lease(self, volume: str, lease: str) -> None:
         """See `Host`."""

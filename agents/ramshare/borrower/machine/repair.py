@@ -22,8 +22,6 @@ from ramshare.linux.lvm_state import LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.run import Commands
 
-MARGIN_BYTES = 32 << 20
-"""Left free beside what a swapoff brings back, or the OOM killer would end the swapoff."""
 HOME, BEFORE_MOVE = "home", "move"
 """What is kept: as it was before any lease joined, and as it was before the last move."""
 
@@ -73,7 +71,7 @@ class Rescue:
         device, name = f"/dev/{volume}", dm_name(vg, lv)
         active = swap.active_swap(device)
         if active is not None:
-            need, have = active.used_bytes + MARGIN_BYTES, read_memory().available_bytes
+            need, have = active.used_bytes + swap.MARGIN_BYTES, read_memory().available_bytes
             if need > have:
                 raise RamshareError(
                     f"{need >> 20} MiB must fit into memory before {volume} can be rebuilt, {have >> 20} are available",

@@ -1,5 +1,7 @@
 """Puts together what the agent needs of the machine that it runs on."""
 
+from functools import partial
+
 from ramshare.borrower.machine.api import Machine
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.host import BorrowerHost
@@ -18,6 +20,8 @@ from ramshare.linux.disk_identity import wwid
 from ramshare.linux.dm import Dmsetup
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.run import Runner
+from ramshare.linux.signatures import found_on
+from ramshare.linux.swap import turn_off_if_it_fits
 from ramshare.settings import BorrowerSettings
 
 BALLAST_BYTES = 24 << 20
@@ -36,7 +40,7 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
     return Machine(
         start=Startup(runner, lvm, look, ballast).start,
         turn=Turns(look, cache, dm, executor, ballast).turn,
-        host=BorrowerHost(look, tags, iscsi),
+        host=BorrowerHost(look, tags, iscsi, partial(found_on, runner), partial(turn_off_if_it_fits, runner)),
         owed=OwedFile(settings.directory),
         sessions_changed=SessionWatch().changed,
         suspended=SuspendWatch(dm),

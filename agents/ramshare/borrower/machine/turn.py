@@ -4,10 +4,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from ramshare.borrower.machine.api import Looked
 from ramshare.borrower.machine.executor import Executor
+from ramshare.borrower.machine.idle import is_idle
 from ramshare.borrower.machine.look import Look
 from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
 from ramshare.borrower.plan import steps as s
@@ -34,6 +36,7 @@ class Turns:
         executor: Executor,
         ballast: Ballast,
         clock: Callable[[], float] = time.monotonic,
+        idle: Callable[[str, Dmsetup], bool] = is_idle,
     ) -> None:
         self._look = look
         self._cache = cache
@@ -41,6 +44,7 @@ class Turns:
         self._executor = executor
         self._ballast = ballast
         self._clock = clock
+        self._idle = idle
         self._write_backlog = WriteBacklog()
 
     def turn(self, volume: str, heard: Heard) -> Looked:
@@ -50,6 +54,8 @@ class Turns:
             view, step = self._known(volume, heard) or self._plan(volume, heard)
             try:
                 self._apply(view, step)
+                if isinstance(step, s.Done):
+                    view = replace(view, idle=self._idle(volume, self._dm))
             except (RamshareError, OSError) as error:
                 return Looked(view, step, str(error))
             except Exception as error:

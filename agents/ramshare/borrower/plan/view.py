@@ -130,6 +130,8 @@ class VolumeView:
     waits_for: str = ""
     """Why its group must not be changed now; see `neighbours.py`."""
     heard: Heard = NOTHING_HEARD
+    idle: bool = False
+    """Nobody swaps to it, neither this host nor a guest; looked at when there is nothing to do."""
 
     @property
     def remote_bytes(self) -> int:

@@ -69,19 +69,48 @@ class Reported(AtHome):
 
 
 def host(
-    use: SwapUse, extent_bytes: int = 4 * MIB, look: AtHome | None = None, runner: FakeRunner | None = None
+    use: SwapUse,
+    extent_bytes: int = 4 * MIB,
+    look: AtHome | None = None,
+    runner: FakeRunner | None = None,
+    found: str | None = "",
 ) -> BorrowerHost:
     runner = runner or FakeRunner()
     tags = VolumeTags(Lvm(runner, udev=True), LvmCache())
     iscsi = LeaseSessions(runner, 90.0)
-    look = look or AtHome(extent_bytes)
-    return BorrowerHost(look, tags, iscsi, lambda _device: use, lambda: "iqn.2026-11.test:b")
+    return BorrowerHost(
+        look or AtHome(extent_bytes),
+        tags,
+        iscsi,
+        found_on=lambda _device: found,
+        turn_off=lambda _device, _within_s: False,
+        swap_use=lambda _device: use,
+        initiator=lambda: "iqn.2026-11.test:b",
+    )
 
 
-def test_what_is_not_swap_is_refused() -> None:
-    with pytest.raises(RefusedError, match="mkswap makes it so") as refused:
-        host(SwapUse(is_swap=False, has_queue=False)).check_borrow("vg0/swap", Mode.MIRROR)
-    assert refused.value.code is ErrorCode.NOT_SWAP
+def refusal(use: SwapUse, found: str | None = "") -> RefusedError:
+    with pytest.raises(RefusedError) as refused:
+        host(use, found=found).check_borrow("vg0/swap", Mode.MIRROR)
+    return refused.value
+
+
+@pytest.mark.parametrize("found", ["an ext4 file system (label data)", "a partition table (gpt)", None])
+def test_what_holds_something_or_cannot_be_told_is_refused_and_never_to_be_formatted(found: str | None) -> None:
+    error = refusal(SwapUse(is_swap=False, has_queue=False), found)
+    assert error.code is ErrorCode.NOT_SWAP
+    assert f"vg0/swap is not swap; it holds {found or 'what cannot be told'}" in str(error)
+    assert "mkswap" not in str(error)
+
+
+def test_an_empty_volume_may_be_made_swap() -> None:
+    assert "mkswap /dev/vg0/swap makes it swap" in str(refusal(SwapUse(is_swap=False, has_queue=False)))
+
+
+def test_a_volume_that_is_swap_twice_is_refused_by_both_names() -> None:
+    error = refusal(SwapUse(is_swap=True, has_queue=True, active=("/dev/dm-0", "/dev/loop0")))
+    assert error.code is ErrorCode.CONFLICT
+    assert "by /dev/dm-0 and /dev/loop0" in str(error)
 
 
 def test_a_move_is_refused_while_the_host_swaps_through_a_loop_device() -> None:

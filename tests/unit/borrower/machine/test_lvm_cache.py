@@ -142,14 +142,14 @@ class Rested:
         return ()
 
 
-def turns(look: Rested, runner: FakeRunner, directory: Path) -> Turns:
+def turns(look: Rested, runner: FakeRunner, directory: Path, idle: bool = False) -> Turns:
     """Return the real turns, with LVM's part taken by `look`."""
     runner.on("dmsetup", "table", "vg0-swap", stdout=str(WORDS.table))
     runner.on("dmsetup", "status", "vg0-swap", stdout=str(WORDS.status))
     lvm, dm, iscsi, cache = Lvm(runner, udev=True), Dmsetup(runner), LeaseSessions(runner, 90.0), LvmCache()
     tags, rescue = VolumeTags(lvm, cache), Rescue(runner, lvm, directory)
     executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
-    return Turns(look, cache, dm, executor, Ballast(), lambda: 1.0)
+    return Turns(look, cache, dm, executor, Ballast(), lambda: 1.0, lambda _volume, _dm: idle)
 
 
 def test_a_lease_is_cut_off_without_one_lvm_command(tmp_path: Path) -> None:
@@ -157,6 +157,14 @@ def test_a_lease_is_cut_off_without_one_lvm_command(tmp_path: Path) -> None:
     here = turns(look, FakeRunner(), tmp_path)
     assert isinstance(here.turn(VOLUME, NOTHING_HEARD).step, s.Done)
     assert isinstance(here.turn(VOLUME, WANTED_BACK).step, s.CutOffLeases)
+    assert look.asked == [NOTHING_HEARD]
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_whether_anybody_swaps_to_a_volume_at_rest_is_looked_at_without_lvm(tmp_path: Path, idle: bool) -> None:
+    look = Rested()
+    here = turns(look, FakeRunner(), tmp_path, idle)
+    assert [here.turn(VOLUME, NOTHING_HEARD).view.idle for _ in range(2)] == [idle, idle]
     assert look.asked == [NOTHING_HEARD]
 
 
