@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ramshare.linux.host_checks import lender_portal, lvm_filters, lvm_settings, multipath, open_iscsi
+from ramshare.linux.host_checks import double_swap, lender_portal, lvm_filters, lvm_settings, multipath, open_iscsi
 from ramshare.linux.host_checks.model import Check, Finding, Host
 
 LENDER, BORROWER = frozenset({"lender"}), frozenset({"borrower"})
@@ -11,6 +11,7 @@ CHECKS: tuple[Check[Any], ...] = (
     Check("the lender's address", LENDER, lender_portal.observe, lender_portal.judge),
     Check("which disks LVM sees", BORROWER, lvm_filters.observe, lvm_filters.judge),
     Check("LVM's configuration", BORROWER, lvm_settings.observe, lvm_settings.judge),
+    Check("swap on one device twice", BORROWER, double_swap.observe, double_swap.judge),
     Check("open-iscsi's configuration", BORROWER, open_iscsi.observe, open_iscsi.judge),
     Check("multipath", BORROWER, multipath.observe, multipath.judge),
 )
