@@ -54,10 +54,16 @@ log = logging.getLogger("ramshare.launch")
 
 def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = serve) -> int:
     """Run the agent that the command line names; return its exit code. `serve` runs it."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.home and arguments.role != "borrower":
+        parser.error("--home is for a borrower")
     try:
         host = load(HostSettings)
         set_up_logging(host.log_level)
+        if arguments.home:
+            bring_home(host)
+            return ExitCode.OK
         broker = broker_settings(arguments.role, host.host)
         build = builder(arguments.role, host)
         if arguments.check:
@@ -73,6 +79,21 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = ser
         sys.stderr.write(f"error: {_one_line(str(error))}\n")
         return error.exit_code
     return ExitCode.OK
+
+
+def bring_home(settings: HostSettings) -> None:
+    """Bring this host's volumes home, whatever the broker. Raises `RamshareError` naming those not home in time."""
+    from ramshare.borrower import homeward
+    from ramshare.borrower.machine.this_machine import this_machine
+    from ramshare.linux.run import SystemRunner
+
+    def open_bus() -> Bus:
+        broker = broker_settings("borrower", settings.host)
+        assert broker.client is not None
+        return MqttBus(broker, broker.client)
+
+    borrower = load(BorrowerSettings)
+    homeward.bring_home(this_machine(SystemRunner(), borrower), borrower.home_within_s, open_bus)
 
 
 def refuse_unknown_variables() -> None:
@@ -230,6 +251,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("role", choices=ROLES)
     parser.add_argument("--check", action="store_true", help="say whether the configuration is usable, and end")
+    parser.add_argument(
+        "--home", action="store_true", help="a borrower only: bring every volume home, and end (ramshare-home.service)"
+    )
     parser.add_argument("--version", action="version", version=f"ramshare {__version__}")
     return parser
 

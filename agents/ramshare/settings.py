@@ -169,6 +169,9 @@ class BorrowerSettings(Settings):
 
     directory: Directory = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
+    home_within_s: Seconds = Field(
+        default=300.0, le=800, description="How long a shutdown waits for volumes to come home (ramshare-home.service)."
+    )
     patience_s: Seconds = Field(
         default=90.0, description="How long swap waits for a lost lender that has the only copy (move), 5 to 3600."
     )

@@ -188,7 +188,7 @@ def test_a_missing_tool_is_told_with_its_package(
     assert "apt-get install" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("args", [[], ["king"], ["monitor", "--frob"]])
+@pytest.mark.parametrize("args", [[], ["king"], ["monitor", "--frob"], ["lender", "--home"]])
 def test_wrong_usage_ends_with_2(args: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         agent.main(args)
