@@ -7,6 +7,27 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C PYTHONDONTWRITEBYT
 read -r cmdline < /proc/cmdline
 word() { for item in $cmdline; do case $item in "ramshare.$1="*) echo "${item#*=}" ;; esac; done; }
 
+# What survives a reset, as a disk with a root file system would: agents' state, logs, LVM's backups.
+mkdir -p /var/lib/ramshare
+if ! mountpoint -q /var/lib/ramshare; then
+    mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=65536 state /var/lib/ramshare
+fi
+name=$(word name)
+echo "$name" > /proc/sys/kernel/hostname
+echo "127.0.0.1 localhost $name" > /etc/hosts
+mkdir -p /lib/modules
+mountpoint -q /lib/modules || mount --bind "$(word tree)/lib/modules" /lib/modules
+
+# A host that systemd runs, see systemd_host.py: what makes it one lies in that directory.
+if [ -d /var/lib/ramshare/systemd ]; then
+    # Nothing that is enabled on the machine around.
+    mount -t tmpfs -o size=1m units /etc/systemd/system
+    cp -R /var/lib/ramshare/systemd/. /
+    # Or systemd takes the VM for the container that the machine around may be, and leaves things undone.
+    rm -f /.dockerenv
+    exec /lib/systemd/systemd
+fi
+
 # A borrower's own processes, this one first, are never swapped out: they would die with a lender in move mode. Memory
 # belongs to the group in which it was first touched, so this one starts over in there.
 if [ "$(word role)" = borrower ] && [ ! -d /sys/fs/cgroup/system ]; then
@@ -19,14 +40,6 @@ fi
 mount -t tmpfs -o mode=755,size=16m run /run
 mkdir -p /run/lock /run/lvm
 mkdir -p /dev/pts /dev/shm && mount -t devpts devpts /dev/pts && mount -t tmpfs -o size=16m shm /dev/shm
-name=$(word name)
-echo "$name" > /proc/sys/kernel/hostname
-echo "127.0.0.1 localhost $name" > /etc/hosts
-mkdir -p /lib/modules && mount --bind "$(word tree)/lib/modules" /lib/modules
-
-# What survives a reset, as a disk with a root file system would: agents' state, logs, LVM's backups.
-mkdir -p /var/lib/ramshare
-mount -t 9p -o trans=virtio,version=9p2000.L,cache=none,msize=65536 state /var/lib/ramshare
 mkdir -p /var/lib/ramshare/log /var/lib/ramshare/lvm/backup /var/lib/ramshare/lvm/archive
 
 borrower() {
