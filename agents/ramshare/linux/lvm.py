@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.lvm_config import PINNED
-from ramshare.linux.lvm_names import LvmUsageError, reject, split_volume, tag_options
+from ramshare.linux.lvm_names import LvmUsageError, split_volume, tag_options
 from ramshare.linux.lvm_report import LvmReportError, parse_report, report_argv
 from ramshare.linux.lvm_state import (
     UNKNOWN_PV,
@@ -87,15 +87,14 @@ class Lvm:
 
     # What is true
 
-    def report(self, vg: str | None = None, *, without: Sequence[str] = ()) -> LvmState:
+    def report(self, vg: str | None = None) -> LvmState:
         """Return physical volumes, groups and volumes, of `vg` only if given. One process start.
 
         What LVM could not read of other groups is left out and stands in `complaints`; some versions end with an error
         then. Raises `LvmReportError` if nothing is left.
-        LVM reads every disk, so one whose session is down makes it wait for that session's time-outs. Disks named in
-        `without` are not touched and count as missing.
+        LVM reads every disk, so one whose session is down makes it wait for that session's time-outs.
         """
-        argv = self._with_config(report_argv(vg), reject(without))
+        argv = self._with_config(report_argv(vg))
         ok = (0, FAILED) if vg is None else (0,)
         done = self._runner.run(argv, timeout_s=REPORT_TIMEOUT_S, ok=ok)
         state = parse_report(done.stdout, done.stderr)
@@ -113,11 +112,6 @@ class Lvm:
         except CommandError:
             if self._vg_of(device) is None:
                 raise
-
-    def remove_pv(self, device: str, *, ours: bool = False) -> None:
-        """Wipe the label. `ours`: also that of a volume which a group still claims but no longer knows."""
-        force = ["-ff"] if ours else []
-        self._change_unless(["pvremove", "--yes", *force, device], "No PV found on device", "No device found")
 
     def extend_vg(self, vg: str, device: str, tags: Sequence[str] = (), *, ours: bool = False) -> None:
         """Put `device` into `vg` (labelling it if need be) and tag it. `ours` as in `create_pv`."""
@@ -159,14 +153,6 @@ class Lvm:
         split_volume(lv)
         if add or remove:
             self._change(["lvchange", *tag_options(add, remove), lv])
-
-    def add_lv_tags(self, lv: str, tags: Sequence[str]) -> None:
-        """Add tags to `VG/LV`."""
-        self.change_lv_tags(lv, add=tags)
-
-    def remove_lv_tags(self, lv: str, tags: Sequence[str]) -> None:
-        """Remove tags from `VG/LV`; those that it does not have do no harm."""
-        self.change_lv_tags(lv, remove=tags)
 
     # Move
 
@@ -221,11 +207,6 @@ class Lvm:
         behind = [] if write_behind is None else ["--writebehind", str(write_behind)]
         self._change(["lvchange", "--writemostly", f"{pv}:{'y' if on else 'n'}", *behind, lv])
 
-    def set_write_behind(self, lv: str, writes: int) -> None:
-        """Let `writes` / 2 writes to the write-mostly leg be outstanding; 0 is off."""
-        split_volume(lv)
-        self._change(["lvchange", "--writebehind", str(writes), lv])
-
     def split_leg(self, lv: str, pvs: Sequence[str]) -> None:
         """Drop the raid1 leg on `pvs` (all of that leg's devices); nothing is copied. Harmless on a linear volume."""
         split_volume(lv)
@@ -241,11 +222,6 @@ class Lvm:
         """Make a raid1 volume linear on its healthy leg; after `drop_missing`. Naming devices would be refused."""
         split_volume(lv)
         self._change(["lvconvert", "--yes", "--mirrors", "0", lv])
-
-    def remove_debris(self, names: Sequence[str]) -> None:
-        """Remove what an interrupted conversion left (`LvmState.debris`)."""
-        if names:
-            self._change(["lvremove", "--yes", *names])
 
     def vgcfgbackup(self, vg: str, path: Path) -> None:
         """Write the group's metadata to `path`, for `vgcfgrestore`."""

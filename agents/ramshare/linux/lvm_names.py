@@ -74,9 +74,3 @@ def tag_options(add: Sequence[str], remove: Sequence[str]) -> list[str]:
     return [option for tag in add for option in ("--addtag", tag)] + [
         option for tag in remove for option in ("--deltag", tag)
     ]
-
-
-def reject(devices: Sequence[str]) -> str:
-    """Return LVM configuration that hides `devices` from a command; empty for none."""
-    patterns = ",".join(f'"r|^{device}$|"' for device in devices)
-    return f"devices{{global_filter=[{patterns}]}}" if patterns else ""

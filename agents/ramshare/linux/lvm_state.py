@@ -3,7 +3,6 @@
 `lvm_report.py` fills them from LVM's own report, `lvm.py` hands them out, and the borrower plans from nothing else.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ramshare.errors import RamshareError
@@ -137,11 +136,6 @@ class LogicalVolume:
         return self.sync_percent
 
     @property
-    def in_sync(self) -> bool:
-        """Whether every leg of a raid1 volume holds everything and is healthy."""
-        return self.is_mirror and self.sync_percent == 100.0 and not self.health and self.sync_action in ("idle", "")
-
-    @property
     def pvs(self) -> dict[str, int]:
         """Bytes on each physical volume: segments, legs with their metadata, and a pvmove's destinations."""
         parts = [*self.segments]
@@ -153,11 +147,6 @@ class LogicalVolume:
         for part in parts:
             totals[part.pv] = totals.get(part.pv, 0) + part.bytes
         return totals
-
-    def leg_on(self, pvs: Iterable[str]) -> Leg | None:
-        """Return the first leg that uses any of `pvs`."""
-        wanted = frozenset(pvs)
-        return next((leg for leg in self.legs if leg.pvs & wanted), None)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Commands(Protocol):
 
 
 class Runner(Commands, Protocol):
-    """Runs and starts commands; `SystemRunner` for real, `tests/fakes.py` for tests."""
+    """Runs and starts commands; `SystemRunner` for real, `tests/kit/fakes.py` for tests."""
 
     def spawn(
         self,

@@ -8,7 +8,7 @@ To add a check:
    looks at the machine (commands by `host.runner`, files below `host.root`); and `judge(facts: Facts) ->
    list[Finding]`, pure: facts in, findings out. What a host lacks (a tool, a file) is a fact, not an error.
 2. One line in `registry.CHECKS`: its name, the roles it concerns, and the two functions.
-3. Tests of `judge` with facts as real hosts have them, and one of `observe` with `tests/fakes.py` and a directory.
+3. Tests of `judge` with facts as real hosts have them, and one of `observe` with `tests/kit/fakes.py` and a directory.
 
 A check that cannot look is a finding too (`Check.findings` sees to it) and stops nothing.
 """
