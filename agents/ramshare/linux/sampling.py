@@ -1,6 +1,7 @@
 """From the kernel's counters to one report of memory. Used by the monitor for a guest, by the lender for its host."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from ramshare.linux.memory import (
 )
 from ramshare.messages.base import MAX_RATE
 from ramshare.messages.state import Memory
+
+# What it cannot find out it warns of at each call; what is missing is shown as missing, which is enough.
+warnings.filterwarnings("ignore", category=RuntimeWarning, module="psutil")
 
 LEAST_SPAN_S = 0.5
 """Over less, one wait of a moment would look like lasting pressure."""
