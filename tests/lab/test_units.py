@@ -201,7 +201,6 @@ def test_a_reboot_of_a_host_whose_swap_is_away_loses_no_page(lab: Lab, host: Sys
     witness = Witness(host)
     with Operator(MqttBus(lab.broker.settings("cli.lab"), "cli.lab"), "borrower.hostx") as operator:
         operator.wait_ready(SWAP_BYTES)
-        operator.listen(2.0)
         operator.borrow(VOLUME, Mode.MOVE)
         attached = operator.follow(VOLUME, VolumePhase.ATTACHED, 120.0)
         assert "but nobody swaps to it" in attached.step
