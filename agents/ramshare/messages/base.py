@@ -7,7 +7,7 @@ receipt so that a newer peer may add some; what is known is validated strictly e
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 """Larger payloads are dropped unread; the largest message of our own (a borrow reply of 64 leases) stays below half."""
@@ -20,8 +20,27 @@ PositiveBytes = Annotated[int, Field(gt=0, le=MAX_BYTES)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MAX_RATE = 1e15
 Rate = Annotated[float, Field(ge=0, le=MAX_RATE, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Of machines or leases."""
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Any clock that was ever set lies between them, and so does one that was not; what is outside overflows in sums, in
+other time zones and in what shows it."""
+
+
+def _plausible(moment: datetime) -> datetime:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("a time outside 1970 to 2200")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+"""A point in time, in UTC whatever offset it came with."""
+
+MAX_SEQ = 1 << 53
+"""What JSON carries exactly."""
 
 MAX_SENTENCE = 1000
 """Characters; longer ones quote a tool's whole output."""
@@ -61,7 +80,9 @@ InitiatorName = Annotated[
 ]
 """A host's iSCSI name: whatever its open-iscsi logs in by, and that need not follow any RFC."""
 
-Portal = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]{2,45}\]|[a-zA-Z0-9.-]{1,253}):[0-9]{1,5}$")]
+_PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+Portal = Annotated[str, StringConstraints(pattern=rf"^(\[[0-9a-fA-F:.]{{2,45}}\]|[a-zA-Z0-9.-]{{1,253}}):{_PORT}$")]
+"""Where a target listens: address or name, and a TCP port."""
 
 
 class Message(BaseModel):
@@ -83,8 +104,8 @@ class Message(BaseModel):
 
     schema_id: str = Field(default="", alias="schema", max_length=80, description="Name and version of this layout.")
     instance: str = Field(default="", max_length=64, description="This run of the sending agent.")
-    seq: int = Field(default=0, ge=0, description="Counts the messages of one instance.")
-    at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC), description="When it was published.")
+    seq: int = Field(default=0, ge=0, le=MAX_SEQ, description="Counts the messages of one instance.")
+    at: Moment = Field(default_factory=lambda: datetime.now(UTC), description="When it was published.")
 
     def model_post_init(self, _context: Any) -> None:
         """Fill in `schema` from the class."""

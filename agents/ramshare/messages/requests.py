@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Self
 from uuid import uuid4
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from ramshare.messages.base import (
     Bytes,
@@ -12,6 +12,7 @@ from ramshare.messages.base import (
     InitiatorName,
     LeaseId,
     Message,
+    Moment,
     PositiveBytes,
     Seconds,
     VolumeName,
@@ -91,7 +92,7 @@ class Vacate(Request):
     VERB: ClassVar[str] = "vacate"
     leases: tuple[LeaseId, ...] = Field(min_length=1, max_length=64)
     size_bytes: PositiveBytes
-    deadline: AwareDatetime
+    deadline: Moment
 
     @classmethod
     def until(cls, leases: tuple[str, ...], size_bytes: int, within_s: float) -> Self:

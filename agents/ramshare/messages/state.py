@@ -3,17 +3,19 @@
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from ramshare.messages.base import (
     Bytes,
     ClientName,
+    Count,
     HostName,
     InitiatorName,
     Iqn,
     LeaseId,
     Line,
     Message,
+    Moment,
     Percent,
     Portal,
     PositiveBytes,
@@ -114,8 +116,8 @@ class Export(Message):
     mode: Mode
     phase: LeasePhase
     connected: bool = Field(description="An iSCSI session is open.")
-    created_at: AwareDatetime
-    login_by: AwareDatetime = Field(description="Without a login by then it is taken back.")
+    created_at: Moment
+    login_by: Moment = Field(description="Without a login by then it is taken back.")
 
 
 class Lease(Message):
@@ -183,9 +185,9 @@ class ManagerState(Message):
 
     KIND: ClassVar[str] = "manager/1"
     ready: bool
-    lenders: int = Field(ge=0)
-    borrowers: int = Field(ge=0)
-    leases: int = Field(ge=0)
+    lenders: Count
+    borrowers: Count
+    leases: Count
     capacity_bytes: Bytes
     lent_bytes: Bytes
     free_bytes: Bytes

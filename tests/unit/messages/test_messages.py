@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ramshare.messages.base import MAX_BYTES, MAX_PAYLOAD_BYTES, MAX_SENTENCE, M
 from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import Drain, Vacate
-from ramshare.messages.state import Decisions, Memory, Offer, Status
+from ramshare.messages.state import Decisions, ManagerState, Memory, Offer, Status
 from ramshare.topics import REQUESTS, state_models
 
 pytestmark = pytest.mark.unit
@@ -50,6 +51,51 @@ def offer(**changes: Any) -> dict[str, Any]:
         "reason": "spare",
         **changes,
     }
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        '"0001-01-01T00:00:00+23:59"',
+        '"0001-01-01T00:00:00Z"',
+        '"1969-12-31T23:59:59Z"',
+        '"1970-01-01T00:00:00+00:01"',
+        '"2200-01-01T00:00:01Z"',
+        '"9999-12-31T23:59:59-23:59"',
+        "-1",
+        "1e10",
+        '"2026-11-25T04:00:00"',
+    ],
+)
+def test_an_implausible_time_is_refused_wherever_it_stands(at: str) -> None:
+    with pytest.raises(ValidationError, match=r"^1 validation error"):
+        Drain.model_validate_json(f'{{"at": {at}}}')
+    with pytest.raises(ValidationError, match=r"^1 validation error"):
+        Vacate.model_validate_json(f'{{"leases": ["l1"], "size_bytes": 1, "deadline": {at}}}')
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "2026-11-25T09:30:00+05:30", "2199-12-31T00:00:00-23:00"])
+def test_a_time_with_any_offset_is_the_same_moment_in_utc(at: str) -> None:
+    found = Drain.model_validate_json(f'{{"at": "{at}"}}').at
+    assert found.utcoffset() == timedelta(0)
+    assert found == datetime.fromisoformat(at)
+    found.astimezone(timezone(timedelta(hours=-23, minutes=-59)))
+    found.astimezone(timezone(timedelta(hours=23, minutes=59)))
+
+
+@pytest.mark.parametrize("port", ["0", "00001", "65536", "99999", "123456", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    with pytest.raises(ValidationError, match="portal"):
+        Offer.model_validate(offer(portal=f"10.0.0.1:{port}"))
+    assert Offer.model_validate(offer(portal="10.0.0.1:65535"))
+
+
+def test_figures_that_json_cannot_carry_exactly_are_refused() -> None:
+    with pytest.raises(ValidationError, match="seq"):
+        Drain(seq=(1 << 53) + 1)
+    for count in ("lenders", "borrowers", "leases"):
+        with pytest.raises(ValidationError, match=count):
+            ManagerState.model_validate({"ready": True, "lenders": 0, "borrowers": 0, "leases": 0, count: 1 << 60})
 
 
 def test_every_message_names_its_own_layout() -> None:
