@@ -183,7 +183,7 @@ def test_too_many_requests_are_answered_busy() -> None:
     world.bus("lender.hosta")
     futures = [cli.ask("lender.hosta", Drain(), 5) for _ in range(300)]
     refused = [future.result(0) for future in futures if future.done()]
-    assert len(refused) == 300 - 256
+    assert len(refused) == 300 - 64
     assert {reply.error for reply in refused} == {ErrorCode.BUSY}
 
 

@@ -247,3 +247,19 @@ def test_status_is_published_last_so_that_who_sees_it_has_seen_the_rest(world: W
     paths = [a.path for a in world.everything(manager) if isinstance(a, StateArrived)]
     assert len(paths) == 31
     assert paths[-1] == "status"
+
+
+def test_a_topic_of_ones_own_that_is_cleared_marks_the_end_of_what_came_before(world: World) -> None:
+    lender, cli = world.bus("lender.hosta"), world.bus("cli.alice")
+    for number in range(20):
+        lender.set_state(f"export/e{number}", None)
+    world.settle()
+    cli.watch_state()
+    world.settle()
+    for number in range(20):
+        lender.set_state(f"export/x{number}", None)
+    world.settle()
+    cli.set_state("lease/mark-1", None)
+    seen = world.until(cli, StateArrived, lambda arrived: arrived.client == "cli.alice")
+    paths = [arrived.path for arrived in seen if isinstance(arrived, StateArrived)]
+    assert paths[-21:] == [*(f"export/x{number}" for number in range(20)), "lease/mark-1"]

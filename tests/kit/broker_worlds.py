@@ -114,9 +114,12 @@ class World(ABC):
         bus.watch_state("manager", path)
         self.settle()
         self.publish("manager", marker, b"", retain=True)
-        seen = self.until(bus, StateArrived, lambda arrived: arrived.path == path)
+        seen = self.until(bus, StateArrived, lambda arrived: arrived.path == path)[:-1]
         bus.unwatch_state("manager", path)
-        return seen[:-1]
+        while (arrival := bus.next(0.0)) is not None:  # the senders are heard in turn: what came before it may follow
+            if not (isinstance(arrival, StateArrived) and arrival.path == path):
+                seen.append(arrival)
+        return seen
 
 
 class MemoryWorld(World):

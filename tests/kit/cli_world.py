@@ -72,7 +72,7 @@ class KeyboardBus(MemoryBus):
 
     def next(self, timeout_s: float) -> Arrival | None:
         arrival = super().next(0.0)
-        if arrival is None:
+        if arrival is None and timeout_s > 0:
             raise KeyboardInterrupt
         return arrival
 

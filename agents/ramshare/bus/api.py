@@ -110,7 +110,11 @@ class Bus(Protocol):
         ...
 
     def watch_state(self, client: str = "+", path: str = "#") -> None:
-        """Have the state topics of `client` (`+`: everyone) delivered as `StateArrived`."""
+        """Have the state topics of `client` (`+`: everyone) delivered as `StateArrived`.
+
+        Clients are heard in turn, each in its own order. A topic of one's own that one clears comes back when all that
+        the broker sent before it has been delivered: a mark.
+        """
         ...
 
     def watch_events(self, client: str = "+", kind: str = "#") -> None:

@@ -11,12 +11,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from math import ceil
 
-from ramshare.bus.api import Arrival, Connected, Disconnected, NotAuthorisedError, RequestArrived
+from ramshare.bus.api import (
+    Arrival,
+    Connected,
+    Disconnected,
+    NotAuthorisedError,
+    RequestArrived,
+)
 from ramshare.bus.counters import Counters, Drop
-from ramshare.bus.decode import ReplyArrived, UndecodableError, Unserved, decode
-from ramshare.bus.inbox import Inbox
+from ramshare.bus.decode import Unserved
 from ramshare.bus.pending import Pending
 from ramshare.bus.publisher import Publisher, check
+from ramshare.bus.reception import Reception
 from ramshare.bus.wire import Link, Packet, matches
 from ramshare.errors import RamshareError
 from ramshare.messages.base import Message
@@ -62,7 +68,7 @@ class CoreBus:
         self._publisher = Publisher(client, self._root, status_expiry_s)
         self._watched: Counter[str] = Counter()
         self._pending = Pending()
-        self._inbox = Inbox(self.counters)
+        self._reception = Reception(client, self._root, self.counters, self._pending, self._is_watched, self._refuse)
         self._dropped_before: int | None = None
         self._unheard: set[str] = set()
         """Subscriptions that the broker has yet to answer; before, `online` would promise what is not true."""
@@ -148,11 +154,11 @@ class CoreBus:
 
     def next(self, timeout_s: float) -> Arrival | None:
         """Return what arrived next, or None after `timeout_s`."""
-        return self._inbox.next(timeout_s)
+        return self._reception.next(timeout_s)
 
     def on_arrival(self, wake: Callable[[], None]) -> None:
         """Call `wake` (from any thread) whenever something was queued for `next`."""
-        self._inbox.on_arrival(wake)
+        self._reception.on_arrival(wake)
 
     # --- what the link calls: see wire.LinkUser
 
@@ -173,7 +179,7 @@ class CoreBus:
             for topic_filter, qos in wanted.items():
                 self._link.subscribe(topic_filter, qos)
             self._link.subscribe(DROPPED_TOPIC, 0)
-        self._inbox.put(Connected())
+        self._reception.tell(Connected())
 
     def on_subscribed(self, topic_filter: str, refusal: str) -> None:
         """Say `online` once everything is heard. Who may not hear its requests never says so."""
@@ -188,26 +194,15 @@ class CoreBus:
 
     def on_down(self, reason: str) -> None:
         """Tell the agent; the link tries again."""
-        self._inbox.put(Disconnected(reason))
+        self._reception.tell(Disconnected(reason))
 
     def on_packet(self, packet: Packet) -> None:
-        """Check and queue one publication. Never raises: nothing that arrives may stop the bus."""
+        """Queue one publication, or drop it. Never raises: nothing that arrives may stop the bus."""
         try:
             if packet.topic == DROPPED_TOPIC:
                 self._note_dropped(packet)
-                return
-            decoded = decode(self._root, self.client, packet)
-            if isinstance(decoded, ReplyArrived):
-                if not self._pending.resolve(decoded.server, decoded.correlation, decoded.reply):
-                    self.counters.note(Drop.UNEXPECTED, f"from {decoded.server}: late, repeated or never asked for")
-            elif isinstance(decoded, RequestArrived):
-                self._offer_request(packet, decoded)
-            elif any(matches(watched, packet.topic) for watched in list(self._watched)):
-                self._inbox.put(decoded)
-        except UndecodableError as error:
-            self.counters.note(error.kind, error.detail)
-            if error.answer_to is not None:
-                self._refuse(error.answer_to, ErrorCode.BAD_REQUEST, f"{error.kind.value}: {error.detail}")
+            else:
+                self._reception.take(packet, self._clock())
         except Exception as error:
             # The type only: an exception's text may quote the payload.
             log.error("%s: cannot handle %r: %s", self.client, packet.topic[:160], type(error).__name__)
@@ -245,21 +240,14 @@ class CoreBus:
             self._unheard.add(topic_filter)
             self._link.subscribe(topic_filter, 1)
 
+    def _is_watched(self, topic: str) -> bool:
+        return any(matches(watched, topic) for watched in list(self._watched))
+
     def _send(
         self, topic: Topic, message: Message, correlation: bytes | None = None, expiry_s: int | None = None
     ) -> None:
         with self.lock:
             self._link.send(self._publisher.message(topic, message, correlation, expiry_s))
-
-    def _offer_request(self, packet: Packet, arrived: RequestArrived) -> None:
-        if arrived.client == self.client and f"/{EVERYBODY}/" in packet.topic:
-            return  # our own broadcast
-        if not self._inbox.put(arrived):
-            topic = RequestTopic(self.client, arrived.client, arrived.verb)
-            busy = Unserved(topic, arrived.correlation, arrived.request.request_id)
-            self._refuse(
-                busy, ErrorCode.BUSY, f"{self.client} has too many requests waiting; ask again in a few seconds"
-            )
 
     def _refuse(self, unserved: Unserved, code: ErrorCode, sentence: str) -> None:
         reply = Reply(request_id=unserved.request_id, error=code, sentence=sentence)

@@ -23,6 +23,7 @@ class Drop(StrEnum):
     EVENT_OVERFLOW = "event, the queue was full"
     STATE_OVERFLOW = "state, the queue was full"
     BUSY = "request, too many were waiting"
+    FLOOD = "message of a sender over its rate"
     BROKER = "message that the broker dropped, its queue was full"
     REFUSED = "publication that the broker refused"
 
@@ -40,14 +41,19 @@ class Counters:
     def note(self, kind: Drop, detail: str, count: int = 1) -> None:
         """Count and, at most every `LOG_INTERVAL_S`, log. `detail` must not hold anything of a payload."""
         now = self._clock()
+        total = self.count(kind, count)
         with self._lock:
-            self._counts[kind] += count
-            total = self._counts[kind]
             quiet = now - self._logged.get(kind, -LOG_INTERVAL_S) < LOG_INTERVAL_S
             if not quiet:
                 self._logged[kind] = now
         if not quiet:
             log.warning("%s: dropped %s: %s (%d so far)", self._client, kind.value, detail, total)
+
+    def count(self, kind: Drop, count: int = 1) -> int:
+        """Count without a word, for what has its own way of saying so; return how many there are."""
+        with self._lock:
+            self._counts[kind] += count
+            return self._counts[kind]
 
     def __getitem__(self, kind: Drop) -> int:
         with self._lock:

@@ -1,44 +1,40 @@
-"""The bounded queue between the network and an agent's loop; what has to go goes in a stated order, counted, logged."""
+"""The bounded, fair queue between the network and an agent's loop; what has to go is counted and logged."""
 
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable
-from itertools import count
 
-from ramshare.bus.api import Arrival, Connected, EventArrived, RequestArrived, StateArrived
+from ramshare.bus.api import Arrival
 from ramshare.bus.counters import Counters, Drop
+from ramshare.bus.fair import Entry, FairQueue, Kind, Limit
+from ramshare.bus.wire import Packet
 
-MAX_EVENTS = 10_000
-"""About 10 MB; an agent that is so far behind does not need the oldest ones."""
-MAX_REQUESTS = 256
-"""More than any server can work off before its clients' time-outs; the rest is answered `busy`."""
-MAX_STATES = 100_000
-"""As many as the broker's `max_queued_messages`: a snapshot that got here fits."""
-COALESCE_FROM = 1_000
-"""With so many states waiting, a newer value of a topic replaces the older one instead of queueing behind it."""
+LIMITS = {
+    Kind.EVENT: Limit(each=2_000, total=10_000),
+    # About 10 MB; an agent that is so far behind does not need the oldest ones.
+    Kind.REQUEST: Limit(each=64, total=256),
+    # A server works off a few tens in a second, so the last of 64 is served within its client's time-out.
+    Kind.STATE: Limit(each=50_000, total=100_000),
+    # In all as many as the broker's `max_queued_messages`: a snapshot that got here fits.
+}
+COALESCE_FROM = 64
+"""With so many states of one sender waiting, a newer value of a topic replaces the older one instead of queueing behind
+it. Fewer are given out one by one, in order."""
+
+Waiting = Arrival | Packet
+"""A packet is a state, decoded when its turn has come: what a newer value replaces is never looked at."""
+
+_DROPS = {Kind.EVENT: Drop.EVENT_OVERFLOW, Kind.REQUEST: Drop.BUSY, Kind.STATE: Drop.STATE_OVERFLOW}
 
 
 class Inbox:
-    """First in, first out. Full: the oldest event goes, a newer state replaces an older one, a request is refused."""
+    """The senders' arrivals in turn, each sender's in order. Safe from any thread."""
 
     def __init__(
-        self,
-        counters: Counters,
-        *,
-        max_events: int = MAX_EVENTS,
-        max_requests: int = MAX_REQUESTS,
-        max_states: int = MAX_STATES,
-        coalesce_from: int = COALESCE_FROM,
+        self, counters: Counters, *, limits: dict[Kind, Limit] | None = None, coalesce_from: int = COALESCE_FROM
     ) -> None:
         self._counters = counters
-        self._limits = (max_events, max_requests, max_states, coalesce_from)
-        self._entries: OrderedDict[int, Arrival] = OrderedDict()
-        self._newest: dict[tuple[str, str], int] = {}
-        self._events: deque[int] = deque()
-        self._requests = 0
-        self._states = 0
-        self._keys = count()
+        self._queue: FairQueue[Waiting] = FairQueue(limits or LIMITS, coalesce_from)
         self._filled = threading.Condition()
         self._wake: Callable[[], None] = lambda: None
 
@@ -46,69 +42,39 @@ class Inbox:
         """Call `wake` whenever something was queued."""
         self._wake = wake
 
-    def put(self, arrival: Arrival) -> bool:
-        """Queue; False means that it was refused (a request, or a state beyond every bound)."""
+    def put(self, sender: str, entry: Entry[Waiting]) -> Waiting | None:
+        """Queue; return what had to go, this or something that waited, if anything had to."""
         with self._filled:
-            taken = self._put(arrival)
+            lost = self._queue.put(sender, entry)
+            taken = lost is None or lost[1] is not entry
             if taken:
                 self._filled.notify()
         if taken:
             self._wake()
-        return taken
+        if lost is None:
+            return None
+        loser, gone = lost
+        self._counters.note(_DROPS[gone.kind], f"of {loser!r}")
+        return gone.item
 
-    def next(self, timeout_s: float) -> Arrival | None:
-        """Return the oldest, waiting up to `timeout_s`."""
+    def put_last(self, item: Waiting) -> None:
+        """Queue behind everything that waits: what is told of the connection, and our own marks."""
+        with self._filled:
+            self._queue.put_last(item)
+            self._filled.notify()
+        self._wake()
+
+    def next(self, timeout_s: float) -> Waiting | None:
+        """Return the oldest arrival of the sender whose turn it is, waiting up to `timeout_s` for one."""
         deadline = time.monotonic() + timeout_s
         with self._filled:
-            while not self._entries:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
+            while (found := self._queue.take()) is None:
+                remaining_s = deadline - time.monotonic()
+                if remaining_s <= 0:
                     return None
-                self._filled.wait(remaining)
-            return self._take()
+                self._filled.wait(remaining_s)
+            return found
 
     def __len__(self) -> int:
         with self._filled:
-            return len(self._entries)
-
-    def _put(self, arrival: Arrival) -> bool:
-        max_events, max_requests, max_states, coalesce_from = self._limits
-        key = next(self._keys)
-        match arrival:
-            case EventArrived():
-                if len(self._events) >= max_events:
-                    del self._entries[self._events.popleft()]
-                    self._counters.note(Drop.EVENT_OVERFLOW, f"event/{arrival.client}/{arrival.kind}")
-                self._events.append(key)
-            case RequestArrived():
-                if self._requests >= max_requests:
-                    self._counters.note(Drop.BUSY, f"{arrival.verb} of {arrival.client}")
-                    return False
-                self._requests += 1
-            case StateArrived():
-                place = (arrival.client, arrival.path)
-                if self._states >= coalesce_from and place in self._newest:
-                    self._entries[self._newest[place]] = arrival
-                    return True
-                if self._states >= max_states:
-                    self._counters.note(Drop.STATE_OVERFLOW, f"state/{arrival.client}/{arrival.path}")
-                    return False
-                self._newest[place] = key
-                self._states += 1
-            case Connected():
-                self._newest.clear()  # what a new connection brings is told after it, as it was heard
-        self._entries[key] = arrival
-        return True
-
-    def _take(self) -> Arrival:
-        key, arrival = self._entries.popitem(last=False)
-        match arrival:
-            case EventArrived():
-                self._events.popleft()
-            case RequestArrived():
-                self._requests -= 1
-            case StateArrived(client, path):
-                self._states -= 1
-                if self._newest.get((client, path)) == key:
-                    del self._newest[(client, path)]
-        return arrival
+            return len(self._queue)

@@ -95,13 +95,10 @@ class MqttLink:
 
     def send(self, packet: Packet) -> None:
         """See `wire.Link.send`. The caller holds the user's lock."""
-        outgoing = Outgoing.of(packet)
-        if self._session is not None:
-            self.outbox.sent(self._session.publish(packet), outgoing)
-        elif not packet.retain:
-            dropped = self.outbox.keep(outgoing)
-            if dropped is not None:
-                self._user.on_refused(dropped.packet, "too many wait for a connection")
+        if self._session is None and packet.retain:
+            return
+        self._keep(Outgoing.of(packet))
+        self._flush()
 
     def subscribe(self, topic_filter: str, qos: int) -> None:
         """Subscribe now, if there is a session. The caller holds the user's lock."""
@@ -172,8 +169,11 @@ class MqttLink:
         try:
             with self._user.lock:
                 self._session = session
+                waited = self.outbox.session_begins()
                 self._user.on_up()
-                self._flush(session)
+                for outgoing in waited:
+                    self._keep(outgoing)
+                self._flush()
             self._was_up = True
             while not self._stop.is_set():
                 self._take(session)
@@ -203,6 +203,7 @@ class MqttLink:
     def _acknowledge(self, verdict: Acknowledged) -> None:
         with self._user.lock:
             sent = self.outbox.acknowledged(verdict.mid)
+            self._flush()
             if self.outbox.empty:
                 _complete(self._first, None)
         if verdict.refusal and isinstance(sent, Outgoing):
@@ -210,15 +211,19 @@ class MqttLink:
         elif isinstance(sent, str):
             self._user.on_subscribed(sent, verdict.refusal)
 
-    def _flush(self, session: Session) -> None:
-        """Send what waited. It may be a repetition: requests carry ids and replies correlations for that."""
-        now = time.monotonic()
-        for waited in self.outbox.waiting():
-            outgoing = waited.renewed(now)
+    def _keep(self, outgoing: Outgoing) -> None:
+        lost = self.outbox.keep(outgoing)
+        if lost is not None:
+            self._user.on_refused(lost.packet, "too many wait for the broker")
+
+    def _flush(self) -> None:
+        """Send what waits, as much as may be under way. It may be a repetition: requests carry ids for that."""
+        while self._session is not None and (waited := self.outbox.next()) is not None:
+            outgoing = waited.renewed(time.monotonic())
             if outgoing is None:
-                self._user.on_refused(waited.packet, "waited too long for a connection")
+                self._user.on_refused(waited.packet, "waited too long for the broker")
             else:
-                self.outbox.sent(session.publish(outgoing.packet), outgoing)
+                self.outbox.sent(self._session.publish(outgoing.packet), outgoing)
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._run, name=f"bus-{self._client}", daemon=True)

@@ -7,9 +7,11 @@ from itertools import count
 from uuid import uuid4
 
 from ramshare import __version__
-from ramshare.bus.wire import Packet
+from ramshare.bus.wire import Packet, Worth
 from ramshare.errors import RamshareError
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
+from ramshare.messages.replies import Reply
+from ramshare.messages.requests import Request
 from ramshare.messages.state import Status
 from ramshare.topics import BadTopicError, Root, StateTopic, Topic, model_of, role
 
@@ -47,7 +49,8 @@ class Publisher:
     ) -> Packet:
         """Return a packet that is not retained."""
         payload = _encode(topic, self._stamped(message))
-        return Packet(topic.render(self._root.name), payload, correlation=correlation, expiry_s=expiry_s)
+        name = topic.render(self._root.name)
+        return Packet(name, payload, correlation=correlation, expiry_s=expiry_s, worth=_worth(message))
 
     def set_state(self, path: str, message: Message | None) -> Packet:
         """Remember and return the new value of a state topic; None: cleared.
@@ -99,10 +102,11 @@ class Publisher:
         # `online` of a client that died while the broker was down must not last; `offline` may.
         expires = isinstance(message, Status) and message.status == "online"
         expiry_s = self._status_expiry_s if expires else None
-        return Packet(topic.render(self._root.name), _encode(topic, message), retain=True, expiry_s=expiry_s)
+        name = topic.render(self._root.name)
+        return Packet(name, _encode(topic, message), retain=True, expiry_s=expiry_s, worth=Worth.STATE)
 
     def _clearing(self, path: str) -> Packet:
-        return Packet(StateTopic(self.client, path).render(self._root.name), b"", retain=True)
+        return Packet(StateTopic(self.client, path).render(self._root.name), b"", retain=True, worth=Worth.STATE)
 
 
 def check(topic: Topic, message: Message) -> None:
@@ -110,6 +114,16 @@ def check(topic: Topic, message: Message) -> None:
     model = model_of(topic)
     if not isinstance(message, model):
         raise BadTopicError(f"{topic.render()} carries {model.__name__}, not {type(message).__name__}")
+
+
+def _worth(message: Message) -> Worth:
+    """Return what a message that is not retained is worth when not all can go out."""
+    match message:
+        case Reply():
+            return Worth.REPLY if message.ok else Worth.REFUSAL
+        case Request():
+            return Worth.REQUEST
+    return Worth.EVENT
 
 
 def _encode(topic: Topic, message: Message) -> bytes:

@@ -21,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
+from ramshare.bus.outbox import MAX_INFLIGHT
 from ramshare.bus.wire import Packet
 from ramshare.settings import BrokerSettings
 
@@ -28,7 +29,6 @@ SESSION_EXPIRY_S = 60
 """The broker keeps subscriptions and queued requests for a client that is away for so long."""
 WILL_DELAY_S = 5
 """A client that is back within this time is never shown as offline."""
-MAX_INFLIGHT = 20
 MAX_PACKET_BYTES = 70_000
 """As `max_packet_size` in broker-config: the largest payload (MAX_PAYLOAD_BYTES) and its topic and properties."""
 TURN_S = 2.0

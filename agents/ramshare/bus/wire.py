@@ -5,7 +5,21 @@
 
 import threading
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
+
+
+class Worth(IntEnum):
+    """What goes first, least first, when too many publications wait for the broker."""
+
+    REFUSAL = 0
+    """An answer that only says why not."""
+    EVENT = 1
+    REPLY = 2
+    REQUEST = 3
+    """Its sender is told that it did not go out."""
+    STATE = 4
+    """Never goes: a newer value of the topic replaces it."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,8 @@ class Packet:
     """Outgoing: to be stored. Incoming: replayed from the store."""
     correlation: bytes | None = None
     expiry_s: int | None = None
+    worth: Worth = Worth.EVENT
+    """Outgoing only."""
 
 
 class LinkUser(Protocol):
