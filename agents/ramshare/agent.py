@@ -42,6 +42,9 @@ R = TypeVar("R", bound=Request)
 Handler = Callable[[RequestArrived[R]], Reply | None]
 """Serves a request: returns the answer, raises, or returns None and settles it at the desk later."""
 
+ARRIVALS_S = 1.0
+"""How long what arrives may keep the loop from its own work. A snapshot of ten thousand topics takes less, a flood is
+cut to this; each sender has its turn in either."""
 RETRY_TICK_S = 1.0
 """After a tick that failed."""
 
@@ -176,10 +179,15 @@ class Agent(ABC):
     def turn(self) -> None:
         """One turn of the loop: everything that arrived or was posted, then the tick if it is due.
 
-        What arrived comes first: a reply is posted after the state that its sender published before it.
+        What arrived comes first: a reply is posted after the state that its sender published before it. Only a flood,
+        which would keep the loop from all else, is cut short.
         """
+        until_s = self.clock() + ARRIVALS_S
         while (arrival := self.bus.next(0.0)) is not None:
             self._guarded(partial(self._dispatch, arrival))
+            if self.clock() >= until_s:
+                self._wake.set()  # there may be more: the next turn comes at once
+                break
         while self._posted:
             self._guarded(self._posted.popleft())
         if self.clock() >= self._next_heartbeat_s:

@@ -6,7 +6,7 @@ its sender hears of it and can ask again. A handler may answer later, from what 
 """
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +22,11 @@ T = TypeVar("T")
 REMEMBERED_REPLIES = 1000
 """A request repeated after so many others is treated as new; MQTT repeats come within seconds."""
 
+MAX_OPEN = 256
+"""Requests of one client that may wait for their answers; what is over is told to come again."""
+MAX_COPIES = 64
+"""Repetitions of an open request that are answered with it; who repeats more often hears no more than that."""
+
 
 class RefusedError(RamshareError):
     """A request cannot be granted; becomes an error reply with this code and sentence."""
@@ -33,6 +38,9 @@ class RefusedError(RamshareError):
 
 PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
 """Refusals that say "ask again": the same request asked again is a new try."""
+
+NOT_REMEMBERED = PASSING | {ErrorCode.NOT_ALLOWED}
+"""Who may not ask is told so again, and pushes nobody's answer out of what is remembered."""
 
 _Key = tuple[str, str, str]
 
@@ -55,6 +63,7 @@ class Desk:
         """`answer` sends a reply, or raises; see `Bus.answer`."""
         self._answer = answer
         self._open: dict[_Key, _Open] = {}
+        self._open_of: Counter[str] = Counter()
         self._done: OrderedDict[_Key, Reply] = OrderedDict()
         self._serving: RequestArrived | None = None
 
@@ -64,9 +73,14 @@ class Desk:
         if key in self._done:
             self._answer(arrived, self._done[key])
         elif key in self._open:
-            self._open[key].copies.append(arrived)
+            if len(self._open[key].copies) < MAX_COPIES:
+                self._open[key].copies.append(arrived)
+        elif self._open_of[arrived.client] >= MAX_OPEN:
+            busy = RefusedError(ErrorCode.BUSY, f"{MAX_OPEN} requests of {arrived.client} are being served; ask again")
+            self._answer(arrived, refusal(arrived.request.request_id, busy))
         else:
             self._open[key] = _Open([arrived])
+            self._open_of[arrived.client] += 1
             return True
         return False
 
@@ -103,6 +117,9 @@ class Desk:
         opened = self._open.pop(key, None)
         if opened is None:
             return
+        self._open_of[arrived.client] -= 1
+        if not self._open_of[arrived.client]:
+            del self._open_of[arrived.client]
         try:
             reply = self._send(opened.copies, reply)
             self._remember(key, reply)
@@ -130,7 +147,7 @@ class Desk:
         return reply
 
     def _remember(self, key: _Key, reply: Reply) -> None:
-        if reply.error in PASSING:
+        if reply.error in NOT_REMEMBERED:
             return
         self._done[key] = reply
         while len(self._done) > REMEMBERED_REPLIES:

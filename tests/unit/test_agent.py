@@ -12,7 +12,7 @@ from kit.memory_bus import MemoryBus
 from kit.world import World
 from ramshare.agent import Agent, Runtime
 from ramshare.bus.api import EventArrived, RequestArrived, StateArrived
-from ramshare.desk import REMEMBERED_REPLIES, Desk, RefusedError
+from ramshare.desk import MAX_COPIES, MAX_OPEN, REMEMBERED_REPLIES, Desk, RefusedError
 from ramshare.errors import RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Announce, Drain, ReleaseLease, Request, Undrain
@@ -214,6 +214,40 @@ def test_the_desk_does_not_grow_for_ever() -> None:
         desk.settle(request, Reply(request_id=request.request.request_id))
     assert desk.admit(arrived("request-0")), "forgotten, so new"
     assert not desk.admit(arrived(f"request-{REMEMBERED_REPLIES}"))
+
+
+def test_who_may_not_ask_pushes_nobodys_answer_out_of_memory() -> None:
+    answers = Answers()
+    desk = Desk(answers)
+    desk.admit(arrived("request-1"))
+    desk.settle(arrived("request-1"), Reply(request_id="request-1", sentence="first"))
+    for number in range(REMEMBERED_REPLIES + 50):
+        forbidden = arrived(f"flood-{number:06}", client="guest.web1")
+        desk.admit(forbidden)
+        desk.refuse(forbidden, RefusedError(ErrorCode.NOT_ALLOWED, "no"))
+    assert not desk.admit(arrived("request-1"))
+    assert answers.sent[-1][1] == "first"
+
+
+def test_one_clients_open_requests_are_bounded_and_anothers_are_served() -> None:
+    answers = Answers()
+    desk = Desk(answers)
+    admitted = sum(desk.admit(arrived(f"request-{number}")) for number in range(MAX_OPEN + 10))
+    assert admitted == MAX_OPEN
+    assert len(answers.sent) == 10
+    assert "ask again" in answers.sent[0][1]
+    assert desk.admit(arrived("request-1", client="cli.eve"))
+    desk.settle(arrived("request-0"), Reply(request_id="request-0"))
+    assert desk.admit(arrived(f"request-{MAX_OPEN}")), "a place became free"
+
+
+def test_a_request_repeated_without_end_is_answered_so_often_and_no_more() -> None:
+    answers = Answers()
+    desk = Desk(answers)
+    for copy in range(1000):
+        desk.admit(arrived("request-1", copy))
+    desk.settle(arrived("request-1"), Reply(request_id="request-1"))
+    assert len(answers.sent) == MAX_COPIES
 
 
 def test_a_request_keeps_the_answer_that_it_has() -> None:
@@ -420,6 +454,23 @@ def test_ticks_come_when_the_last_one_said_so(world: World, clerk: Clerk) -> Non
     assert clerk.ticks == 1
     world.advance(1.0)
     assert clerk.ticks == 2
+
+
+def test_what_never_ceases_to_arrive_does_not_keep_an_agent_from_its_ticks(world: World) -> None:
+    class Flooded(Clerk):
+        def on_state(self, arrived: StateArrived) -> None:
+            world.broker.now_s += 0.1
+            world.broker.publish("guest.web1", "ramshare/v1/state/guest.web1/status", b"", retain=True)
+
+    agent = world.start(Flooded, "lender.hosta")
+    assert isinstance(agent, Flooded)
+    world.broker.publish("guest.web1", "ramshare/v1/state/guest.web1/status", b"", retain=True)
+    agent.turn()
+    before = agent.ticks
+    for _ in range(20):
+        agent.turn()
+    assert agent.ticks > before
+    assert agent._wake.is_set(), "the next turn comes at once"
 
 
 def test_a_tick_that_fails_comes_again_within_seconds(world: World, clerk: Clerk) -> None:
