@@ -14,8 +14,10 @@ from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop
 from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
+from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES, Grant, Reply
 from ramshare.messages.requests import Drain
+from ramshare.messages.state import Status
 from ramshare.topics import EventTopic, RequestTopic, StateTopic, model_of
 
 ME = "lender.hosta"
@@ -180,6 +182,18 @@ def test_a_secret_in_a_spoilt_reply_is_not_logged(world: World, caplog: pytest.L
         assert_still_serves(world, bus)
     assert bus.counters[Drop.MALFORMED] == 1
     assert MARK.decode() not in caplog.text
+
+
+@pytest.mark.parametrize("channel", ["event/guest.web1/step", "state/guest.web1/status"])
+def test_a_message_of_the_year_one_reaches_nobody_and_is_counted(world: World, channel: str) -> None:
+    bus = listening(world)
+    kind: type[Message] = Event if channel.startswith("event") else Status
+    fields = json.loads(EXAMPLES[kind].to_json()) | {"at": "0001-01-01T00:00:00+23:59", "kind": "step"}
+    before = world.everything(bus)
+    world.publish("guest.web1", f"{ROOT}/{channel}", json.dumps(fields).encode(), retain=kind is Status)
+    assert [arrival for arrival in world.everything(bus) if isinstance(arrival, (EventArrived, StateArrived))] == []
+    assert bus.counters[Drop.MALFORMED] == 1
+    assert Connected() in before
 
 
 @pytest.mark.unit

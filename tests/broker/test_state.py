@@ -2,13 +2,14 @@
 
 import pytest
 
-from kit.broker_worlds import World
+from kit.broker_worlds import MemoryWorld, World
 from kit.sample_messages import event, lease, memory
 from ramshare.bus.api import Connected, Disconnected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
+from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import Message
 from ramshare.messages.requests import Drain
-from ramshare.messages.state import Lease, Memory, Status
+from ramshare.messages.state import Export, Lease, Memory, Status
 from ramshare.topics import BadTopicError
 
 
@@ -263,3 +264,21 @@ def test_a_topic_of_ones_own_that_is_cleared_marks_the_end_of_what_came_before(w
     seen = world.until(cli, StateArrived, lambda arrived: arrived.client == "cli.alice")
     paths = [arrived.path for arrived in seen if isinstance(arrived, StateArrived)]
     assert paths[-21:] == [*(f"export/x{number}" for number in range(20)), "lease/mark-1"]
+
+
+@pytest.mark.unit
+def test_a_whole_cluster_that_speaks_at_once_is_heard_in_full() -> None:
+    world = MemoryWorld()
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
+    manager.watch_state()
+    example = EXAMPLES[Export]
+    for number in range(3000):
+        lender.set_state(f"export/x{number}", example)
+    for _ in range(3):
+        lender.republish()
+    late = world.bus("cli.alice")
+    late.watch_state()
+    for bus in (manager, late):
+        heard = {arrived.path for arrived in world.everything(bus) if isinstance(arrived, StateArrived)}
+        assert {f"export/x{number}" for number in range(3000)} <= heard
+        assert bus.counters.snapshot() == {}

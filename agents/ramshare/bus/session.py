@@ -126,6 +126,10 @@ class Session:
         """Run paho's loop once and return what happened. Raises `LostError` when the connection has ended."""
         # Twice in a keep-alive is often enough; the broker allows for one and a half.
         code = self._paho.loop(min(TURN_S, self._settings.keepalive_s / 4))
+        read = 0
+        while code == MQTT_ERR_SUCCESS and read < len(self._happened) <= MAX_INFLIGHT:
+            read = len(self._happened)
+            code = self._paho.loop_read()  # paho's loop reads one packet only, which costs more than the packet
         happened: list[Happening] = []
         while self._happened:
             item = self._happened.popleft()
