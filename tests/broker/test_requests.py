@@ -8,6 +8,7 @@ from kit.broker_worlds import MemoryWorld, World
 from ramshare.bus.api import Connected, NotAuthorisedError, RequestArrived, RequestTimeoutError
 from ramshare.bus.core import CoreBus
 from ramshare.bus.counters import Drop
+from ramshare.bus.gate import REFUSED
 from ramshare.bus.wire import Packet
 from ramshare.messages.replies import AttachReply, ErrorCode, Reply
 from ramshare.messages.requests import Announce, BorrowVolume, Drain, ReturnVolume
@@ -204,3 +205,19 @@ def test_a_publication_that_the_rules_forbid_fails_its_request() -> None:
     future = cli.ask("lender.hosta", Drain(), 5)
     with pytest.raises(NotAuthorisedError, match="Not authorized"):
         future.result(0)
+
+
+@pytest.mark.unit
+def test_a_sender_over_its_rate_is_neither_heard_nor_answered_and_others_are() -> None:
+    world = MemoryWorld()
+    lender, guest, cli = world.bus("lender.hosta"), world.bus("guest.web1"), world.bus("cli.alice")
+    asked = [guest.ask("lender.hosta", Drain(), 5) for _ in range(100)]
+    world.publish("guest.web1", "ramshare/v1/request/lender.hosta/guest.web1/drain", b"not even JSON")
+    future = cli.ask("lender.hosta", Drain(), 5)
+    heard = [arrival.client for arrival in world.everything(lender) if isinstance(arrival, RequestArrived)]
+    assert heard == ["guest.web1", "cli.alice", *["guest.web1"] * (REFUSED.burst - 1)]
+    assert not any(waiting.done() for waiting in (*asked, future))
+    assert lender.counters.snapshot() == {"flood": 101 - REFUSED.burst}
+    world.wait(1.0)
+    guest.ask("lender.hosta", Drain(), 5)
+    assert world.first(lender, RequestArrived).client == "guest.web1"
