@@ -26,7 +26,7 @@ $(VENV)/ready: pyproject.toml agents/ramshare_lab/pyproject.toml
 demo: setup  ## the paper's system end to end on this machine, measured (about 6 minutes)
 	$(SUDO) $(BIN)/ramshare lab demo
 
-test: setup check  ## every test, the virtual-machine ones included (about 17 minutes)
+test: setup check  ## every test, the virtual-machine ones included (about 25 minutes)
 	$(SUDO) $(BIN)/python -m pytest
 
 check: setup  ## format, lint, types, layers, schemas
