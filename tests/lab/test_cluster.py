@@ -32,8 +32,7 @@ ARRAY_BYTES = 280 * MIB
 their way out keep both memory and place in swap, and with no free place left the kernel ends a process at once."""
 
 SCRIPT = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it runs in the background without it
+import sys
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.spec import LabSpec
 libvirt = "libvirt" in sys.argv[2:]
