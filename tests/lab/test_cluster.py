@@ -45,9 +45,18 @@ with Lab(spec, lambda line: print(line, flush=True)):
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
+    with Lab(LabSpec("tcluster", lenders=1, agents=False, swap_bytes=SWAP_BYTES)) as running:
+        yield running
+    assert left_of("tcluster") == []
+
+
+@pytest.fixture
+def storm_lab() -> Iterator[Lab]:
+    """One of its own: a host that a storm wedges must not take the other tests along."""
     spec = LabSpec(
-        "tcluster",
+        "tstorm",
         lenders=1,
+        guests=0,
         agents=False,
         swap_bytes=SWAP_BYTES,
         ceiling_bytes=SWAP_BYTES + 8 * MIB,
@@ -55,7 +64,7 @@ def lab() -> Iterator[Lab]:
     )
     with Lab(spec) as running:
         yield running
-    assert left_of("tcluster") == []
+    assert left_of("tstorm") == []
 
 
 def left_of(name: str) -> list[str]:
@@ -118,13 +127,14 @@ def test_a_vm_writes_nothing_to_the_machines_files(lab: Lab) -> None:
     assert not Path("/etc/ramshare-was-here").exists()
 
 
-def test_live_swap_moves_to_the_ram_disk_and_back_under_memory_pressure(lab: Lab) -> None:
-    shell = lab.borrower.shell
+def test_live_swap_moves_to_the_ram_disk_and_back_under_memory_pressure(storm_lab: Lab) -> None:
+    """LVM alone, without what a borrower does so that its tools need no swap: half of writes wedged it 1 time in 10."""
+    shell = storm_lab.borrower.shell
     shell.run(["pvcreate", "-q", "/dev/ram0"])
     shell.run(["vgextend", "-q", "vg0", "/dev/ram0"])
     with Thrash(shell.open(command(ARRAY_BYTES, binary()), oom_score_adj=500), silence_s=120) as thrash:
         thrash.init()
-        thrash.start_storm()
+        thrash.start_storm(20)
         for source, target in (("/dev/vda", "/dev/ram0"), ("/dev/ram0", "/dev/vda")):
             shell.run(["pvmove", "-i", "1", "-n", "swap", source, target], timeout_s=200)
             assert shell.run(["lvs", "--noheadings", "-o", "devices", "vg0/swap"]).stdout.strip() == f"{target}(0)"
