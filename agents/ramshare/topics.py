@@ -140,21 +140,26 @@ def name(client: str) -> str:
     return second or first
 
 
-_STATE: dict[str, type[Message]] = {
-    "status": state.Status,
-    "memory": state.Memory,
-    "offer": state.Offer,
-    "decisions": state.Decisions,
-    "export/+": state.Export,
-    "lease/+": state.Lease,
-    "volume/+/+": state.Volume,
+STATES: dict[str, dict[str, type[Message]]] = {
+    "guest": {"status": state.Status, "memory": state.Memory},
+    "lender": {
+        "status": state.Status,
+        "memory": state.Memory,
+        "offer": state.Offer,
+        "decisions": state.Decisions,
+        "export/+": state.Export,
+    },
+    "borrower": {"status": state.Status, "lease/+": state.Lease, "volume/+/+": state.Volume},
+    MANAGER: {
+        "status": state.Status,
+        "summary": state.ManagerState,
+        "host/+": state.HostRecord,
+        "lease/+": state.LeaseRecord,
+    },
 }
-_MANAGER_STATE: dict[str, type[Message]] = {
-    "status": state.Status,
-    "summary": state.ManagerState,
-    "host/+": state.HostRecord,
-    "lease/+": state.LeaseRecord,
-}
+"""Role to what its clients may say of themselves: path pattern (`+` for one segment) to model. Nobody hears the rest:
+an offer is a lender's word, a volume a borrower's, whatever an account publishes. People and dashboards say nothing.
+"""
 REQUESTS: dict[tuple[str, str], type[requests.Request]] = {
     ("borrower", "borrow"): requests.BorrowVolume,
     ("borrower", "return"): requests.ReturnVolume,
@@ -188,8 +193,13 @@ def volume_path(volume: str) -> str:
 
 
 def state_models(client_role: str) -> dict[str, type[Message]]:
-    """Return path pattern (`+` for one segment) to model, for state topics of one role."""
-    return _MANAGER_STATE if client_role == MANAGER else _STATE
+    """Return path pattern (`+` for one segment) to model, for state topics of one role; empty for who says nothing."""
+    return STATES.get(client_role, {})
+
+
+def every_state_model() -> set[type[Message]]:
+    """Return the models of all state topics."""
+    return {model for models in STATES.values() for model in models.values()}
 
 
 def model_of(topic: Topic) -> type[Message]:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ramshare.cli.output import err
 from ramshare.messages.state import Volume
@@ -65,7 +65,7 @@ class LiveShow:
         """Say one line that stays."""
         elapsed = time.monotonic() - self._started
         # What is told may hold brackets: LVM calls a missing disk [unknown].
-        self._progress.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(text)}", soft_wrap=True, highlight=False)
+        self._progress.console.print(Text.assemble((f"{elapsed:6.1f} s", "dim"), f"  {text}"), soft_wrap=True)
 
 
 @contextmanager

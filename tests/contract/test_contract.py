@@ -15,14 +15,13 @@ from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.base import Message
 from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES
-from ramshare.topics import MANAGER, REQUESTS, state_models
+from ramshare.topics import REQUESTS, every_state_model
 
 pytestmark = pytest.mark.unit
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 TRAVELLING = {
-    *state_models("lender").values(),
-    *state_models(MANAGER).values(),
+    *every_state_model(),
     *REQUESTS.values(),
     *REPLIES,
     Event,

@@ -64,7 +64,7 @@ def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False)
 
 def _wait(session: Session, host: str, until_s: float | None) -> None:
     """Show how the lent bytes come back. Raises `StillWaitingError`."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     first = session.snapshot.offer(host)
     most = first.lent_bytes if first else 0
     try:

@@ -148,8 +148,10 @@ def _shown(verb: str, following: Following) -> Iterator[Callable[[bool], None]]:
 
         yield line
         return
-    columns = (TextColumn("{task.fields[volume]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.description}"), console=console) as progress:
+    columns = (TextColumn("{task.fields[volume]}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(
+        *columns, TimeElapsedColumn(), TextColumn("{task.description}", markup=False), console=console
+    ) as progress:
         task = progress.add_task(verb, total=100.0, volume=following.volume)
 
         def bar(connected_now: bool) -> None:

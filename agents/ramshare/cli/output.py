@@ -7,13 +7,14 @@ Results go to standard output, everything about the work (progress, warnings, er
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from ramshare.errors import ExitCode, RamshareError
@@ -32,6 +33,24 @@ class UsageError(RamshareError):
     exit_code = ExitCode.USAGE
 
 
+class PlainConsole(Console):
+    """A console on which nothing that came from elsewhere acts: no markup, no emoji codes, no control characters.
+
+    Text is cleaned where every renderable becomes segments, so that no command can forget to.
+    """
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Return the segments of a renderable; Rich's own control codes (cursor, screen) stay."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(one_line, segment.text.split("\n"))), segment.style)
+
+
 def out() -> Console:
     """Return the console of results."""
     return _console(stderr=False)
@@ -43,7 +62,7 @@ def err() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
+    console = PlainConsole(stderr=stderr)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -52,7 +71,8 @@ def _console(*, stderr: bool) -> Console:
 def print_json(value: BaseModel | Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Write one JSON document; `indent=None` puts it on one line."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    sys.stdout.write(json.dumps(plain, indent=indent, default=str) + "\n")
+    text = json.dumps(plain, indent=indent, default=str)
+    sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")  # the one control character that JSON leaves as it is
     sys.stdout.flush()
 
 
@@ -74,8 +94,8 @@ def note(sentence: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return text from elsewhere without line breaks or control characters, so that nobody paints the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    """Return text from elsewhere without line breaks, control characters or marks that turn the line around."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def size(size_bytes: int) -> str:

@@ -41,7 +41,7 @@ def _manager(snapshot: Snapshot, now: datetime) -> ManagerRow | None:
 
 def _hosts(snapshot: Snapshot, now: datetime) -> list[HostRow]:
     records = {record.host: record for _, record in snapshot.of_kind(HostRecord)}
-    offers = {offer.host: offer for _, offer in snapshot.of_kind(Offer)}
+    offers = {offer.host: offer for fact, offer in snapshot.of_kind(Offer) if offer.host == fact.host}
     return [
         _host(host, records.get(host), offers.get(host), snapshot, now)
         for host in sorted(records.keys() | offers.keys())
@@ -93,8 +93,12 @@ def _volume(fact: Fact, told: Volume, snapshot: Snapshot, now: datetime) -> Volu
 
 def _leases(snapshot: Snapshot, now: datetime) -> list[LeaseRow]:
     """Both ends' words side by side; the manager's record only where neither end says anything."""
-    lent = {export.lease: (fact, export) for fact, export in snapshot.of_kind(Export)}
     held = {lease.lease: (fact, lease) for fact, lease in snapshot.of_kind(Lease)}
+    lent: dict[str, tuple[Fact, Export]] = {}
+    for fact, export in snapshot.of_kind(Export):
+        holder = held.get(export.lease)
+        if holder is None or holder[1].lender == fact.client:  # another's export of that name is not this lease
+            lent[export.lease] = (fact, export)
     rows = {record.lease: _recorded(fact, record, now) for fact, record in snapshot.of_kind(LeaseRecord)}
     for lease in lent.keys() | held.keys():
         rows[lease] = _lease(lent.get(lease), held.get(lease), snapshot, now)

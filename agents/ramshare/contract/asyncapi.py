@@ -16,7 +16,7 @@ from ramshare.messages import replies, requests
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.events import Event, EventKind
 from ramshare.messages.replies import REPLIES, Reply
-from ramshare.topics import ALLOWED, DEFAULT_ROOT, EVERYBODY, MANAGER, REQUESTS, VERSION, state_models
+from ramshare.topics import ALLOWED, DEFAULT_ROOT, EVERYBODY, MANAGER, REQUESTS, STATES, VERSION
 
 ASYNCAPI_FILE = "asyncapi.json"
 CONTRACT_VERSION = "1.0.0"
@@ -44,6 +44,7 @@ _PARAMETERS: dict[str, Json] = {
         "description": "MQTT user name and client id of the sender: `role.name`, or `manager`.",
         "examples": ["lender.hosta", "borrower.hostb", "guest.web1", "cli.alice", "manager"],
     },
+    "name": {"description": "Name of the host or guest.", "examples": ["hosta", "web1"]},
     "server": {"description": "Client name of the agent that is asked.", "examples": ["lender.hosta", "manager"]},
     "lease": {"description": "Id of a lease.", "examples": ["lease-1a2b3c"]},
     "vg": {"description": "LVM volume group.", "examples": ["vg0"]},
@@ -147,16 +148,15 @@ def _channels_and_operations() -> tuple[Json, Json]:
 
 
 def _states() -> Iterator[tuple[str, str, type[Message]]]:
-    """Yield name, address and model of every state channel; the manager's own carry its name in the address."""
-    for role, client in (("agent", "{client}"), (MANAGER, MANAGER)):
-        for pattern, model in state_models(role).items():
+    """Yield name, address and model of every state channel, by role; the manager's carry its name in the address."""
+    for role, models in STATES.items():
+        for pattern, model in models.items():
             first = pattern.partition("/")[0]
             parameters = _PATH_PARAMETERS.get(first, ())
             path = "/".join([first, *(f"{{{name}}}" for name in parameters)])
             if pattern.count("+") != len(parameters):
                 raise ValueError(f"name the parameters of {pattern!r} in _PATH_PARAMETERS")
-            if role == MANAGER and state_models("agent").get(pattern) is model:
-                continue
+            client = MANAGER if role == MANAGER else f"{role}.{{name}}"
             yield f"state_{role}_{first}", _address(f"state/{client}/{path}"), model
 
 

@@ -16,12 +16,12 @@ from ramshare.messages.events import Event
 from ramshare.messages.replies import REPLIES, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import Drain, Vacate
 from ramshare.messages.state import Decisions, ManagerState, Memory, Offer, Status
-from ramshare.topics import REQUESTS, state_models
+from ramshare.topics import REQUESTS, every_state_model
 
 pytestmark = pytest.mark.unit
 
 KINDS: list[type[Message]] = sorted(
-    {*state_models("lender").values(), *state_models("manager").values(), *REQUESTS.values(), *REPLIES, Event},
+    {*every_state_model(), *REQUESTS.values(), *REPLIES, Event},
     key=lambda kind: kind.KIND,
 )
 SECRET = "s3cret-s3cret-s3cret"
