@@ -11,7 +11,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from kit.broker_worlds import CLIENTS, MosquittoWorld, cut_connection, eventually
-from kit.sample_messages import lease, memory
+from kit.sample_messages import export, lease, memory
 from ramshare.bus.api import (
     BrokerUnreachableError,
     Connected,
@@ -122,23 +122,23 @@ def test_two_clients_with_one_account_are_told_why_they_push_each_other_out(mosq
 
 def test_a_broker_with_old_stored_state_is_corrected_on_reconnect(mosquitto: MosquittoWorld, tmp_path: Path) -> None:
     """After a crash Mosquitto comes back with what it saved last: cleared topics included, newer values missing."""
-    borrower, manager = mosquitto.bus("borrower.hostb"), mosquitto.bus("manager")
-    borrower.set_state("lease/l1", lease("l1"))
-    borrower.set_state("memory", memory(1))
+    lender, manager = mosquitto.bus("lender.hosta"), mosquitto.bus("manager")
+    lender.set_state("export/l1", export("l1"))
+    lender.set_state("memory", memory(1))
     mosquitto.settle()
     mosquitto.broker.stop()  # saves
     shutil.copy(mosquitto.broker.directory / "mosquitto.db", tmp_path / "old.db")
     mosquitto.broker.start()
-    eventually(lambda: all(bus._mqtt._session is not None for bus in (borrower, manager)))
-    borrower.set_state("lease/l1", None)
-    borrower.set_state("memory", memory(2))
+    eventually(lambda: all(bus._mqtt._session is not None for bus in (lender, manager)))
+    lender.set_state("export/l1", None)
+    lender.set_state("memory", memory(2))
     mosquitto.settle()
     mosquitto.broker.kill()
     shutil.copy(tmp_path / "old.db", mosquitto.broker.directory / "mosquitto.db")
     mosquitto.broker.start()
-    eventually(lambda: all(bus._mqtt._session is not None for bus in (borrower, manager)))
+    eventually(lambda: all(bus._mqtt._session is not None for bus in (lender, manager)))
     late = mosquitto.bus("dashboard")
-    late.watch_state("borrower.hostb")
+    late.watch_state("lender.hosta")
     found = {a.path: a.message for a in mosquitto.everything(late) if isinstance(a, StateArrived)}
     assert set(found) == {"status", "memory"}
     assert found["memory"] is not None

@@ -3,7 +3,7 @@
 import pytest
 
 from kit.broker_worlds import MemoryWorld, World
-from kit.sample_messages import event, lease, memory
+from kit.sample_messages import event, export, lease, memory
 from ramshare.bus.api import Connected, Disconnected, EventArrived, RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.contract.examples import EXAMPLES
@@ -66,13 +66,13 @@ def test_a_cleared_state_arrives_as_none_and_is_not_replayed(world: World) -> No
 
 
 def test_wildcards_select_one_level_or_the_rest(world: World) -> None:
-    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
-    manager.watch_state("+", "lease/+")
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
+    manager.watch_state("+", "export/+")
     world.settle()
-    borrower.set_state("memory", memory())
-    borrower.set_state("lease/l1", lease())
+    lender.set_state("memory", memory())
+    lender.set_state("export/l1", export())
     seen = [arrival.path for arrival in world.everything(manager) if isinstance(arrival, StateArrived)]
-    assert seen == ["lease/l1"]
+    assert seen == ["export/l1"]
 
 
 def test_a_watch_ends_when_it_was_undone_as_often_as_done(world: World) -> None:
@@ -201,40 +201,40 @@ def test_the_agent_hears_of_a_lost_and_of_a_new_session(world: World) -> None:
 
 
 def test_what_changed_while_cut_is_true_afterwards(world: World) -> None:
-    borrower, watcher = world.bus("borrower.hostb"), world.bus("dashboard")
-    borrower.set_state("memory", memory(1))
-    borrower.set_state("lease/l1", lease())
+    lender, watcher = world.bus("lender.hosta"), world.bus("dashboard")
+    lender.set_state("memory", memory(1))
+    lender.set_state("export/l1", export())
     world.settle()
-    world.cut(borrower)
-    borrower.set_state("memory", memory(2))
-    borrower.set_state("lease/l1", None)
-    borrower.event("step", event("While cut."))
+    world.cut(lender)
+    lender.set_state("memory", memory(2))
+    lender.set_state("export/l1", None)
+    lender.event("step", event("While cut."))
     watcher.watch_events()
     world.settle()
-    world.mend(borrower)
+    world.mend(lender)
     assert world.first(watcher, EventArrived).message.seq
     world.settle()
     late = world.bus("manager")
-    late.watch_state("borrower.hostb")
+    late.watch_state("lender.hosta")
     found = {a.path: a.message for a in world.everything(late) if isinstance(a, StateArrived)}
     assert used(found["memory"]) == 2
-    assert "lease/l1" not in found
+    assert "export/l1" not in found
 
 
 def test_a_broker_that_lost_everything_has_it_back_after_the_reconnect(world: World) -> None:
-    borrower, manager = world.bus("borrower.hostb"), world.bus("manager")
+    lender, manager = world.bus("lender.hosta"), world.bus("manager")
     manager.watch_state()
     world.settle()
-    borrower.set_state("memory", memory(7))
-    borrower.set_state("lease/l1", lease())
+    lender.set_state("memory", memory(7))
+    lender.set_state("export/l1", export())
     world.everything(manager)
     world.restart()
     world.until(manager, Connected)
-    world.first(manager, StateArrived, lambda a: (a.client, a.path) == ("borrower.hostb", "status"))
+    world.first(manager, StateArrived, lambda a: (a.client, a.path) == ("lender.hosta", "status"))
     late = world.bus("dashboard")
-    late.watch_state("borrower.hostb")
+    late.watch_state("lender.hosta")
     found = {a.path: a.message for a in world.everything(late) if isinstance(a, StateArrived)}
-    assert set(found) == {"status", "memory", "lease/l1"}
+    assert set(found) == {"status", "memory", "export/l1"}
     assert used(found["memory"]) == 7
 
 

@@ -1,7 +1,8 @@
 """Small valid messages for tests that care about their way, not their content."""
 
+from ramshare.contract.examples import EXAMPLES
 from ramshare.messages.events import Event, EventKind
-from ramshare.messages.state import Lease, LeasePhase, Memory, Mode
+from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode
 
 GIB = 1 << 30
 
@@ -14,6 +15,13 @@ def memory(used_bytes: int = GIB) -> Memory:
 def lease(name: str = "l1", phase: LeasePhase = LeasePhase.ATTACHED) -> Lease:
     """A borrower's lease record."""
     return Lease(lease=name, lender="lender.hosta", volume="vg0/swap", size_bytes=GIB, mode=Mode.MIRROR, phase=phase)
+
+
+def export(name: str = "l1") -> Export:
+    """A lender's export."""
+    shown = EXAMPLES[Export]
+    assert isinstance(shown, Export)
+    return shown.model_copy(update={"lease": name})
 
 
 def event(sentence: str = "It happened.", kind: EventKind = EventKind.STEP) -> Event:
