@@ -22,6 +22,7 @@ from ramshare.settings import (
     HostSettings,
     LenderLabSettings,
     LenderSettings,
+    ManagerSettings,
     SettingsError,
     load,
     unknown_variables,
@@ -190,7 +191,8 @@ def builder(
         return lambda bus: Borrower(bus, borrower, this_machine(SystemRunner(), borrower))
     from ramshare.manager.agent import Manager
 
-    return Manager
+    manager = load(ManagerSettings)
+    return lambda bus: Manager(bus, settings=manager)
 
 
 def set_up_logging(level: str) -> None:

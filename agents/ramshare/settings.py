@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from ramshare.errors import ExitCode, RamshareError
-from ramshare.messages.base import Bytes, ClientName, HostName, Seconds
+from ramshare.messages.base import LEAST_LEASE_BYTES, Bytes, ClientName, Count, HostName, PositiveBytes, Seconds
 
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
 _LINE = re.compile(
@@ -177,12 +177,29 @@ class BorrowerSettings(Settings):
     )
 
 
+class ManagerSettings(Settings):
+    """In which pieces the cluster lends, and what one borrower may have of it."""
+
+    PREFIX: ClassVar[str] = "RAMSHARE_MANAGER_"
+
+    least_lease_bytes: PositiveBytes = Field(
+        default=LEAST_LEASE_BYTES, description="No lease is smaller: each costs its lender a target."
+    )
+    borrower_limit_bytes: Bytes = Field(
+        default=64 << 30, description="Most that one borrower may have lent at a time, all its volumes together."
+    )
+    borrower_limit_leases: Count = Field(
+        default=64, description="Most leases of one borrower at a time; one request may be spread over 64."
+    )
+
+
 KINDS: tuple[type[Settings], ...] = (
     BrokerSettings,
     HostSettings,
     LenderSettings,
     LenderLabSettings,
     BorrowerSettings,
+    ManagerSettings,
 )
 OTHER_VARIABLES = frozenset({"RAMSHARE_ENV_FILE"})
 LAB_PREFIX = "RAMSHARE_LAB_"

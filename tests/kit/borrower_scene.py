@@ -14,7 +14,7 @@ from ramshare.manager.agent import Manager
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
 from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Volume, VolumePhase
-from ramshare.settings import BorrowerSettings
+from ramshare.settings import BorrowerSettings, ManagerSettings
 from ramshare.topics import StateTopic
 
 
@@ -46,7 +46,8 @@ class Scene(World):
                 lender.exports[lease] = lender.exports[lease].model_copy(update={"connected": is_open})
 
     def manager(self) -> None:
-        self.start(Manager, "manager")
+        tiny = ManagerSettings(least_lease_bytes=1)
+        self.start(lambda bus, runtime: Manager(bus, runtime, tiny), "manager")
 
     def borrower(self) -> Borrower:
         def make(bus: MemoryBus, runtime: Runtime) -> Borrower:

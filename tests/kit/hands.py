@@ -123,8 +123,11 @@ class NoneSuspended:
 class FakeExports:
     """Hands without RAM files and targets. What it holds outlives the agent, as the RAM file system does."""
 
-    def __init__(self, directory: Path, on_removed: Callable[[str], None] = lambda _lease: None) -> None:
+    def __init__(
+        self, directory: Path, on_removed: Callable[[str], None] = lambda _lease: None, host: str = "a"
+    ) -> None:
         self.on_removed = on_removed
+        self.host = host
         self.records: dict[str, ExportRecord] = {}
         self.misplaced = ""
         self.sessions: set[str] = set()
@@ -156,7 +159,7 @@ class FakeExports:
                 **request.model_dump(
                     include={"lease", "borrower", "initiator", "size_bytes", "mode", "login_within_s"}
                 ),
-                target=target_of("a", request.lease),
+                target=target_of(self.host, request.lease),
                 tid=len(self.records) + 1,
                 chap_user=request.lease,
                 chap_secret=cast("Any", f"secret-of-{request.lease}"),

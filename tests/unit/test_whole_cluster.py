@@ -45,7 +45,7 @@ class Cluster(World):
         super().__init__()
         self.directory = directory
         self.model = Host(4)
-        self.exports = {host: FakeExports(directory / host, self.gone) for host in HOSTS}
+        self.exports = {host: FakeExports(directory / host, self.gone, host) for host in HOSTS}
         self.policies = {host: FakePolicy() for host in HOSTS}
         for host in HOSTS:
             (directory / host).mkdir()

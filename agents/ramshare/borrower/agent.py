@@ -23,6 +23,7 @@ from ramshare.bus.api import Bus
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 from ramshare.settings import BorrowerSettings
+from ramshare.topics import name
 
 TICK_S = 1.0
 """Sessions are watched this often."""
@@ -38,8 +39,9 @@ class Borrower(Agent):
         self._suspended = machine.suspended
         self._volumes = Volumes(self)
         self._publisher = Publisher(bus)
-        loans = Loans(self, machine.host, self._volumes, self._publisher, settings.ask_timeout_s)
-        self._releases = Releases(self, machine, self._volumes, settings.ask_timeout_s)
+        timeout_s, own_host = settings.ask_timeout_s, name(bus.client)
+        loans = Loans(self, machine.host, self._volumes, self._publisher, timeout_s, own_host)
+        self._releases = Releases(self, machine, self._volumes, timeout_s)
         self._requests = Requests(self, self.desk, machine.host, self._volumes, loans)
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ramshare.borrower.machine.api import Host, LeaseTerms
+from ramshare.borrower.plan.granted import not_as_needed
 from ramshare.borrower.plan.steps import AskForMemory
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import VolumeView
@@ -43,7 +44,11 @@ class _Loan:
 class Loans:
     """Asks, and has the host accept what is granted."""
 
-    def __init__(self, loop: Loop, host: Host, volumes: Volumes, publisher: Publisher, timeout_s: float) -> None:
+    def __init__(
+        self, loop: Loop, host: Host, volumes: Volumes, publisher: Publisher, timeout_s: float, own_host: str
+    ) -> None:
+        """`own_host` is this host's name; it lends itself nothing."""
+        self._own_host = own_host
         self._loop = loop
         self._host = host
         self._volumes = volumes
@@ -85,12 +90,17 @@ class Loans:
             self._send(loan, need)
         elif isinstance(reply, BorrowReply) and reply.ok and need.dry_run:
             loan.done(reply)
+        elif isinstance(reply, BorrowReply) and reply.ok and (why := self._not_as_needed(need, reply)):
+            loan.done(RefusedError(ErrorCode.FAILED, f"the manager granted what was not asked for: {why}"))
         elif isinstance(reply, BorrowReply) and reply.ok:
             self._accept(loan, need, reply)
         elif isinstance(reply, Reply):
             loan.done(RefusedError(reply.error or ErrorCode.FAILED, reply.sentence))
         else:
             loan.done(RefusedError(ErrorCode.NOT_READY, f"the manager does not answer: {reply}"))
+
+    def _not_as_needed(self, need: BorrowMemory, reply: BorrowReply) -> str:
+        return not_as_needed(reply.grants, need, self._own_host)
 
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]

@@ -9,6 +9,7 @@ from ramshare.lender.exports.changes import ExportChanges
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.offer import PublishedOffer
+from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
 from ramshare.topics import MANAGER
@@ -27,6 +28,9 @@ class Requests:
         """Make an export, or grant again the one that this lease has."""
         request = arrived.request
         self._require_ready()
+        if request.size_bytes < LEAST_LEASE_BYTES:
+            least = f"the smallest lease is {LEAST_LEASE_BYTES >> 20} MiB"
+            raise RefusedError(ErrorCode.BAD_REQUEST, f"{request.size_bytes} bytes: {least}")
         if request.lease in self._ledger.pending:
             raise RefusedError(ErrorCode.BUSY, f"lease {request.lease} is being made")
         if request.lease not in self._ledger.records:

@@ -16,6 +16,7 @@ from ramshare.manager.lending import Lending
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.base import Message
 from ramshare.messages.requests import Announce, BorrowMemory
+from ramshare.settings import ManagerSettings
 from ramshare.topics import EVERYBODY
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,13 @@ class Manager(Agent):
 
     sweeps = True
 
-    def __init__(self, bus: Bus, runtime: Runtime = REAL) -> None:
+    def __init__(self, bus: Bus, runtime: Runtime = REAL, settings: ManagerSettings | None = None) -> None:
         super().__init__(bus, runtime)
         self.cluster = Cluster()
         self._published: dict[str, Message] = {}
         self._unused_grants = UnusedGrants(self, bus, self.cluster)
-        self._lending = Lending(self, bus, self.desk, self.cluster, self._unused_grants)
+        settings = settings or ManagerSettings()
+        self._lending = Lending(self, bus, self.desk, self.cluster, self._unused_grants, settings)
 
     @property
     def ready(self) -> bool:
@@ -78,6 +80,7 @@ class Manager(Agent):
             self._listen(now_s - self._listening_since_s)
         if self.ready:
             self._unused_grants.take_back(self._lending.held(), now_s)
+        self.cluster.forget_grants(now_s)
         self._publish(now_s)
         return TICK_S if self.ready else LISTENING_TICK_S
 

@@ -44,7 +44,8 @@ def host_records(cluster: Cluster, now_s: float) -> dict[str, HostRecord]:
 
 
 def lease_records(cluster: Cluster) -> dict[str, LeaseRecord]:
-    """Return the record of every lease, by id."""
+    """Return the record of every lease, by id; of two lenders that show one, that of which more than they know."""
+    exports = sorted(cluster.exports(), key=lambda shown: cluster.vouched(shown[0].client, shown[1]))
     return {
         export.lease: LeaseRecord(
             lease=export.lease,
@@ -56,7 +57,7 @@ def lease_records(cluster: Cluster) -> dict[str, LeaseRecord]:
             mode=export.mode,
             phase=export.phase,
         )
-        for view, export in cluster.exports()
+        for view, export in exports
     }
 
 

@@ -8,17 +8,20 @@ from uuid import uuid4
 
 from ramshare.bus.api import Bus, RequestArrived
 from ramshare.desk import Desk, RefusedError
+from ramshare.grants import misfit
 from ramshare.loop import Loop, say
 from ramshare.manager.candidates import candidates, lending_hosts
 from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import bounded
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Placement, Share, place
+from ramshare.manager.quota import Quota
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.events import EventKind
-from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, LenderShare, Reply
+from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, LenderShare, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease
 from ramshare.messages.state import Mode
+from ramshare.settings import ManagerSettings
 from ramshare.topics import name
 
 log = logging.getLogger(__name__)
@@ -32,12 +35,22 @@ LENDS_ITSELF = "this host lends memory itself; drain it before it borrows"
 class Lending:
     """Owns the loans that are being made."""
 
-    def __init__(self, loop: Loop, bus: Bus, desk: Desk, cluster: Cluster, unused_grants: UnusedGrants) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        bus: Bus,
+        desk: Desk,
+        cluster: Cluster,
+        unused_grants: UnusedGrants,
+        settings: ManagerSettings,
+    ) -> None:
         self._loop = loop
         self._bus = bus
         self._desk = desk
         self._cluster = cluster
         self._unused_grants = unused_grants
+        self._least_lease_bytes = settings.least_lease_bytes
+        self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
         self._loans: list[Loan] = []
         self._run_id = uuid4().hex[:8]
         """Marks this run, so that a successor's request for the same lease is a new request."""
@@ -54,7 +67,7 @@ class Lending:
 
     def borrow(self, arrived: RequestArrived[BorrowMemory]) -> Reply | None:
         """Begin a loan, or tell what it would be. While the manager listens, a loan is only taken note of."""
-        loan = Loan(arrived)
+        loan = Loan(arrived, self._least_lease_bytes)
         if loan.need.dry_run:
             return self._foretell(loan)
         self._loans.append(loan)
@@ -72,6 +85,8 @@ class Lending:
         placement = self._place(loan)
         if not placement.shares:
             raise RefusedError(ErrorCode.NO_CAPACITY, _shortage(loan, placement))
+        if over := self._over_quota(loan, placement):
+            raise RefusedError(ErrorCode.NO_CAPACITY, over)
         shares = tuple(LenderShare(lender=share.lender, size_bytes=share.size_bytes) for share in placement.shares)
         return BorrowReply(request_id=loan.need.request_id, shares=shares, sentence=placement.reason)
 
@@ -97,7 +112,10 @@ class Lending:
                 self._grant(loan)
             return
         placement = self._place(loan)
-        if placement.shares:
+        if over := self._over_quota(loan, placement):
+            if not loan.waiting:
+                self._refuse(loan, ErrorCode.NO_CAPACITY, over)
+        elif placement.shares:
             loan.reason = placement.reason
             for share in placement.shares:
                 self._export(loan, loan.new_lease(), share)
@@ -110,10 +128,19 @@ class Lending:
     def _place(self, loan: Loan) -> Placement:
         return place(loan.missing(), candidates(self._cluster, loan, self._loans, self._loop.clock()))
 
+    def _over_quota(self, loan: Loan, placement: Placement) -> str:
+        """Return why a borrower may not have so much more, empty if it may. What is being made for it counts."""
+        held = self._cluster.held_by(loan.borrower)
+        for other in self._loans:
+            if other.borrower == loan.borrower:
+                held |= {(share.lender, lease): share.size_bytes for lease, share in other.held().items()}
+        return self._quota.exceeded(loan.borrower, held.values(), [share.size_bytes for share in placement.shares])
+
     def _take_up(self, loan: Loan) -> None:
         """Ask again for the leases that an earlier manager had made for this request; lenders repeat themselves."""
         for view, export in self._cluster.exports():
-            if export.borrower == loan.borrower and loan.recognise(export.lease):
+            recognised = export.borrower == loan.borrower and loan.recognise(export.lease)
+            if recognised and view.client not in loan.shunned() and loan.may_be_ours(export.size_bytes):
                 self._export(loan, export.lease, Share(view.client, export.size_bytes))
 
     def _export(self, loan: Loan, lease: str, share: Share) -> None:
@@ -134,15 +161,30 @@ class Lending:
         if loan not in self._loans:  # refused meanwhile: something went wrong here
             self._unused_grants.release(share.lender, lease)
             return
-        if isinstance(reply, ExportReply) and reply.ok and reply.grant is not None and reply.grant.lease == lease:
-            loan.grants[lease] = reply.grant
+        if isinstance(reply, ExportReply) and reply.ok and reply.grant is not None:
+            self._granted(loan, lease, share, reply.grant)
         else:
             said = reply.sentence if isinstance(reply, Reply) else str(reply)
             log.warning("%s did not export %s: %s", share.lender, lease, said)
-            loan.refused[share.lender] = said
-            if not isinstance(reply, Reply) or reply.ok:
-                self._unused_grants.release(share.lender, lease)
+            self._without(loan, lease, share, said, made=not isinstance(reply, Reply) or reply.ok)
         self._advance(loan)
+
+    def _granted(self, loan: Loan, lease: str, share: Share, grant: Grant) -> None:
+        """Take a grant that is what was asked for; any other is told, and never relayed."""
+        why = not_as_asked(grant, lease, share, self._cluster.portal_of(share.lender))
+        if not why:
+            loan.grants[lease] = grant
+            self._cluster.grant(share.lender, lease, loan.borrower, self._loop.clock())
+            return
+        sentence = f"{share.lender} granted {loan.borrower} what it was not asked for: {why}"
+        say(self._bus, EventKind.REFUSED, sentence, peer=share.lender, lease=lease)
+        self._without(loan, lease, share, f"a grant that is not as asked: {why}", made=True)
+
+    def _without(self, loan: Loan, lease: str, share: Share, said: str, *, made: bool) -> None:
+        """Go on without a lender; what it has `made` of the lease it is to give up."""
+        loan.refused[share.lender] = said
+        if made:
+            self._unused_grants.release(share.lender, lease)
 
     def _grant(self, loan: Loan) -> None:
         grants = tuple(loan.grants.values())
@@ -161,6 +203,22 @@ class Lending:
         reply = BorrowReply(request_id=loan.need.request_id, error=code, sentence=reason)
         self._desk.settle(loan.arrived, reply)
         say(self._bus, EventKind.REFUSED, f"{loan.need.volume} of {loan.borrower}: {reason}", peer=loan.borrower)
+
+
+def not_as_asked(grant: Grant, lease: str, share: Share, portal: str | None) -> str:
+    """Return how a grant differs from what its lender was asked for and offers, empty if it does not. Pure.
+
+    A lease has the size that was asked for: less would make a loan of many, more is nobody's to give away.
+    """
+    if grant.lease != lease:
+        return f"lease {grant.lease}, not {lease}"
+    if grant.lender != share.lender:
+        return f"a lease of {grant.lender}"
+    if grant.size_bytes != share.size_bytes:
+        return f"{grant.size_bytes} bytes, not {share.size_bytes}"
+    if grant.portal != portal:
+        return f"at {grant.portal}, and it offers {portal or 'nothing'}"
+    return misfit(grant)
 
 
 def _shortage(loan: Loan, placement: Placement) -> str:

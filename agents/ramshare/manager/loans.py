@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ramshare.bus.api import RequestArrived
 from ramshare.manager.placement import Need, Share
+from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.replies import Grant
 from ramshare.messages.requests import BorrowMemory
 from ramshare.topics import name
@@ -15,6 +16,7 @@ class Loan:
     """What was asked for, what lenders have granted, what they are being asked for, and who refused."""
 
     arrived: RequestArrived[BorrowMemory]
+    least_lease_bytes: int = LEAST_LEASE_BYTES
     begun: bool = False
     counter: int = 0
     reason: str = ""
@@ -63,7 +65,19 @@ class Loan:
         held, need = self.held().values(), self.need
         payload_bytes = sum(share.size_bytes for share in held) - len(held) * need.overhead_bytes
         spread = max(1, need.min_lenders - len(self.lenders()))
-        return Need(need.size_bytes - payload_bytes, need.grain_bytes, need.overhead_bytes, spread)
+        return Need(need.size_bytes - payload_bytes, self.grain_bytes, need.overhead_bytes, spread)
+
+    @property
+    def grain_bytes(self) -> int:
+        """What leases are multiples of: the borrower's extents, as many as make the smallest lease."""
+        grain_bytes = self.need.grain_bytes
+        return -(-self.least_lease_bytes // grain_bytes) * grain_bytes
+
+    def may_be_ours(self, size_bytes: int) -> bool:
+        """Whether a lease of this size can be one that an earlier manager had made for this request."""
+        payload_bytes, missing = size_bytes - self.need.overhead_bytes, self.missing()
+        fits = 0 < payload_bytes < missing.size_bytes + missing.grain_bytes
+        return fits and payload_bytes % missing.grain_bytes == 0
 
     def shunned(self) -> set[str]:
         """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""

@@ -24,28 +24,30 @@ class UnusedGrants:
         self._loop = loop
         self._bus = bus
         self._cluster = cluster
-        self._at_s: dict[str, float] = {}
-        self._asked: set[str] = set()
+        self._at_s: dict[tuple[str, str], float] = {}
+        self._asked: set[tuple[str, str]] = set()
+        """Both by lender and lease: one lender's claims change nothing for another's."""
 
     def take_back(self, held: Collection[str], now_s: float) -> None:
         """Have every grant released that is abandoned for too long; not those `held` for a loan that is being made."""
         unused = {
-            export.lease: (view, export)
+            (view.client, export.lease): (view, export)
             for view, export in self._cluster.exports()
             if export.lease not in held and self._cluster.abandoned(export, now_s)
         }
-        self._at_s = {lease: at_s for lease, at_s in self._at_s.items() if lease in unused}
+        self._at_s = {key: at_s for key, at_s in self._at_s.items() if key in unused}
         self._asked &= unused.keys()
-        for lease, (view, export) in unused.items():
+        for key, (view, export) in unused.items():
+            lease = export.lease
             within_s = max(0.0, (export.login_by - export.created_at).total_seconds())
-            if now_s <= self._at_s.setdefault(lease, now_s + within_s) or not view.online:
+            if now_s <= self._at_s.setdefault(key, now_s + within_s) or not view.online:
                 continue
-            if lease not in self._asked:
+            if key not in self._asked:
                 sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
                 about = {"lease": lease, "peer": view.client, "size_bytes": export.size_bytes}
                 say(self._bus, EventKind.TAKEN_BACK, sentence, **about)
-            self._asked.add(lease)
-            self._at_s[lease] = now_s + TAKE_BACK_AGAIN_S
+            self._asked.add(key)
+            self._at_s[key] = now_s + TAKE_BACK_AGAIN_S
             self.release(view.client, lease)
 
     def release(self, lender: str, lease: str) -> None:

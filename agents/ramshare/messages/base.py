@@ -16,6 +16,10 @@ MAX_BYTES = 1 << 50
 """One pebibyte: an upper bound that keeps sums of sizes exact in JSON (2**53) and catches absurd input."""
 
 Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
+LEAST_LEASE_BYTES = 4 << 20
+"""The smallest lease: one extent of a volume group as LVM makes it. Less can carry no part of a volume, and every lease
+costs its lender a target and its borrower a session, a disk and a PV."""
+
 PositiveBytes = Annotated[int, Field(gt=0, le=MAX_BYTES)]
 Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MAX_RATE = 1e15

@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from kit.borrower_scene import Scene
 from kit.borrowing_host import LOCAL
 from kit.hands import VOLUME
+from ramshare.agent import Agent
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.releasing import RELEASE_TRIES
+from ramshare.bus.api import RequestArrived
 from ramshare.errors import RamshareError
 from ramshare.manager.lending import LOGIN_WITHIN_S
-from ramshare.messages.replies import AttachReply, ErrorCode
-from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
+from ramshare.messages.requests import BorrowMemory, BorrowVolume, ReturnVolume, Vacate
 from ramshare.messages.state import Lease, LeasePhase, Mode, VolumePhase
 
 pytestmark = pytest.mark.unit
@@ -106,6 +109,37 @@ def test_a_refusal_of_the_manager_reaches_the_operator_and_changes_nothing(scene
     assert reply.error is ErrorCode.NO_CAPACITY
     assert not scene.model.tagged
     assert scene.tell("cli.al", BorrowVolume(volume=VOLUME)) is not None
+
+
+class ForgingManager(Agent):
+    """Says of another lender's target that it is what was asked for."""
+
+    def begin(self) -> None:
+        self.handle(BorrowMemory, self._grant)
+
+    def tick(self) -> float:
+        return 60.0
+
+    def _grant(self, arrived: RequestArrived[BorrowMemory]) -> Reply:
+        grant = Grant(
+            lease="l1",
+            lender="lender.x",
+            portal="10.0.0.1:3260",
+            target="iqn.2026-11.io.ramshare:y.l1",
+            size_bytes=arrived.request.size_bytes + arrived.request.overhead_bytes,
+            chap_user="l1",
+            chap_secret=SecretStr("secret-of-lease"),
+        )
+        return BorrowReply(request_id=arrived.request.request_id, grants=(grant,))
+
+
+def test_a_grant_of_somebody_elses_target_is_refused_and_nothing_is_written_down(scene: Scene) -> None:
+    scene.start(ForgingManager, "manager")
+    scene.borrower()
+    scene.advance(5)
+    reply = scene.borrow()
+    assert (reply.error, "not how lender.x calls l1" in reply.sentence) == (ErrorCode.FAILED, True)
+    assert (scene.model.tagged, scene.host.grants) == (False, {})
 
 
 def test_without_a_manager_the_operator_is_told_so(scene: Scene) -> None:

@@ -17,7 +17,7 @@ from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.api import Machine
 from ramshare.manager.agent import Manager
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
-from ramshare.settings import BorrowerSettings
+from ramshare.settings import BorrowerSettings, ManagerSettings
 
 pytestmark = pytest.mark.unit
 
@@ -77,7 +77,8 @@ class Scene(World):
             return self.lent
 
         self.start(lender, "lender.x")
-        self.start(Manager, "manager")
+        tiny = ManagerSettings(least_lease_bytes=1)
+        self.start(lambda bus, runtime: Manager(bus, runtime, tiny), "manager")
         self.start(borrower, "borrower.b")
         self.advance(5)
 

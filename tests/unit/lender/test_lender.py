@@ -462,7 +462,7 @@ def test_after_a_broker_that_forgot_everything_it_is_all_there_again(scene: Scen
 @given(
     script=st.lists(
         st.one_of(
-            st.tuples(st.just("export"), st.integers(1, 700), st.booleans()),
+            st.tuples(st.just("export"), st.integers(4, 700), st.booleans()),
             st.tuples(st.just("release"), st.integers(0, 8), st.booleans()),
             st.tuples(st.just("lendable"), st.integers(0, 1500), st.booleans()),
             st.tuples(st.just("wait"), st.integers(1, 20), st.booleans()),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from kit.strategies import any_message
 from ramshare.bus.api import StateArrived
-from ramshare.manager.cluster import Cluster, offer_of
+from ramshare.manager.cluster import SHOWN_WITHIN_S, Cluster, offer_of
 from ramshare.manager.database import host_records, lease_records, records, same
 from ramshare.messages.base import MAX_BYTES, Message
+from ramshare.messages.names import target_of
 from ramshare.messages.state import Export, Lease, LeasePhase, ManagerState, Mode, Offer, Status
 from ramshare.retained import STALE_AFTER_S
 
@@ -43,7 +44,7 @@ def export(lease: str = "l1", **changes: Any) -> Export:
         "host": "a",
         "borrower": "borrower.b",
         "initiator": "iqn.2026-11.test:b",
-        "target": f"iqn.2026-11.test:a.{lease}",
+        "target": target_of("a", lease),
         "portal": "10.0.0.1:3260",
         "size_bytes": 10,
         "mode": Mode.MIRROR,
@@ -156,12 +157,38 @@ def test_an_export_that_names_another_lease_than_its_topic_is_ignored() -> None:
     assert told.cluster.borrowing_hosts() == set()
 
 
-def test_a_host_borrows_by_its_own_word_or_its_lenders() -> None:
+def test_a_host_borrows_by_its_own_word_or_our_grant_and_by_no_lenders() -> None:
     told = Told()
     told.hear("borrower.b", "lease/l1", lease())
     told.hear("lender.a", "export/l7", export("l7", borrower="borrower.c"))
-    assert told.cluster.borrowing_hosts() == {"b", "c"}
+    assert told.cluster.borrowing_hosts() == {"b"}
     assert told.cluster.lending_hosts() == {"a"}
+    told.cluster.grant("lender.a", "l7", "borrower.c", told.now_s)
+    assert told.cluster.borrowing_hosts() == {"b", "c"}
+    told.hear("lender.a", "export/l7", None)
+    told.cluster.forget_grants(told.now_s + SHOWN_WITHIN_S + 1)
+    told.hear("lender.a", "export/l7", export("l7", borrower="borrower.c"))
+    assert told.cluster.borrowing_hosts() == {"b"}, "a grant is spent when its lease is gone"
+
+
+@pytest.mark.parametrize("changes", [{"host": "c"}, {"target": target_of("c", "l1")}, {"target": "iqn.2026-11.x:a.l1"}])
+def test_a_lender_speaks_of_its_own_host_only(changes: dict[str, str]) -> None:
+    told = Told()
+    told.hear("lender.a", "status", status())
+    told.hear("lender.a", "export/l1", export(**changes))
+    told.hear("lender.a", "offer", offer(host="c"))
+    assert told.cluster.exports() == []
+    assert told.cluster.portal_of("lender.a") is None
+
+
+def test_a_lease_that_two_lenders_show_is_his_of_whom_its_borrower_says_so() -> None:
+    told = Told()
+    for host in ("a", "z"):
+        told.hear(f"lender.{host}", "status", status())
+        told.hear(f"lender.{host}", "export/l1", export(host=host, target=target_of(host, "l1")))
+    told.hear("borrower.b", "lease/l1", lease())
+    assert lease_records(told.cluster)["l1"].host == "a"
+    assert told.cluster.held_by("borrower.b") == {("lender.a", "l1"): 10}
 
 
 def test_the_database_tells_the_papers_fields_and_why_not() -> None:
@@ -172,7 +199,7 @@ def test_the_database_tells_the_papers_fields_and_why_not() -> None:
     host = host_records(told.cluster, told.now_s)["a"]
     assert (host.address, host.exportable, host.capacity_bytes, host.reason) == ("10.0.0.1:3260", True, 100, "spare")
     record = lease_records(told.cluster)["l1"]
-    assert (record.host, record.borrower, record.target) == ("a", "borrower.b", "iqn.2026-11.test:a.l1")
+    assert (record.host, record.borrower, record.target) == ("a", "borrower.b", target_of("a", "l1"))
 
     told.hear("borrower.a", "lease/l9", lease("l9"))
     told.now_s += STALE_AFTER_S + 1
