@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ramshare import __version__
+from ramshare import __version__, audit
 from ramshare.agent import Agent, serve
 from ramshare.bus.api import Bus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import ExitCode, RamshareError
+from ramshare.metrics.off import watcher_for
 from ramshare.settings import (
     BorrowerSettings,
     BrokerSettings,
@@ -66,16 +67,19 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = ser
             bring_home(host)
             return ExitCode.OK
         broker = broker_settings(arguments.role, host.host)
-        build = builder(arguments.role, host)
+        watcher = watcher_for(arguments.role, host.metrics_listen)
+        build = builder(arguments.role, host, told=watcher.step)
         if arguments.check:
             refuse_unknown_variables()
             return check_host(arguments.role, broker)
         for name in unknown_variables():
             log.warning("%s is no setting of ramshare: it is not read", name)
         assert broker.client is not None
-        agent = build(MqttBus(broker, broker.client))
+        agent = build(watcher.bus(broker, broker.client))
         agent.heartbeat_s = broker.announce_interval_s
-        serve(agent)
+        watcher.watch(agent)
+        with watcher:
+            serve(agent)
     except RamshareError as error:
         sys.stderr.write(f"error: {_one_line(str(error))}\n")
         return error.exit_code
@@ -156,9 +160,14 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
 
 
 def builder(
-    role: str, host: HostSettings, require: Callable[[str, Sequence[str]], None] | None = None
+    role: str,
+    host: HostSettings,
+    require: Callable[[str, Sequence[str]], None] | None = None,
+    told: Callable[[str, str, float], None] = lambda _step, _outcome, _took_s: None,
 ) -> Callable[[Bus], Agent]:
     """Return what makes the agent from a bus, its settings loaded and its tools found (by `require`).
+
+    A borrower's steps are `told`: name, outcome, seconds.
 
     Raises `SettingsError`, or `MissingPartError` naming the package or the privilege that is missing.
     """
@@ -185,10 +194,11 @@ def builder(
         from ramshare.borrower.agent import Borrower
         from ramshare.borrower.machine.this_machine import this_machine
         from ramshare.linux.run import SystemRunner
+        from ramshare.metrics.steps import timed
 
         borrower = load(BorrowerSettings)
         require("a borrower", BORROWER_TOOLS)
-        return lambda bus: Borrower(bus, borrower, this_machine(SystemRunner(), borrower))
+        return lambda bus: Borrower(bus, borrower, timed(this_machine(SystemRunner(), borrower), told))
     from ramshare.manager.agent import Manager
 
     manager = load(ManagerSettings)
@@ -200,6 +210,7 @@ def set_up_logging(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(for_journal=writes_to_journal()))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger(audit.LOGGER).setLevel(logging.INFO)
 
 
 def writes_to_journal(stream: int = 2) -> bool:

@@ -26,7 +26,16 @@ from pydantic import (
 )
 
 from ramshare.errors import ExitCode, RamshareError
-from ramshare.messages.base import LEAST_LEASE_BYTES, Bytes, ClientName, Count, HostName, PositiveBytes, Seconds
+from ramshare.messages.base import (
+    LEAST_LEASE_BYTES,
+    Bytes,
+    ClientName,
+    Count,
+    HostName,
+    Portal,
+    PositiveBytes,
+    Seconds,
+)
 
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
 _LINE = re.compile(
@@ -54,6 +63,10 @@ def _list_from_json(value: object) -> object:
         return json.loads(value)
     except ValueError:
         raise ValueError('write a list as JSON, for example ["web1", "web2"]') from None
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
 
 
 def _absolute(path: Path) -> Path:
@@ -110,6 +123,11 @@ class HostSettings(Settings):
     )
     sample_interval_s: Seconds = Field(default=5.0, description="Time between two memory reports.")
     log_level: str = "INFO"
+    metrics_listen: Annotated[Portal | None, BeforeValidator(_none_if_empty)] = Field(
+        default=None,
+        description="Serve Prometheus metrics here, for example 127.0.0.1:9390, to whoever can reach it; empty: do "
+        "not. A manager takes this port, a lender the next one, a borrower the one after, a monitor the third after.",
+    )
 
     @field_validator("log_level")
     @classmethod

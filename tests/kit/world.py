@@ -51,9 +51,13 @@ class World:
     def bus(self, client: str) -> MemoryBus:
         return memory_bus(self.broker, client)
 
+    def agents_bus(self, client: str) -> MemoryBus:
+        """Return a bus for an agent, not connected yet."""
+        return MemoryBus(self.broker, client)
+
     def start(self, make: Callable[[MemoryBus, Runtime], Agent], client: str) -> Agent:
         """Connect and begin an agent, as `agent.serve` does; a second one of this name takes the first one's place."""
-        bus = MemoryBus(self.broker, client)
+        bus = self.agents_bus(client)
         bus.connect()
         agent = make(bus, self.runtime)
         agent.start()

@@ -106,7 +106,12 @@ class Loans:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
         mode = loan.request.mode if loan.step is None else None
         job = partial(self._host.accept, need.volume, mode, tags, reply.grants)
-        self._loop.work(job, lambda outcome: loan.done(outcome if isinstance(outcome, Exception) else reply))
+        self._loop.work(job, partial(self._accepted, loan, reply))
+
+    def _accepted(self, loan: _Loan, reply: BorrowReply, outcome: Exception | None) -> None:
+        if not isinstance(outcome, Exception):
+            self._publisher.granted(grant.lease for grant in reply.grants)
+        loan.done(outcome if isinstance(outcome, Exception) else reply)
 
     def ask_again(self, managed: ManagedVolume, step: AskForMemory) -> None:
         """Ask the manager unless it is being asked; meanwhile the volume is looked after as ever."""

@@ -3,8 +3,10 @@
 What a state says is pure (`states`); `Publisher` decides what is news. Used by the borrower's agent.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 
+from ramshare.audit import EndedLease, lease_ended
 from ramshare.borrower.machine.api import Looked
 from ramshare.borrower.plan.releasing import Releasing
 from ramshare.borrower.plan.steps import Done, DropFailedLeg, Forget, Step, TellLoss
@@ -13,7 +15,7 @@ from ramshare.borrower.volumes import ManagedVolume
 from ramshare.bus.api import Bus
 from ramshare.loop import say
 from ramshare.messages.base import Message
-from ramshare.messages.events import EventKind
+from ramshare.messages.events import EventKind, LeaseOutcome
 from ramshare.messages.state import Lease, LeasePhase, Mode, Volume, VolumePhase
 from ramshare.topics import volume_path
 
@@ -24,6 +26,8 @@ class Publisher:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._published: dict[str, Message] = {}
+        self._granted_at: dict[str, datetime] = {}
+        """Of leases that this run of the agent got."""
 
     @property
     def paths(self) -> Collection[str]:
@@ -61,6 +65,10 @@ class Publisher:
         sentence = f"gave up attaching {managed.volume}: {managed.gave_up}"
         say(self._bus, EventKind.FAILED, sentence, volume=managed.volume)
 
+    def granted(self, leases: Iterable[str]) -> None:
+        """Note that these leases were granted now."""
+        self._granted_at |= dict.fromkeys(leases, datetime.now(UTC))
+
     def publish(self, managed: ManagedVolume) -> None:
         """Bring the retained state of a volume and its leases in line with what is known of it."""
         view = managed.view
@@ -74,8 +82,25 @@ class Publisher:
             self._bus.set_state(path, message)
         for path in mine - wanted.keys():
             self._bus.set_state(path, None)
-            self._published.pop(path)
+            gone = self._published.pop(path)
+            if isinstance(gone, Lease):
+                self._audit(gone, managed.gave_up)
         self._published |= wanted
+
+    def _audit(self, lease: Lease, gave_up: str) -> None:
+        lost = lease.phase is LeasePhase.LOST
+        why = "its lender is gone" if lost else lease.reason or gave_up or "not needed any more"
+        ended = EndedLease(
+            lease=lease.lease,
+            peer=lease.lender,
+            size_bytes=lease.size_bytes,
+            mode=lease.mode,
+            outcome=LeaseOutcome.LOST if lost else LeaseOutcome.RETURNED,
+            reason=why,
+            volume=lease.volume,
+            granted_at=self._granted_at.pop(lease.lease, None),
+        )
+        lease_ended(self._bus, ended)
 
 
 def loss(view: VolumeView, leases: Collection[str]) -> tuple[int, str]:

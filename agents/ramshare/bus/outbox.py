@@ -86,6 +86,10 @@ class Outbox:
                 self._waiting.put(outgoing.packet, outgoing)
         self._look()
 
+    def __len__(self) -> int:
+        """Publications that the broker has not acknowledged, sent or not."""
+        return self._in_flight + len(self._waiting)
+
     @property
     def empty(self) -> bool:
         """Whether the broker has acknowledged everything, or there is no session."""

@@ -70,6 +70,10 @@ class Reception:
         """Call `wake` whenever something was queued."""
         self._inbox.on_arrival(wake)
 
+    def __len__(self) -> int:
+        """What waits for the agent."""
+        return len(self._inbox)
+
     def _queue_state(self, packet: Packet) -> None:
         if len(packet.payload) > MAX_PAYLOAD_BYTES:
             self._decoded(packet)  # says why it cannot be

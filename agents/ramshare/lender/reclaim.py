@@ -13,7 +13,7 @@ from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.offer_plan import OfferPlan
 from ramshare.loop import Loop, say
-from ramshare.messages.events import EventKind
+from ramshare.messages.events import EventKind, LeaseOutcome
 from ramshare.messages.requests import Vacate
 from ramshare.messages.state import Mode
 
@@ -69,7 +69,7 @@ class Reclaim:
         if record.mode is Mode.MIRROR:
             self._deadlines_s[record.lease] = self._loop.clock() + CUT_OFF_AGAIN_S
             why = f"{record.borrower} let the deadline pass; every page is on its disk too"
-            self._changes.remove(record, why, force=True)
+            self._changes.remove(record, why, LeaseOutcome.CUT_OFF, force=True)
             return
         self._vacate(record.borrower, (record.lease,), "asked before")
         say(

@@ -10,6 +10,7 @@ from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.offer import PublishedOffer
 from ramshare.messages.base import LEAST_LEASE_BYTES
+from ramshare.messages.events import LeaseOutcome
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
 from ramshare.topics import MANAGER
@@ -62,7 +63,8 @@ class Requests:
                 raise outcome
             self._desk.settle(arrived, Reply(request_id=request.request_id))
 
-        self._changes.remove(record, f"given back by {arrived.client}", done=done)
+        outcome = LeaseOutcome.UNUSED if arrived.client == MANAGER else LeaseOutcome.RETURNED
+        self._changes.remove(record, f"given back by {arrived.client}", outcome, done=done)
         return None
 
     def drain(self, arrived: RequestArrived[Drain] | RequestArrived[Undrain], draining: bool) -> Reply | None:

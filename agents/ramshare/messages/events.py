@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from ramshare.messages.base import Bytes, ClientName, LeaseId, Message, Sentence, VolumeName
+from ramshare.messages.base import Bytes, ClientName, LeaseId, Message, Moment, Sentence, VolumeName
+from ramshare.messages.state import Mode
 
 
 class EventKind(StrEnum):
@@ -26,6 +27,21 @@ class EventKind(StrEnum):
     PAGES_LOST = "pages-lost"
     RESUMED_DEVICE = "resumed-device"
     FAILED = "failed"
+    LEASE_ENDED = "lease-ended"
+    """For audit: told by lender and borrower, each once for every lease, see `audit.py`."""
+
+
+class LeaseOutcome(StrEnum):
+    """How a lease ended."""
+
+    RETURNED = "returned"
+    """Its borrower gave it back."""
+    UNUSED = "unused"
+    """Nobody logged in to it; the manager had it taken back."""
+    CUT_OFF = "cut-off"
+    """Its lender took a mirror's lease away, because the borrower let the deadline pass."""
+    LOST = "lost"
+    """Its lender died, or came back without it."""
 
 
 class Event(Message):
@@ -38,3 +54,7 @@ class Event(Message):
     volume: VolumeName | None = None
     peer: ClientName | None = None
     size_bytes: Bytes | None = Field(default=None)
+    mode: Mode | None = Field(default=None, description="Of `lease-ended`.")
+    outcome: LeaseOutcome | None = Field(default=None, description="Of `lease-ended`: how.")
+    reason: Sentence = Field(default="", description="Of `lease-ended`: why.")
+    granted_at: Moment | None = Field(default=None, description="Of `lease-ended`; null: not known any more.")

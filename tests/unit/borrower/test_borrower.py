@@ -43,7 +43,7 @@ def test_a_volume_goes_out_over_two_lenders_and_home_again_with_everything_given
     assert scene.bring_back().ok
     assert scene.volume().phase is VolumePhase.HOME
     assert (scene.lent(), scene.states("borrower.b", "lease/"), scene.model.tagged) == (0, {}, False)
-    assert [kind for kind in scene.kinds() if kind != "step"] == ["attached", "detached"]
+    assert [k for k in scene.kinds() if k != "step"] == ["attached", "lease-ended", "lease-ended", "detached"]
 
 
 def test_each_step_is_said_once(scene: Scene) -> None:

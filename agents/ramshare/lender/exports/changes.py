@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from ramshare.audit import EndedLease, lease_ended
 from ramshare.bus.api import Bus
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.exports.store import Exports
 from ramshare.loop import Loop, say
-from ramshare.messages.events import EventKind
+from ramshare.messages.events import EventKind, LeaseOutcome
 from ramshare.messages.requests import ExportLease
 
 log = logging.getLogger(__name__)
@@ -43,18 +44,20 @@ class ExportChanges:
         self,
         record: ExportRecord,
         why: str,
+        outcome: LeaseOutcome,
         *,
         force: bool = False,
         done: Callable[[Exception | None], None] = lambda _outcome: None,
     ) -> None:
         """Take an export away; one with an open session only by `force`."""
 
-        def removed(outcome: Exception | None) -> None:
-            if isinstance(outcome, Exception):
-                log.error("cannot remove %s: %s", record.lease, outcome)
+        def removed(failure: Exception | None) -> None:
+            if isinstance(failure, Exception):
+                log.error("cannot remove %s: %s", record.lease, failure)
             elif self._ledger.strike(record):
                 self._say(EventKind.RELEASED, f"are back: {why}", record)
-            done(outcome)
+                self._audit(record, why, outcome)
+            done(failure)
 
         self._loop.work(partial(self._exports.remove, record.lease, force=force), removed)
 
@@ -69,6 +72,18 @@ class ExportChanges:
             done(outcome)
 
         self._loop.work(partial(self._exports.drain, draining), written)
+
+    def _audit(self, record: ExportRecord, why: str, outcome: LeaseOutcome) -> None:
+        ended = EndedLease(
+            lease=record.lease,
+            peer=record.borrower,
+            size_bytes=record.size_bytes,
+            mode=record.mode,
+            outcome=outcome,
+            reason=why,
+            granted_at=record.created_at,
+        )
+        lease_ended(self._bus, ended)
 
     def _say(self, kind: EventKind, what: str, record: ExportRecord) -> None:
         sentence = f"{record.size_bytes >> 20} MiB {what}"
