@@ -84,6 +84,8 @@ class Agent(ABC):
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._worker = runtime.worker("worker")
+        self._first_jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._next_tick_s = 0.0
         self._next_heartbeat_s = 0.0
         self._inherited: set[str] = set()
@@ -128,14 +130,17 @@ class Agent(ABC):
         self._posted.append(call)
         self._wake.set()
 
-    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None], *, first: bool = False) -> None:
         """Run `job` on the worker thread, then `done` with its result or exception on the loop.
 
-        While a request is served, `done` belongs to it: if `done` raises, the request is refused.
+        One that is to be `first` goes before all that wait without being so. While a request is served, `done` belongs
+        to it: if `done` raises, the request is refused.
         """
         done = self.desk.follow_up(done)
-        future = self._worker.submit(job)
-        future.add_done_callback(lambda ended: self._report(ended, done))
+        ended: Future[T] = Future()
+        ended.add_done_callback(lambda ended: self._report(ended, done))
+        (self._first_jobs if first else self._jobs).append(lambda: _run(job, ended))
+        self._worker.submit(self._next_job)
 
     def ask(self, server: str, request: Request, timeout_s: float, done: Callable[[Reply | Exception], None]) -> None:
         """Send a request and run `done` with the reply, or the exception, on the loop; see `work`. Raises nothing."""
@@ -196,6 +201,10 @@ class Agent(ABC):
         if self.clock() >= self._next_tick_s:
             self._next_tick_s = self.clock() + RETRY_TICK_S
             self._guarded(self._tick)
+
+    def _next_job(self) -> None:
+        """On the worker, once for each job that waits: run the one whose turn it is."""
+        (self._first_jobs or self._jobs).popleft()()
 
     def _heartbeat(self) -> None:
         self.bus.set_state("status", Status(status="online", version=__version__))
@@ -268,6 +277,16 @@ class Agent(ABC):
             call()
         except Exception:
             log.exception("%s goes on after an error", self.bus.client)
+
+
+def _run(job: Callable[[], T], ended: "Future[T]") -> None:
+    """Run a job and end its future with what came of it."""
+    try:
+        result = job()
+    except BaseException as error:
+        ended.set_exception(error)
+    else:
+        ended.set_result(result)
 
 
 def serve(agent: Agent, connect_timeout_s: float = 10.0) -> None:

@@ -28,10 +28,11 @@ class Loop(Protocol):
         """Have `call` run on the loop; safe from any thread."""
         ...
 
-    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
+    def work(self, job: Callable[[], T], done: Callable[[T | Exception], None], *, first: bool = False) -> None:
         """Run `job` on the worker thread, then `done` with its result or exception on the loop.
 
-        While a request is served, `done` belongs to it: if `done` raises, the request is refused.
+        One that is to be `first` goes before all that wait without being so. While a request is served, `done` belongs
+        to it: if `done` raises, the request is refused.
         """
         ...
 

@@ -386,6 +386,17 @@ def test_whatever_fails_on_the_way_to_an_answer_becomes_the_answer(world: World,
     assert again.result(0).ok
 
 
+def test_what_is_to_be_first_goes_before_all_that_waits_and_each_job_runs_once(world: World, clerk: Clerk) -> None:
+    done: list[str] = []
+    world.worker.hold()
+    for number in range(3):
+        clerk.work(lambda number=number: done.append(f"made {number}"), lambda _outcome: None)  # type: ignore[misc]
+    clerk.work(lambda: done.append("removed"), lambda _outcome: None, first=True)
+    world.worker.go_on()
+    world.settle()
+    assert done == ["removed", "made 0", "made 1", "made 2"]
+
+
 def test_a_callback_that_belongs_to_no_request_harms_none(world: World, clerk: Clerk) -> None:
     clerk.work(lambda: None, lambda _outcome: 1 / 0)  # type: ignore[arg-type]
     world.settle()

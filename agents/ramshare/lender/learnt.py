@@ -6,9 +6,11 @@ damaged costs the knowledge and nothing else. `read` and `write` are for the wor
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
+from ramshare.linux.plain_file import create_plain, read_plain
 from ramshare.policy.model import Policy
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,7 @@ class Learnt:
     def read(self) -> Any:
         """Return what the file holds, None for nothing that could be used."""
         try:
-            if self._path.stat().st_size > MAX_BYTES:
-                raise ValueError("it is too large")
-            return json.loads(self._path.read_text())
+            return json.loads(read_plain(self._path, MAX_BYTES))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -60,7 +60,8 @@ class Learnt:
         """Save, in one step."""
         part = self._path.with_name(self._path.name + ".part")
         try:
-            part.write_text(snapshot)
+            with os.fdopen(create_plain(part), "w") as stream:
+                stream.write(snapshot)
             part.replace(self._path)
         except OSError as error:
             log.warning("cannot save what the policy has learnt: %s", error)

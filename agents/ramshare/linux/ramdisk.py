@@ -14,6 +14,7 @@ from typing import Any
 
 from ramshare.errors import RamshareError
 from ramshare.linux.memory import MemoryInfo, read_memory
+from ramshare.linux.plain_file import create_plain, plain_size, read_plain
 from ramshare.linux.proc import read, unescaped
 from ramshare.linux.run import Runner
 from ramshare.linux.swap import read_swaps
@@ -25,7 +26,10 @@ CHUNK_BYTES = 4 * 1024 * 1024
 RESERVE_BYTES = 64 * 1024 * 1024
 """What must stay available whatever the caller's own reserve is: below it this host itself would start to reclaim."""
 
-_IMAGE, _RECORD = ".img", ".json"
+MAX_RECORD_BYTES = 64 * 1024
+"""A record is less than one KiB."""
+
+_IMAGE, _RECORD, _PARTIAL, _TEMPORARY = ".img", ".json", ".partial", ".tmp"
 _ZEROS = memoryview(bytes(CHUNK_BYTES))
 
 
@@ -85,9 +89,15 @@ class Ramdisk:
         return self.filesystem() == "tmpfs"
 
     def mount(self) -> str:
-        """Mount the RAM file system if it is not there, and return its type. Raises `RamdiskError`, `CommandError`."""
+        """Mount the RAM file system if it is not there, and return its type. Raises `RamdiskError`, `CommandError`.
+
+        What was being written when an earlier run died is removed: nobody else would ever give that memory back.
+        """
         found = self.filesystem()
         if found in ("ramfs", "tmpfs"):
+            for half in (*self.root.glob(f"*{_PARTIAL}"), *self.root.glob(f"*{_TEMPORARY}")):
+                with contextlib.suppress(OSError):
+                    half.unlink()
             return found
         if found is not None:
             raise RamdiskError(f"{self.root} is a mounted {found}, not a RAM file system", "choose another directory")
@@ -113,8 +123,9 @@ class Ramdisk:
         return self.root / f"{name}{_IMAGE}"
 
     def images(self) -> dict[str, int]:
-        """Return name and size in bytes of every image."""
-        return {path.stem: path.stat().st_size for path in sorted(self.root.glob(f"*{_IMAGE}"))}
+        """Return name and size in bytes of every image; a link or a directory of such a name is none."""
+        sizes = {path.stem: plain_size(path) for path in sorted(self.root.glob(f"*{_IMAGE}"))}
+        return {name: size for name, size in sizes.items() if size is not None}
 
     def allocate(
         self,
@@ -127,15 +138,13 @@ class Ramdisk:
         """Make an image of zeros, every page of it real memory, and return its path.
 
         `progress` gets the bytes written so far. Raises `NotEnoughMemoryError`, leaving nothing behind, when less than
-        `reserve_bytes` would stay available. A complete image of that size is left as it is.
+        `reserve_bytes` would stay available. What had that name is replaced: its pages are somebody else's.
         """
         path = self.image(name)
-        if path.exists() and path.stat().st_size == size_bytes:
-            return path
         self._check_room(size_bytes, reserve_bytes)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(_PARTIAL)
         try:
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as stream:
+            with os.fdopen(create_plain(partial), "wb", buffering=0) as stream:
                 self._fill(stream.fileno(), size_bytes, reserve_bytes, progress)
             partial.replace(path)
         except BaseException:
@@ -145,7 +154,7 @@ class Ramdisk:
 
     def free(self, name: str) -> None:
         """Delete the image and its record. The memory is back only when no logical unit holds the file open."""
-        for path in (self.image(name), self.image(name).with_suffix(".partial"), self.image(name).with_suffix(_RECORD)):
+        for path in (self.image(name), self.image(name).with_suffix(_PARTIAL), self.image(name).with_suffix(_RECORD)):
             path.unlink(missing_ok=True)
 
     # Records
@@ -153,8 +162,8 @@ class Ramdisk:
     def write_record(self, name: str, record: Mapping[str, Any]) -> None:
         """Write the image's record, at once or not at all, readable by root only (it may hold a secret)."""
         path = self.image(name).with_suffix(_RECORD)
-        temporary = path.with_suffix(".tmp")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        temporary = path.with_suffix(_TEMPORARY)
+        with os.fdopen(create_plain(temporary), "w") as stream:
             json.dump(record, stream)
         temporary.replace(path)
 
@@ -162,8 +171,8 @@ class Ramdisk:
         """Return every readable record by name; a broken one is left out (its image shows in `images`)."""
         found = {}
         for path in sorted(self.root.glob(f"*{_RECORD}")):
-            with contextlib.suppress(OSError, ValueError):
-                record = json.loads(path.read_text())
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                record = json.loads(read_plain(path, MAX_RECORD_BYTES))
                 if isinstance(record, dict):
                     found[path.stem] = record
         return found

@@ -70,7 +70,8 @@ ClientName = Annotated[str, StringConstraints(pattern=f"^{CLIENT_PATTERN}$", max
 
 HostName = Annotated[str, StringConstraints(pattern=f"^{HOST_PATTERN}$", max_length=MAX_HOST_NAME)]
 """A host's or guest's name, short or with its domain; it stands in client names, topics, tags and iSCSI names."""
-LeaseId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+LEASE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+LeaseId = Annotated[str, StringConstraints(pattern=f"^{LEASE_PATTERN}$")]
 VolumeName = Annotated[
     str, StringConstraints(pattern=r"^[a-zA-Z0-9_+][a-zA-Z0-9_+.-]{0,62}/[a-zA-Z0-9_+][a-zA-Z0-9_+.-]{0,62}$")
 ]

@@ -323,6 +323,42 @@ def test_a_lease_with_an_open_session_is_not_removed_by_a_release(scene: Scene) 
     assert isinstance(scene.state("lender.a", "export/l1"), Export)
 
 
+def test_an_honest_release_waits_behind_no_crowd_of_small_leases(scene: Scene) -> None:
+    scene.lender()
+    scene.export(400, "l1")
+    scene.worker.hold()
+    crowd = [
+        ExportLease(
+            lease=f"tiny{n}",
+            borrower="borrower.c",
+            initiator="iqn.2026-11.test:c",
+            size_bytes=4 * MIB,
+            mode=Mode.MIRROR,
+        )
+        for n in range(100)
+    ]
+    for request in crowd:
+        scene.ask("manager", request)
+    release = scene.ask("borrower.b", ReleaseLease(lease="l1"))
+    before: list[int] = []
+    scene.exports.on_removed = lambda _lease: before.append(len(scene.exports.records))
+    scene.worker.go_on()
+    scene.settle()
+    assert release.result().ok
+    assert (before, len(scene.exports.records)) == ([0], 100), "nothing was made before it"
+
+
+@pytest.mark.parametrize("size_bytes", [1, 4 * MIB - 1])
+def test_no_lease_is_smaller_than_the_smallest(scene: Scene, size_bytes: int) -> None:
+    scene.lender()
+    request = ExportLease(
+        lease="l1", borrower="borrower.b", initiator="iqn.2026-11.test:b", size_bytes=size_bytes, mode=Mode.MIRROR
+    )
+    reply = scene.ask("manager", request).result()
+    assert (reply.error, "the smallest lease is 4 MiB" in reply.sentence) == (ErrorCode.BAD_REQUEST, True)
+    assert scene.lent() == 0
+
+
 def test_memory_that_is_back_is_announced_once_though_two_ask_for_it(scene: Scene) -> None:
     scene.lender()
     scene.export(400, "l1")

@@ -1,5 +1,7 @@
 """RAM disks: which file system, and images that are complete or not there at all."""
 
+import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from kit.fakes import FakeRunner
 from ramshare.linux.memory import MemoryInfo
 from ramshare.linux.ramdisk import (
     CHUNK_BYTES,
+    MAX_RECORD_BYTES,
     NotEnoughMemoryError,
     Ramdisk,
     RamdiskError,
@@ -78,11 +81,40 @@ def test_an_image_is_zero_private_and_reported_while_it_grows(disk: Ramdisk) -> 
     assert disk.images() == {"lease1": size_bytes}
 
 
-def test_allocating_twice_keeps_what_is_in_the_image(disk: Ramdisk) -> None:
+def test_no_image_is_ever_handed_out_with_what_was_in_it_before(disk: Ramdisk) -> None:
     image = disk.allocate("lease1", 4096)
     image.write_bytes(b"x" * 4096)
-    assert disk.allocate("lease1", 4096).read_bytes() == b"x" * 4096
+    with image.open("rb") as used:
+        assert disk.allocate("lease1", 4096).read_bytes() == bytes(4096)
+        assert used.read() == b"x" * 4096, "who has the old one open keeps it"
     assert disk.allocate("lease1", 8192).read_bytes() == bytes(8192)
+
+
+def test_nothing_is_written_through_links_or_read_from_what_is_no_file(disk: Ramdisk, tmp_path: Path) -> None:
+    elsewhere = tmp_path.parent / f"{tmp_path.name}.elsewhere"
+    elsewhere.write_text("precious")
+    for name in ("lease1.img", "lease1.partial", "lease1.tmp", "lease2.img", "lease3.json"):
+        (tmp_path / name).symlink_to(elsewhere)
+    os.mkfifo(tmp_path / "lease4.json")
+    (tmp_path / "lease5.json").mkdir()
+    (tmp_path / "lease6.json").write_text("[" * 60_000)
+    (tmp_path / "lease7.json").write_text(json.dumps({"padding": "x" * MAX_RECORD_BYTES}))
+    (tmp_path / "lease8.img").mkdir()
+    assert (disk.images(), disk.records()) == ({}, {})
+    assert not disk.allocate("lease1", 4096).is_symlink()
+    disk.write_record("lease1", {"borrower": "hostb"})
+    disk.free("lease2")
+    assert elsewhere.read_text() == "precious"
+    assert disk.images() == {"lease1": 4096}
+
+
+def test_what_an_earlier_run_was_writing_gives_its_memory_back(tmp_path: Path) -> None:
+    disk = make(tmp_path, mounts=f"ramshare {tmp_path} tmpfs rw 0 0\n")
+    (tmp_path / "lease1.partial").write_bytes(bytes(4096))
+    (tmp_path / "lease1.tmp").write_text('{"half')
+    (tmp_path / "notes.txt").write_text("somebody's")
+    disk.mount()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_what_does_not_fit_is_refused_before_it_is_written(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class ExportChanges:
         force: bool = False,
         done: Callable[[Exception | None], None] = lambda _outcome: None,
     ) -> None:
-        """Take an export away; one with an open session only by `force`."""
+        """Take an export away, before those that wait to be made; one with an open session only by `force`."""
 
         def removed(failure: Exception | None) -> None:
             if isinstance(failure, Exception):
@@ -59,7 +59,7 @@ class ExportChanges:
                 self._audit(record, why, outcome)
             done(failure)
 
-        self._loop.work(partial(self._exports.remove, record.lease, force=force), removed)
+        self._loop.work(partial(self._exports.remove, record.lease, force=force), removed, first=True)
 
     def drain(self, draining: bool, done: Callable[[Exception | None], None]) -> None:
         """Begin or end the drain at once, and write that down; what cannot be written down is undone."""

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, SecretStr, ValidationError, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
-from ramshare.messages.base import ClientName, InitiatorName, Iqn, LeaseId, PositiveBytes
+from ramshare.messages.base import ClientName, InitiatorName, Iqn, LeaseId, Moment, PositiveBytes, Seconds
+from ramshare.messages.names import lease_of
 from ramshare.messages.state import LeasePhase, Mode
 
 
@@ -21,11 +22,11 @@ class ExportRecord(BaseModel):
     size_bytes: PositiveBytes
     mode: Mode
     target: Iqn
-    tid: int
+    tid: int = Field(ge=1)
     chap_user: str
     chap_secret: SecretStr
-    created_at: AwareDatetime
-    login_within_s: float
+    created_at: Moment
+    login_within_s: Seconds
     phase: LeasePhase = LeasePhase.EXPORTED
 
     @property
@@ -39,11 +40,16 @@ class ExportRecord(BaseModel):
 
 
 def parse_records(found: Mapping[str, Mapping[str, Any]]) -> dict[str, ExportRecord]:
-    """Return the records that are whole, by lease; what has none gets swept once nobody uses it."""
+    """Return the records that are whole, by lease; what has none gets swept once nobody uses it.
+
+    One that speaks of another lease than its file's name is none: by it that lease's target would be removed.
+    """
     records = {}
     for lease, fields in found.items():
         try:
-            records[lease] = ExportRecord.model_validate(fields)
+            record = ExportRecord.model_validate(fields)
         except ValidationError:
             continue
+        if record.lease == lease == lease_of(record.target):
+            records[lease] = record
     return records

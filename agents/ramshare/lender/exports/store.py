@@ -5,6 +5,7 @@ that could not be read again. `start` brings both in line, whoever died before.
 """
 
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from ramshare.linux.portal import Portal, PortalError, difference, why_not_free
 from ramshare.linux.protect import protect_threads_of
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
 from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo, Tgt
+from ramshare.messages.base import LEASE_PATTERN
 from ramshare.messages.names import lease_of, target_of
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.requests import ExportLease
@@ -54,7 +56,7 @@ class Exports:
         """Why tgtd is not where it was told to be, or not there alone: then nothing new is exported. Mostly empty."""
         self.records: dict[str, ExportRecord] = {}
         self._strays: dict[str, str] = {}
-        """Lease to target of what is in use without a record that can be read."""
+        """Target to lease of what is in use without a record that can be read."""
 
     def start(self) -> dict[str, ExportRecord]:
         """Mount, start tgtd unless it runs, and make targets match records; what has no record is swept.
@@ -66,15 +68,15 @@ class Exports:
         found, images = self._ramdisk.records(), self._ramdisk.images()
         records = {lease: r for lease, r in parse_records(found).items() if images.get(lease) == r.size_bytes}
         self._compare_portals()
-        targets = {lease: t for t in self._tgt.show() if (lease := lease_of(t.iqn)) is not None}
-        for lease in sorted((targets.keys() | images.keys() | found.keys()) - records.keys()):
-            if _sessions(targets.get(lease)):
-                log.error("lease %s has a borrower but no record to go by: left alone until it logs out", lease)
-                self._strays[lease] = targets[lease].iqn
-            else:
-                self._sweep(lease, target_of(self._host, lease))
+        targets = self._own_targets()
         self.records.update(records)
-        self._serve_missing({target.iqn: target for target in targets.values()})
+        for target in targets.values():
+            if target.iqn not in {record.target for record in records.values()}:
+                self._put_aside_or_remove(target)
+        for lease in sorted(filter(_is_lease, (images.keys() | found.keys()) - records.keys())):
+            if lease not in self._strays.values():
+                self._free(lease)
+        self._serve_missing(targets)
         return dict(self.records)
 
     def create(self, request: ExportLease, reserve_bytes: int) -> ExportRecord:
@@ -87,6 +89,7 @@ class Exports:
         self._compare_portals()
         if self.misplaced:
             raise RefusedError(ErrorCode.NO_CAPACITY, self.misplaced)
+        self._make_way(request.lease)
         record = ExportRecord(
             lease=request.lease,
             borrower=request.borrower,
@@ -130,17 +133,18 @@ class Exports:
             log.error("tgtd is gone: starting it again")
             self._ensure_daemon()
         self._compare_portals()
-        targets = {target.iqn: target for target in self._tgt.show()}
+        targets = self._own_targets()
         self._serve_missing(targets)
         connected = {}
         for lease, record in list(self.records.items()):
             connected[lease] = bool(_sessions(targets.get(record.target)))
             if connected[lease] and record.phase is LeasePhase.EXPORTED:
                 self._keep(record.model_copy(update={"phase": LeasePhase.ATTACHED}))
-        for lease, target in list(self._strays.items()):
-            if not _sessions(targets.get(target)):
-                self._sweep(lease, target)
-                del self._strays[lease]
+        for iqn, lease in list(self._strays.items()):
+            if not _sessions(targets.get(iqn)):
+                self._tgt.delete_target(iqn)
+                del self._strays[iqn]
+                self._free(lease)
         return connected
 
     def draining(self) -> bool:
@@ -158,10 +162,44 @@ class Exports:
     def _marker(self) -> Path:
         return self._ramdisk.root / "draining"
 
-    def _sweep(self, lease: str, target: str) -> None:
-        log.warning("sweeping what is left of lease %s", lease)
-        self._tgt.delete_target(target)
-        self._ramdisk.free(lease)
+    def _own_targets(self) -> dict[str, TargetInfo]:
+        """Return our targets by name: by this host's names, or (it was called otherwise once) of our images."""
+        return {
+            target.iqn: target
+            for target in self._tgt.show()
+            if (lease := lease_of(target.iqn)) is not None
+            and (target.iqn == target_of(self._host, lease) or self._is_of_ours(target))
+        }
+
+    def _is_of_ours(self, target: TargetInfo) -> bool:
+        return any(Path(lun.path).parent == self._ramdisk.root for lun in target.luns)
+
+    def _put_aside_or_remove(self, target: TargetInfo) -> None:
+        """Remove a target without a record, but not while somebody is logged in: pages lie there."""
+        lease = lease_of(target.iqn) or ""
+        if _sessions(target):
+            log.error("lease %s has a borrower but no record to go by: left alone until it logs out", lease)
+            self._strays[target.iqn] = lease
+            return
+        self._tgt.delete_target(target.iqn)
+        self._free(lease)
+
+    def _free(self, lease: str) -> None:
+        """Remove the files of a lease that nobody has, unless it is in the records or in use by another target."""
+        if lease not in self.records and lease not in self._strays.values():
+            log.warning("sweeping what is left of lease %s", lease)
+            self._ramdisk.free(lease)
+
+    def _make_way(self, lease: str) -> None:
+        """Remove what is left of a lease that has no record. Raises `RefusedError` if somebody uses it."""
+        for target in self._own_targets().values():
+            if lease_of(target.iqn) == lease:
+                self._put_aside_or_remove(target)
+        if lease in self._strays.values():
+            sentence = f"lease {lease} is in use here already, and its record cannot be read: it is left alone"
+            raise RefusedError(ErrorCode.IN_USE, sentence)
+        if lease in self._ramdisk.images():
+            self._free(lease)
 
     def _keep(self, record: ExportRecord) -> None:
         self._ramdisk.write_record(record.lease, record.model_dump(mode="json"))
@@ -183,7 +221,7 @@ class Exports:
 
     def _undo(self, record: ExportRecord) -> None:
         try:
-            self._tgt.delete_target(record.target, force=True)
+            self._tgt.delete_target(record.target)
         except RamshareError as error:
             log.error("cannot remove the half-made target of %s: %s", record.lease, error)
         self._ramdisk.free(record.lease)
@@ -196,9 +234,20 @@ class Exports:
 
     def _serve_missing(self, targets: Mapping[str, TargetInfo]) -> None:
         """Serve what `targets` (by name) lacks or has half, unless it would be open to others than it should."""
-        for record in self.records.values():
+        for record in list(self.records.values()):
             if not self.misplaced and not _is_whole(targets.get(record.target)):
-                self._serve(record)
+                self._serve_again(record)
+
+    def _serve_again(self, record: ExportRecord) -> None:
+        """Serve an export whose target is gone; one that cannot be served hinders no other and is tried again."""
+        try:
+            others = {target.tid for target in self._tgt.show() if target.iqn != record.target}
+            if record.tid in others:
+                record = record.model_copy(update={"tid": self._free_tid(record.target)})
+                self._keep(record)
+            self._serve(record)
+        except RamshareError as error:
+            log.error("cannot serve lease %s: %s", record.lease, error)
 
     def _ensure_daemon(self) -> None:
         """Have a tgtd run; one that was started here and listens elsewhere than it was told to is ended again."""
@@ -231,6 +280,11 @@ class Exports:
         before, self.misplaced = self.misplaced, difference(self._portal, self._tgt.portals())
         if self.misplaced and self.misplaced != before:
             log.error("nothing is offered: %s", self.misplaced)
+
+
+def _is_lease(name: str) -> bool:
+    """Whether a file's name can be a lease; what is called otherwise is somebody else's, and left alone."""
+    return re.fullmatch(LEASE_PATTERN, name) is not None
 
 
 def _sessions(target: TargetInfo | None) -> int:
