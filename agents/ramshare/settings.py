@@ -187,6 +187,9 @@ class BorrowerSettings(Settings):
 
     directory: Directory = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
+    encrypt: bool = Field(
+        default=True, description="Encrypt pages on leases (dm-crypt), where a request does not say otherwise."
+    )
     home_within_s: Seconds = Field(
         default=300.0, le=800, description="How long a shutdown waits for volumes to come home (ramshare-home.service)."
     )

@@ -32,6 +32,13 @@ class Lent:
     leg_failed: bool = False
     marked: bool = False
     """Tagged as lost."""
+    encrypted: bool = True
+    keys: int = 0
+    """How many keys it has had on this host."""
+    opened: bool = False
+    """The encrypted device is there, under the newest key."""
+    labelled_under: int = 0
+    """The key under which it joined the group: with any other its label cannot be read."""
 
     @property
     def device(self) -> str:
@@ -46,7 +53,11 @@ class Lent:
     @property
     def missing(self) -> bool:
         """LVM cannot find the physical volume."""
-        return self.in_vg and (not self.alive or not self.session)
+        return self.in_vg and (not self.alive or not self.session or not self.readable)
+
+    @property
+    def readable(self) -> bool:
+        return not self.encrypted or (self.opened and self.labelled_under == self.keys)
 
 
 @dataclass
@@ -83,6 +94,8 @@ class Host:
     """What the manager can still find in the cluster."""
     largest: int = 3
     """Lenders are small: no lease is larger."""
+    encrypt: bool = True
+    """What leases are asked for from now on."""
     lost_pages: set[int] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     made: int = 0
@@ -134,7 +147,9 @@ class Host:
             size_bytes=lent.size,
             can_login=lent.granted or lent.node,
             link=lent.link,
-            device=lent.device if lent.session else None,
+            device=lent.device if lent.session and (lent.opened or not lent.encrypted) else None,
+            disk=f"{lent.device}-bare" if lent.session else None,
+            encrypted=lent.encrypted,
             in_vg=lent.in_vg,
             used_bytes=self.used(lent.lease),
             lost=lent.marked or lent.missing or lent.leg_failed,
@@ -183,7 +198,7 @@ class Host:
                 assert self.leg is not None, "the only copy of pages would be cut off"
                 assert not self.degraded or all(page == LOCAL for page in self.pages)
                 for goes in leaving:
-                    self.leases[goes.lease].session = False
+                    self.leases[goes.lease].session = self.leases[goes.lease].opened = False
             case s.DropFailedLeg(leases):
                 self._drop_lost(leases)
             case s.ReserveHome(devices, size_bytes):
@@ -226,18 +241,21 @@ class Host:
 
     def _login(self, lent: Lent) -> None:
         assert lent.granted or lent.node, "no grant and no node record"
-        assert not lent.session
+        assert not lent.session or (lent.encrypted and not lent.opened)
         if not lent.alive:
             lent.node = lent.granted = False  # refused: there is no such target any more
         elif not lent.cut:
             lent.session = lent.node = True
+            if lent.encrypted and not lent.opened:
+                lent.opened, lent.keys = True, lent.keys + 1
 
     def _join(self, lent: Lent, device: str) -> None:
         self._whole_group()
         assert device == lent.device
         assert lent.link is Link.UP, "a label is written to a dead disk"
         assert not lent.in_vg
-        lent.in_vg = True
+        assert lent.opened is lent.encrypted, "what is encrypted joins by its encrypted device only"
+        lent.in_vg, lent.labelled_under = True, lent.keys
 
     def _start_move(self, source: str, destinations: tuple[str, ...]) -> None:
         self._whole_group()
@@ -320,7 +338,7 @@ class Host:
     def _logout(self, lent: Lent) -> None:
         assert not self.used(lent.lease), "pages of the volume lie on it"
         assert not lent.in_vg, "the group would miss it"
-        lent.session = lent.node = lent.granted = False
+        lent.session = lent.node = lent.granted = lent.opened = False
 
     def _ask(self, size: int) -> None:
         assert size > 0
@@ -333,7 +351,7 @@ class Host:
         while size > 0:
             self.made += 1
             part = min(size, self.largest)
-            self.leases[f"l{self.made}"] = Lent(f"l{self.made}", part)
+            self.leases[f"l{self.made}"] = Lent(f"l{self.made}", part, encrypted=self.encrypt)
             size -= part
 
     def _release(self, lent: Lent) -> None:
@@ -392,10 +410,18 @@ class Host:
                 self.leases[other].leg_failed = True
 
     def reboot(self) -> None:
-        """Sessions end, node records stay; a mirror comes up without its remote leg."""
+        """Sessions and keys end, node records stay; a mirror comes up without its remote leg."""
         for lent in self.leases.values():
-            lent.session = lent.granted = False
+            lent.session = lent.granted = lent.opened = False
+            if lent.encrypted:
+                self.lost_pages |= {page for page, where in enumerate(self.pages) if where == lent.lease}
             self._leg_fails(lent)
+        self.crash_agent()
+
+    def crash_agent_before_encryption(self) -> None:
+        """The agent dies between a login and the encrypted device over its disk."""
+        for lent in self.leases.values():
+            lent.opened = lent.opened and lent.in_vg
         self.crash_agent()
 
     def crash_agent(self) -> None:

@@ -80,13 +80,22 @@ class ModelHost:
     def terms(self, volume: str, mode: Mode) -> LeaseTerms:
         return LeaseTerms(overhead_bytes=1, grain_bytes=1, initiator="iqn.2026-11.test:b")
 
-    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+    def accept(
+        self,
+        volume: str,
+        mode: Mode | None,
+        leases: Sequence[LeaseTag],
+        grants: Sequence[Grant],
+        encrypt: bool | None = None,
+    ) -> None:
         self.grants |= {grant.lease: grant for grant in grants}
         if mode is not None:
             self.model.goal, self.model.mode = Goal.ATTACHED, mode
+            self.model.encrypt = encrypt is not False
         self.model.tagged = True
         for tag in leases:
-            self.model.leases.setdefault(tag.lease, Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}"))
+            lent = Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}", encrypted=self.model.encrypt)
+            self.model.leases.setdefault(tag.lease, lent)
 
     def send_home(self, volume: str) -> bool:
         self.look(volume)

@@ -105,7 +105,7 @@ class Loans:
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
         mode = loan.request.mode if loan.step is None else None
-        job = partial(self._host.accept, need.volume, mode, tags, reply.grants)
+        job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt)
         self._loop.work(job, partial(self._accepted, loan, reply))
 
     def _accepted(self, loan: _Loan, reply: BorrowReply, outcome: Exception | None) -> None:

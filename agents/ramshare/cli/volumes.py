@@ -34,6 +34,14 @@ def borrow(
         Mode, typer.Option(help="mirror: also on the local disk, survives a lender's death. move: faster writes.")
     ] = Mode.MIRROR,
     min_lenders: Annotated[int, typer.Option(help="Spread over at least so many lenders.", min=1, max=64)] = 1,
+    encrypt: Annotated[
+        bool | None,
+        typer.Option(
+            "--encrypt/--no-encrypt",
+            help="Whether lenders get encrypted pages only. Not encrypted costs less CPU, and lenders' owners can read "
+            "and change what is swapped out. Default: the borrower's setting, which is to encrypt.",
+        ),
+    ] = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -47,7 +55,8 @@ def borrow(
     """
     options = opts.of(ctx, as_json=as_json)
     where, here = _place(host)
-    request = BorrowVolume(volume=check_volume(volume, here=here), mode=mode, min_lenders=min_lenders)
+    name = check_volume(volume, here=here)
+    request = BorrowVolume(volume=name, mode=mode, min_lenders=min_lenders, encrypt=encrypt)
     with connected(options) as session:
         session.collect()
         if dry_run:

@@ -13,7 +13,7 @@ from ramshare.linux.lvm_names import dm_name, split_dm_name
 from ramshare.linux.proc import read
 from ramshare.linux.run import CommandError, Commands
 
-__all__ = ["DmDevice", "Dmsetup", "dm_name", "suspended_names", "volume_of_device", "writes"]
+__all__ = ["DmDevice", "Dmsetup", "dm_name", "exists", "suspended_names", "volume_of_device", "writes"]
 
 _TIMEOUT_S = 60.0
 _SEPARATOR = "|"
@@ -71,6 +71,15 @@ def suspended_names(sys: Path = Path("/sys")) -> set[str]:
     return names
 
 
+def exists(name: str, sys: Path = Path("/sys")) -> bool:
+    """Whether there is a device of this name. Reads sysfs only."""
+    for entry in (sys / "block").glob("dm-*/dm/name"):
+        with contextlib.suppress(OSError):
+            if read(entry).strip() == name:
+                return True
+    return False
+
+
 def writes(name: str, sys: Path = Path("/sys")) -> tuple[int, int]:
     """Return how many writes of the device are under way, and how many it has done; zeros for one that is not there.
 
@@ -120,10 +129,10 @@ class Dmsetup:
         """Let I/O go on, with the newly loaded table if there is one. A device that runs is left as it is."""
         self._run("resume", name)
 
-    def remove(self, name: str) -> None:
-        """Remove a device that nothing uses; none is success."""
+    def remove(self, name: str, *, deferred: bool = False) -> None:
+        """Remove a device that nothing uses; none is success. `deferred`: one in use goes with its last user."""
         try:
-            self._run("remove", name)
+            self._run("remove", *(["--deferred"] if deferred else []), name)
         except CommandError as error:
             if "No such device" not in error.done.stderr and "does not exist" not in error.done.stderr:
                 raise

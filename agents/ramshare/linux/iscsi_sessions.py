@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ramshare.linux.crypt_names import DIRECTORY, UUID_PREFIX
 from ramshare.linux.proc import read
 
 SYS = Path("/sys")
@@ -45,6 +46,8 @@ class Session:
     recovery_tmo_s: int | None
     device_state: str = ""
     """The SCSI device's own state: running, blocked, transport-offline, offline."""
+    mapper: str | None = None
+    """The encrypted device over the disk, as `/dev/mapper/NAME`."""
 
     @property
     def healthy(self) -> bool:
@@ -57,7 +60,7 @@ def sessions(root: Path = SYS) -> list[Session]:
     found = []
     for entry in (root / "class/iscsi_session").glob("session*"):
         with contextlib.suppress(OSError, ValueError):
-            found.append(_session(entry))
+            found.append(_session(entry, root))
     return sorted(found, key=lambda session: session.id)
 
 
@@ -78,8 +81,12 @@ def _queue(device: str, root: Path) -> Path:
 
 def multipath_map_over(device: str, root: Path = SYS) -> str:
     """Return the name of the multipath map that holds the disk, empty for none."""
+    return _held_by(device, "mpath-", root)
+
+
+def _held_by(device: str, uuid_prefix: str, root: Path) -> str:
     for holder in sorted((root / "class/block" / Path(device).name / "holders").glob("dm-*")):
-        if _read(holder / "dm/uuid").startswith("mpath-"):
+        if _read(holder / "dm/uuid").startswith(uuid_prefix):
             return _read(holder / "dm/name") or holder.name
     return ""
 
@@ -90,9 +97,10 @@ def delete_disk(device: str, root: Path = SYS) -> None:
         (root / "class/block" / Path(device).name / "device/delete").write_text("1")
 
 
-def _session(entry: Path) -> Session:
+def _session(entry: Path, root: Path) -> Session:
     disks = sorted((entry / "device").glob("target*/*/block/*"))
     tmo = _read(entry / "recovery_tmo")
+    mapper = _held_by(disks[0].name, UUID_PREFIX, root) if disks else ""
     return Session(
         id=int(entry.name.removeprefix("session")),
         iqn=read(entry / "targetname").strip(),
@@ -101,6 +109,7 @@ def _session(entry: Path) -> Session:
         device=f"/dev/{disks[0].name}" if disks else None,
         recovery_tmo_s=int(tmo) if tmo.isdigit() else None,
         device_state=_read(disks[0].parent.parent / "state") if disks else "",
+        mapper=f"{DIRECTORY}{mapper}" if mapper else None,
     )
 
 

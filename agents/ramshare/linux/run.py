@@ -32,6 +32,7 @@ PACKAGE_OF_TOOL = {
     "busybox": "busybox-static",
     "cc": "gcc",
     "cpio": "cpio",
+    "cryptsetup": "cryptsetup-bin",
     "depmod": "kmod",
     "dmsetup": "dmsetup",
     "dpkg-deb": "dpkg",

@@ -37,6 +37,7 @@ class BorrowVolume(Request):
     volume: VolumeName
     mode: Mode = Mode.MIRROR
     min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
+    encrypt: bool | None = Field(default=None, description="Encrypt its pages; null: as the borrower's settings say.")
     dry_run: DryRun = False
 
 

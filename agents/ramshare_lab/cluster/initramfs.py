@@ -21,9 +21,12 @@ reception off while it waits for memory; this one drops the packet."""
 BOOT_MODULES = ("virtio_pci", "virtio_blk", NIC, "virtio_balloon", "9p", "9pnet_virtio", "overlay")
 """What the first root loads for everyone."""
 
-BORROWER_MODULES = ("crc32c_generic", "dm_mod", "dm_mirror", "dm_raid", "raid1", "sd_mod", "iscsi_tcp", "loop")
-"""What it loads for a borrower: LVM's move and mirror, iSCSI and its disks, swap's queue. From here it takes a third of
-the time that `modprobe` over 9p takes. No udev runs, so nothing is loaded on demand; dm-raid asks for
+BORROWER_MODULES = (
+    *("crc32c_generic", "dm_mod", "dm_mirror", "dm_raid", "raid1", "sd_mod", "iscsi_tcp", "loop"),
+    *("dm_crypt", "xts", "ecb", "aes_generic"),
+)
+"""What it loads for a borrower: LVM's move and mirror, iSCSI and its disks, swap's queue, encryption. From here it
+takes a third of the time that `modprobe` over 9p takes. No udev runs, so nothing is loaded on demand; dm-raid asks for
 `crc32c_generic`."""
 
 RAM_DISK_MODULE = "brd"

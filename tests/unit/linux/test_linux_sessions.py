@@ -87,3 +87,15 @@ def test_a_multipath_map_over_a_disk_is_seen_and_a_logical_volume_is_none(tmp_pa
     (dm / "uuid").write_text(f"{uuid}\n")
     (dm / "name").write_text("mpatha\n")
     assert multipath_map_over("/dev/sda", tmp_path) == name
+
+
+@pytest.mark.parametrize(
+    ("uuid", "mapper"), [("CRYPT-PLAIN-ramshare-a", "/dev/mapper/ramshare-a"), ("LVM-abc", None), ("mpath-36", None)]
+)
+def test_the_encrypted_device_over_a_disk_is_part_of_its_session(tmp_path: Path, uuid: str, mapper: str | None) -> None:
+    add_session(tmp_path, 1, "iqn.x:a")
+    dm = tmp_path / "class/block/sda/holders/dm-3/dm"
+    dm.mkdir(parents=True)
+    (dm / "uuid").write_text(f"{uuid}\n")
+    (dm / "name").write_text("ramshare-a\n")
+    assert [session.mapper for session in sessions(tmp_path)] == [mapper]

@@ -48,10 +48,18 @@ class Host(Protocol):
         """Return what to ask the manager for, as of the last look at the volume."""
         ...
 
-    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+    def accept(
+        self,
+        volume: str,
+        mode: Mode | None,
+        leases: Sequence[LeaseTag],
+        grants: Sequence[Grant],
+        encrypt: bool | None = None,
+    ) -> None:
         """Write down that these leases are for this volume, before anything is done with them.
 
-        With a `mode` the volume is to be attached from now on; without one the goal stays what it has become meanwhile.
+        With a `mode` the volume is to be attached from now on, its leases encrypted or not (None: by this
+        host's setting); without one the goal stays what it has become meanwhile.
         """
         ...
 

@@ -7,16 +7,14 @@ the borrower's worker thread.
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from ramshare.borrower.machine.iscsi import LeaseSessions
+from ramshare.borrower.machine.iscsi import LeaseSessions, check_unmapped
 from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.step import Leaving
-from ramshare.borrower.plan.tags import HOME_SUFFIX, pv_tag
+from ramshare.borrower.plan.tags import HOME_SUFFIX, PV_ENCRYPTED, pv_tag
 from ramshare.borrower.plan.view import VolumeView
-from ramshare.errors import RamshareError
-from ramshare.linux.host_checks.multipath import MEND as MULTIPATH_MEND
-from ramshare.linux.iscsi_sessions import multipath_map_over, tune_disk
+from ramshare.linux.iscsi_sessions import tune_disk
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
 
@@ -54,12 +52,14 @@ class Executor:
         lvm, volume = self._lvm, view.volume
         match step:
             case s.Login(lease):
-                self._iscsi.login(lease, view.mode)
+                self._iscsi.login(lease, view.mode, encrypt=view.encrypts(lease))
             case s.Join(lease, device):
-                _check_unmapped(device)
+                if not view.encrypts(lease):
+                    check_unmapped(device)
                 if not any(x.in_vg for x in view.leases):
                     self._rescue.keep(volume, state, HOME)
-                lvm.extend_vg(view.vg, device, [pv_tag(lease)], ours=True)
+                tags = [pv_tag(lease), *([PV_ENCRYPTED] if view.encrypts(lease) else [])]
+                lvm.extend_vg(view.vg, device, tags, ours=True)
             case s.StartMove(source, destinations):
                 self._rescue.keep(volume, state, BEFORE_MOVE)
                 lvm.start_move(volume, source, destinations)
@@ -76,7 +76,7 @@ class Executor:
                 self._take_out(view.vg, leaving)
             case s.CutOffLeases(leaving):
                 for goes in leaving:
-                    self._iscsi.cut_off(goes.lease, goes.device)
+                    self._iscsi.cut_off(goes.lease)
             case s.DropFailedLeg(leases):
                 self._lost.drop_leg(view, state, leases)
             case s.RescueMove(leases):
@@ -103,14 +103,6 @@ class Executor:
             self._lvm.reduce_vg(vg, *(lease.device for lease in leaving))
         for lease in leaving:
             self._iscsi.end(lease.lease)
-
-
-def _check_unmapped(device: str) -> None:
-    """Raise `RamshareError` if multipath has the disk: LVM could not label it, or would find it under another name."""
-    if taken_as := multipath_map_over(device):
-        raise RamshareError(
-            f"multipath has taken {device} as {taken_as}", f"{MULTIPATH_MEND} && multipath -f {taken_as}"
-        )
 
 
 def _tune_local(view: VolumeView, settings: Mapping[str, str]) -> None:

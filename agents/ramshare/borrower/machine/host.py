@@ -39,10 +39,12 @@ class BorrowerHost:
         turn_off: Callable[[str, float], bool],
         swap_use: Callable[[str], SwapUse] = swap_use,
         initiator: Callable[[], str] = read_initiator_name,
+        encrypt: bool = True,
     ) -> None:
         """Take what looks at a device, what ends its swap, and what returns this host's iSCSI name.
 
         `found_on` says what lies on a device, `swap_use` how it is swapped to; `turn_off` ends that if the pages fit.
+        `encrypt`: whether leases are encrypted where a request does not say.
         """
         self._look = look
         self._tags = tags
@@ -51,6 +53,7 @@ class BorrowerHost:
         self._turn_off = turn_off
         self._swap_use = swap_use
         self._initiator = initiator
+        self._encrypt = encrypt
 
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         """See `Host`."""
@@ -80,11 +83,19 @@ class BorrowerHost:
         leg_bytes = extent_bytes if mode is Mode.MIRROR else 0
         return LeaseTerms(header_bytes + leg_bytes, extent_bytes, self._initiator())
 
-    def accept(self, volume: str, mode: Mode | None, leases: Sequence[LeaseTag], grants: Sequence[Grant]) -> None:
+    def accept(
+        self,
+        volume: str,
+        mode: Mode | None,
+        leases: Sequence[LeaseTag],
+        grants: Sequence[Grant],
+        encrypt: bool | None = None,
+    ) -> None:
         """See `Host`."""
         self._iscsi.take(grants)
         lv = self._look.state.existing(volume)
-        self._tags.add_leases(lv, mode, leases, home_of(self._look.state, lv))
+        encrypt = self._encrypt if encrypt is None else encrypt
+        self._tags.add_leases(lv, mode, leases, home_of(self._look.state, lv), encrypt=encrypt)
 
     def send_home(self, volume: str) -> bool:
         """See `Host`."""

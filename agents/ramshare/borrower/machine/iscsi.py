@@ -1,4 +1,4 @@
-"""The borrower's iSCSI side: grants, node records and sessions of leases, and which leases are not worth a login.
+"""The borrower's iSCSI side: grants, node records, sessions and encrypted devices of leases; who is worth a login.
 
 Grants (with their secrets) are remembered by this run only: open-iscsi keeps what it needs to reconnect. Runs on the
 borrower's worker thread.
@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ramshare.errors import RamshareError
-from ramshare.linux.iscsi_sessions import delete_disk, sessions, tune_disk
+from ramshare.linux.cryptsetup import Cryptsetup
+from ramshare.linux.host_checks.multipath import MEND as MULTIPATH_MEND
+from ramshare.linux.iscsi_sessions import Session, delete_disk, multipath_map_over, sessions, tune_disk
 from ramshare.linux.iscsiadm import MIRROR_PARAMETERS, MOVE_PARAMETERS, Iscsiadm, LoginError
 from ramshare.linux.run import Runner
 from ramshare.messages.names import lease_of
@@ -36,6 +38,7 @@ class LeaseSessions:
     ) -> None:
         """Wait `patience_s` for a lost lender that has the only copy of pages; `left` hears which target is no more."""
         self._iscsi = Iscsiadm(runner, nodes)
+        self._crypt = Cryptsetup(runner)
         self._move_parameters = replace(MOVE_PARAMETERS, replacement_timeout_s=min(3600, max(5, round(patience_s))))
         self._sleep = sleep
         self._left = left
@@ -58,8 +61,11 @@ class LeaseSessions:
         shut_out = {lease for lease, tries in self._refused.items() if tries >= LOGIN_TRIES}.difference(joined)
         return known - shut_out - self._given_up
 
-    def login(self, lease: str, mode: Mode | None) -> None:
-        """Open the session of a lease and wait for its disk. Raises `LoginError` or another `RamshareError`."""
+    def login(self, lease: str, mode: Mode | None, *, encrypt: bool) -> None:
+        """Open the session of a lease, wait for its disk and `encrypt` it, unless that is done already.
+
+        Raises `LoginError` or another `RamshareError`.
+        """
         grant = self._grants.get(lease)
         if grant is not None:
             parameters = self._move_parameters if mode is Mode.MOVE else MIRROR_PARAMETERS
@@ -72,20 +78,29 @@ class LeaseSessions:
             self._refused[lease] = self._refused.get(lease, 0) + 1
             raise
         self._refused.pop(lease, None)
-        tune_disk(self._disk_of(iqn))
+        session = self._with_disk(iqn)
+        disk = str(session.device)
+        tune_disk(disk)
+        check_unmapped(disk)
+        if encrypt and session.mapper is None:
+            self._crypt.open(lease, disk)
 
     def end(self, lease: str) -> None:
         """End the session of a lease; the disk of one that does not answer is removed first."""
-        for session in sessions():
-            if lease_of(session.iqn) == lease:
-                if not session.healthy and session.device is not None:
-                    delete_disk(session.device)
-                self._iscsi.logout(session.address, session.iqn)
+        self._end(lease, in_use=False)
 
-    def cut_off(self, lease: str, device: str) -> None:
+    def cut_off(self, lease: str) -> None:
         """End the session of a lease that answers, though its disk is in use: that I/O fails at once."""
-        delete_disk(device)
-        self.end(lease)
+        self._end(lease, in_use=True)
+
+    def _end(self, lease: str, *, in_use: bool) -> None:
+        opened = [session for session in sessions() if lease_of(session.iqn) == lease]
+        for session in opened:
+            if session.device is not None and (in_use or not session.healthy):
+                delete_disk(session.device)
+        self._crypt.close(lease, when_unused=in_use)
+        for session in opened:
+            self._iscsi.logout(session.address, session.iqn)
 
     def logout(self, lease: str) -> None:
         """End the session of a lease and forget how to open another."""
@@ -94,6 +109,8 @@ class LeaseSessions:
 
     def cut_off_dead(self, leases: Collection[str]) -> None:
         """End the sessions of dead leases, so that I/O to them fails now instead of waiting for them to come back."""
+        for lease in leases:
+            self._crypt.close(lease, when_unused=True)
         for session in sessions():
             if lease_of(session.iqn) in leases:
                 self._iscsi.logout(session.address, session.iqn)
@@ -108,6 +125,7 @@ class LeaseSessions:
         self._grants.pop(lease, None)
         self._refused.pop(lease, None)
         self._given_up.discard(lease)
+        self._crypt.close(lease, when_unused=True)
         self._forget_node(lease)
 
     def _forget_node(self, lease: str) -> None:
@@ -122,10 +140,18 @@ class LeaseSessions:
                 return portal, iqn
         raise RamshareError(f"no grant and no node record of lease {lease}", "it will be given back")
 
-    def _disk_of(self, iqn: str) -> str:
+    def _with_disk(self, iqn: str) -> Session:
         for _ in range(int(DISK_WITHIN_S / 0.1)):
-            found = next((session.device for session in sessions() if session.iqn == iqn and session.device), None)
-            if found and Path(found).exists():
+            found = next((session for session in sessions() if session.iqn == iqn and session.device), None)
+            if found is not None and Path(str(found.device)).exists():
                 return found
             self._sleep(0.1)
         raise RamshareError(f"the session to {iqn} brought no disk within {DISK_WITHIN_S:g} s", "look into dmesg")
+
+
+def check_unmapped(device: str) -> None:
+    """Raise `RamshareError` if multipath has the disk: LVM could not label it, or would find it under another name."""
+    if taken_as := multipath_map_over(device):
+        raise RamshareError(
+            f"multipath has taken {device} as {taken_as}", f"{MULTIPATH_MEND} && multipath -f {taken_as}"
+        )

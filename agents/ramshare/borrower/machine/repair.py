@@ -186,7 +186,7 @@ class LostLeases:
         """
         for lease in view.leases:
             if lease.used_bytes and lease.device is not None and not lease.lost:
-                self._iscsi.cut_off(lease.lease, lease.device)
+                self._iscsi.cut_off(lease.lease)
 
     def undo_move(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:
         """Give up a move to these leases: the volume is where it came from."""

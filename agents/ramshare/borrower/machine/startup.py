@@ -10,7 +10,7 @@ from ramshare.linux.pin import PinnedFiles
 from ramshare.linux.run import Runner, require_root, require_tools
 from ramshare.linux.swap import any_queue
 
-TOOLS = ("lvs", "pvmove", "vgextend", "lvconvert", "iscsiadm")
+TOOLS = ("lvs", "pvmove", "vgextend", "lvconvert", "iscsiadm", "cryptsetup")
 HELD_TOOLS = (*TOOLS, "dmsetup", "iscsid")
 """Held in memory together with their libraries."""
 

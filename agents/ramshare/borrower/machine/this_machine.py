@@ -40,7 +40,9 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
     return Machine(
         start=Startup(runner, lvm, look, ballast).start,
         turn=Turns(look, cache, dm, executor, ballast).turn,
-        host=BorrowerHost(look, tags, iscsi, partial(found_on, runner), partial(turn_off_if_it_fits, runner)),
+        host=BorrowerHost(
+            look, tags, iscsi, partial(found_on, runner), partial(turn_off_if_it_fits, runner), encrypt=settings.encrypt
+        ),
         owed=OwedFile(settings.directory),
         sessions_changed=SessionWatch().changed,
         suspended=SuspendWatch(dm),

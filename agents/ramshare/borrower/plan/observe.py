@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ramshare.borrower.plan.neighbours import occupant, waits_for
 from ramshare.borrower.plan.suitability import is_ours, unsuitable
-from ramshare.borrower.plan.tags import HOME_SUFFIX, LeaseTag, lease_of_pv, parse
+from ramshare.borrower.plan.tags import HOME_SUFFIX, PV_ENCRYPTED, LeaseTag, lease_of_pv, parse
 from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm_state import LogicalVolume, LvmState, PhysicalVolume
@@ -29,9 +29,11 @@ def observe(
     lease_pvs = {lease: pv for pv in group if (lease := lease_of_pv(pv.tags)) is not None}
     open_sessions = {lease: s for s in sessions if (lease := lease_of(s.iqn)) is not None}
     # A disk of ours that a crash left in the group without its tag is not a local disk either.
-    session_disks = {s.device for s in open_sessions.values() if s.device is not None}
+    session_disks = {device for s in open_sessions.values() for device in (s.device, s.mapper) if device is not None}
     leases = tuple(
-        _lease_view(tag, lv, lease_pvs.get(tag.lease), open_sessions.get(tag.lease), tag.lease in can_login)
+        _lease_view(
+            tag, lv, lease_pvs.get(tag.lease), open_sessions.get(tag.lease), tag.lease in can_login, tags.encrypt
+        )
         for tag in tags.leases
     )
     leases = tuple(_with_occupant(lease, state, volume) for lease in leases)
@@ -67,10 +69,17 @@ def observe(
 
 
 def _lease_view(
-    tag: LeaseTag, lv: LogicalVolume, pv: PhysicalVolume | None, session: Session | None, can_login: bool
+    tag: LeaseTag,
+    lv: LogicalVolume,
+    pv: PhysicalVolume | None,
+    session: Session | None,
+    can_login: bool,
+    encrypt: bool,
 ) -> LeaseView:
     link = Link.NONE if session is None else Link.UP if session.state == "LOGGED_IN" else Link.DOWN
-    device = session.device if session is not None and session.device is not None else None
+    encrypted = PV_ENCRYPTED in pv.tags if pv is not None else encrypt
+    disk = session.device if session is not None else None
+    device = session.mapper if session is not None and encrypted else disk
     if pv is not None and not pv.missing:
         device = pv.name
     return LeaseView(
@@ -82,6 +91,8 @@ def _lease_view(
         device=device,
         in_vg=pv is not None,
         used_bytes=_used_bytes(lv, pv),
+        encrypted=encrypted,
+        disk=disk,
         lost=tag.lost or (pv is not None and pv.missing),
     )
 

@@ -100,7 +100,8 @@ def _repair_loaded(view: VolumeView, dead: Leases) -> Step:
     processes that make it take so long.
     """
     for lease in dead:
-        if lease.link is Link.NONE and lease.can_login:
+        # An encrypted lease whose device is gone is as lost as its key.
+        if lease.link is Link.NONE and lease.can_login and not lease.encrypted:
             return Login(lease.lease)
     move, ids = view.move, set(_ids(dead))
     if move is not None and ids <= move.to_leases:
@@ -199,7 +200,7 @@ def _reach_goal(view: VolumeView) -> Step:
 def _join(leases: Leases) -> Step | None:
     """Make leases part of the volume group."""
     for lease in leases:
-        if lease.link is Link.NONE:
+        if lease.link is Link.NONE or (lease.link is Link.UP and lease.bare):
             return Login(lease.lease)
     for lease in leases:
         if lease.link is Link.DOWN:

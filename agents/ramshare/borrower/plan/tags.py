@@ -42,6 +42,8 @@ class Tags:
     goal: Goal = Goal.HOME
     mode: Mode | None = None
     leases: tuple[LeaseTag, ...] = ()
+    encrypt: bool = True
+    """Whether leases that it gets are encrypted."""
     home: frozenset[str] = frozenset()
     """UUIDs of the local physical volumes that it lay on before it was attached: names change, disks do not."""
     present: bool = False
@@ -52,10 +54,22 @@ def pv_tag(lease: str) -> str:
     return f"{PREFIX}lease={lease}"
 
 
+PV_ENCRYPTED = f"{PREFIX}encrypted"
+"""Tag of the physical volume of a lease whose pages are encrypted; its key dies with the machine."""
+_NO_ENCRYPTION = f"{PREFIX}encrypt=no"
+WISHES = (f"{PREFIX}goal=", f"{PREFIX}mode=", f"{PREFIX}encrypt=")
+"""How tags begin that say what is wanted of a volume; a new wish takes the old one's place."""
+
+
 def lease_of_pv(tags: Iterable[str]) -> str | None:
     """Return the lease that a physical volume is, or None for a local disk."""
     prefix = f"{PREFIX}lease="
     return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+
+
+def encrypt_tags(encrypt: bool) -> list[str]:
+    """Return the tags that say whether leases are encrypted from now on: none if they are."""
+    return [] if encrypt else [_NO_ENCRYPTION]
 
 
 def goal_tags(goal: Goal, mode: Mode) -> list[str]:
@@ -89,4 +103,11 @@ def parse(tags: Iterable[str]) -> Tags:
             lease, host, size = [*value.split(":"), "", ""][:3]
             if lease and host and size.isdigit():
                 leases.append(LeaseTag(lease, host, int(size), lost=key == "lost"))
-    return Tags(goal, mode, tuple(sorted(leases, key=lambda tag: tag.lease)), frozenset(home), bool(mine))
+    return Tags(
+        goal=goal,
+        mode=mode,
+        leases=tuple(sorted(leases, key=lambda tag: tag.lease)),
+        encrypt=_NO_ENCRYPTION not in mine,
+        home=frozenset(home),
+        present=bool(mine),
+    )

@@ -54,6 +54,10 @@ class LeaseView:
     """Bytes of the volume that lie on it, by LVM's segments."""
     occupant: str = ""
     """Another volume that somebody put on it."""
+    encrypted: bool = False
+    """Whether its pages are encrypted, or will be once it joins; the key dies with the machine."""
+    disk: str | None = None
+    """The leased disk itself; `device` is what LVM gets: that, or the encrypted device over it once there is one."""
     lost: bool = False
     """The VG misses its device, or it was given up: nothing on it can be trusted.
 
@@ -64,6 +68,11 @@ class LeaseView:
     def unreachable(self) -> bool:
         """There is no session and no way to open one."""
         return self.link is Link.NONE and not self.can_login
+
+    @property
+    def bare(self) -> bool:
+        """Its disk is there, the encrypted device over it is not."""
+        return self.encrypted and self.disk is not None and self.device is None
 
     @property
     def spare_bytes(self) -> int:
@@ -137,6 +146,10 @@ class VolumeView:
     def remote_bytes(self) -> int:
         """Bytes of the volume that lie on leases."""
         return sum(lease.used_bytes for lease in self.leases)
+
+    def encrypts(self, lease: str) -> bool:
+        """Whether this lease of the volume is encrypted, or will be."""
+        return any(x.encrypted for x in self.leases if x.lease == lease)
 
     @property
     def way_home(self) -> tuple[str, ...]:

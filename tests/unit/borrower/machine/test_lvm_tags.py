@@ -1,6 +1,7 @@
 """Our tags are changed in one place, and what is known of a volume at rest is forgotten with every change."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,16 @@ CHANGES: dict[str, tuple[Callable[[VolumeTags], None], set[str], set[str]]] = {
         lambda tags: tags.add_leases(LV, Mode.MIRROR, [OTHER]),
         {"ramshare.mode=mirror", str(OTHER)},
         {"ramshare.mode=move"},
+    ),
+    "leases that are not encrypted": (
+        lambda tags: tags.add_leases(LV, Mode.MOVE, [OTHER], encrypt=False),
+        {"ramshare.encrypt=no", str(OTHER)},
+        set(),
+    ),
+    "leases that are encrypted again": (
+        lambda tags: tags.add_leases(replace(LV, tags=LV.tags | {"ramshare.encrypt=no"}), Mode.MOVE, [OTHER]),
+        {str(OTHER)},
+        {"ramshare.encrypt=no"},
     ),
     "leases, and the disk that it leaves": (
         lambda tags: tags.add_leases(LV, None, [OTHER], ["BM9z8F-funv"]),

@@ -34,9 +34,9 @@ def run(host: Host, most: int = BOUND) -> list[s.Step]:
     raise AssertionError(f"no end after {most} steps: ... {[str(step) for step in taken[-12:]]}")
 
 
-def attached(size: int, mode: Mode, largest: int = 3) -> Host:
+def attached(size: int, mode: Mode, largest: int = 3, *, encrypt: bool = True) -> Host:
     """Return a host whose volume is attached and at rest."""
-    host = Host(size, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=100, largest=largest)
+    host = Host(size, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=100, largest=largest, encrypt=encrypt)
     run(host)
     return host
 
@@ -44,9 +44,11 @@ def attached(size: int, mode: Mode, largest: int = 3) -> Host:
 class Life(RuleBasedStateMachine):
     """Steps of the plan, mixed with everything that may befall a borrower's host."""
 
-    @initialize(size=st.integers(1, 6), mode=st.sampled_from(Mode), largest=st.integers(1, 6))
-    def begin(self, size: int, mode: Mode, largest: int) -> None:
-        self.host = Host(size, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=20, largest=largest)
+    @initialize(size=st.integers(1, 6), mode=st.sampled_from(Mode), largest=st.integers(1, 6), encrypt=st.booleans())
+    def begin(self, size: int, mode: Mode, largest: int, *, encrypt: bool) -> None:
+        self.host = Host(
+            size, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=20, largest=largest, encrypt=encrypt
+        )
         self.ever_moved = mode is Mode.MOVE
 
     @rule(number=st.integers(1, 8))
@@ -76,6 +78,10 @@ class Life(RuleBasedStateMachine):
     @rule()
     def the_agent_crashes(self) -> None:
         self.host.crash_agent()
+
+    @rule()
+    def the_agent_crashes_before_it_encrypts(self) -> None:
+        self.host.crash_agent_before_encryption()
 
     @rule()
     def the_host_reboots(self) -> None:
@@ -108,6 +114,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(Mode))
     def the_operator_wants_it_out(self, mode: Mode) -> None:
+        self.host.encrypt = not self.host.encrypt
         self.host.goal, self.host.mode, self.host.tagged = Goal.ATTACHED, mode, True
         self.ever_moved |= mode is Mode.MOVE
 
@@ -298,10 +305,34 @@ def test_a_lender_that_dies_with_the_only_copy_is_written_off_by_name() -> None:
     assert len(host.lost_pages) == 2
 
 
-def test_a_rebooted_host_logs_in_again_to_what_holds_its_pages() -> None:
-    host = attached(4, Mode.MOVE, largest=2)
+def test_a_rebooted_host_logs_in_again_to_what_holds_its_pages_in_the_clear() -> None:
+    host = attached(4, Mode.MOVE, largest=2, encrypt=False)
     host.reboot()
     assert kinds(run(host)) == ["Login", "Attached"]
+
+
+def test_a_rebooted_host_writes_off_what_it_has_no_key_of_any_more() -> None:
+    host = attached(4, Mode.MOVE, largest=2)
+    host.reboot()
+    steps = run(host)
+    assert kinds(steps)[:2] == ["TellLoss", "WriteOff"]
+    assert set(host.released) == {"l1", "l2"}
+
+
+def test_a_rebooted_hosts_mirror_drops_the_leg_without_its_key_and_gets_another() -> None:
+    host = attached(4, Mode.MIRROR, largest=2)
+    host.reboot()
+    assert kinds(run(host))[:2] == ["DropFailedLeg", "Release"]
+    assert not host.lost_pages
+    assert set(host.pages) == {LOCAL}
+
+
+def test_an_agent_that_died_between_login_and_encryption_goes_on_with_it() -> None:
+    host = Host(4, goal=Goal.ATTACHED, mode=Mode.MIRROR, tagged=True, capacity=10, largest=4)
+    while not any(lent.session for lent in host.leases.values()):
+        host.apply(next_step(host.view()))
+    host.crash_agent_before_encryption()
+    assert kinds(run(host))[:2] == ["Login", "Join"]
 
 
 def test_a_network_that_is_down_for_a_while_is_waited_for_in_a_move() -> None:
