@@ -36,6 +36,7 @@ from ramshare.messages.base import (
     PositiveBytes,
     Seconds,
 )
+from ramshare.messages.sizes import parse_size
 
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
 _LINE = re.compile(
@@ -56,13 +57,48 @@ def _env_file() -> str:
     return os.environ.get("RAMSHARE_ENV_FILE", DEFAULT_ENV_FILE)
 
 
-def _list_from_json(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+GUESTS_FORM = 'write {"web1": "2GiB", "web2": "512MiB"} or web1:2GiB,web2:512MiB'
+LEAST_GUEST_BYTES = 1 << 20
+"""What is smaller is no size of a guest in bytes, but one in another unit."""
+
+
+def _guests(value: object) -> object:
+    """Return name to size, None for one that is not told, from any of the forms in which guests are written."""
+    if isinstance(value, str):
+        value = _written_guests(value.strip())
+    if isinstance(value, list | tuple):
+        pairs = [str(entry).partition(":") if isinstance(entry, str) else ("", "", "") for entry in value]
+        named = [(name.strip(), size.strip() if colon else None) for name, colon, size in pairs]
+        if len({name for name, _ in named}) < len(named):
+            raise ValueError("a guest is named twice")
+        value = dict(named)
+    if not isinstance(value, Mapping):
+        raise ValueError(GUESTS_FORM)
+    return {name: _guest_size(size) for name, size in value.items()}
+
+
+def _written_guests(text: str) -> object:
+    """Return what a setting's text says: JSON, or `name:size` pairs with commas between."""
+    if text[:1] not in ("{", "["):
+        pairs = [pair for pair in text.split(",") if pair.strip()]
+        if not all(":" in pair for pair in pairs):
+            raise ValueError(f"say how large each is: {GUESTS_FORM}")
+        return pairs
     try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write a list as JSON, for example ["web1", "web2"]') from None
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"not JSON: {GUESTS_FORM}") from None
+
+
+def _guest_size(size: object) -> int | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int | str):
+        raise ValueError(f"a size is bytes, or text as 2GiB: {GUESTS_FORM}")
+    size_bytes = parse_size(size) if isinstance(size, str) else size
+    if size_bytes < LEAST_GUEST_BYTES:
+        raise ValueError(f"a guest of {size_bytes} bytes is none: {GUESTS_FORM}")
+    return size_bytes
 
 
 def _none_if_empty(value: object) -> object:
@@ -76,7 +112,8 @@ def _absolute(path: Path) -> Path:
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
-Names = Annotated[tuple[HostName, ...], BeforeValidator(_list_from_json)]
+Guests = Annotated[Mapping[HostName, PositiveBytes | None], BeforeValidator(_guests)]
+"""Guests by name, with what each has; None: nobody told."""
 
 
 class Settings(BaseModel):
@@ -157,7 +194,11 @@ class LenderSettings(Settings):
     directory: Directory = Field(
         default=Path("/run/ramshare/lender"), description="Mount point of the RAM file system."
     )
-    guests: Names = Field(default=(), description='Guests on this host where no hypervisor tells, as JSON: ["web1"].')
+    guests: Guests = Field(
+        default={},
+        description="Guests on this host where no hypervisor tells, with the memory of each: web1:2GiB,web2:512MiB, "
+        'or JSON, {"web1": "2GiB"}. Of one without a size nothing is lent.',
+    )
     hypervisor: str = Field(
         default="",
         description="Whose guests' balloons to use, as libvirt names it: qemu:///system, xen:///; empty: none.",

@@ -47,10 +47,29 @@ def test_the_environment_goes_before_the_file(env_file: Path, monkeypatch: pytes
     assert (found.host, found.sample_interval_s) == ("told", 7.0)
 
 
-def test_the_lenders_variables_have_their_own_prefix_and_lists_are_json(env_file: Path) -> None:
-    env_file.write_text('RAMSHARE_LENDER_GUESTS=["web1", "web2"]\nRAMSHARE_LENDER_LIMIT_BYTES=1048576\n')
-    found = load(LenderSettings)
-    assert (found.guests, found.limit_bytes) == (("web1", "web2"), 1 << 20)
+def test_the_lenders_variables_have_their_own_prefix(env_file: Path) -> None:
+    env_file.write_text("RAMSHARE_LENDER_LIMIT_BYTES=1048576\n")
+    assert load(LenderSettings).limit_bytes == 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "guests"),
+    [
+        ("", {}),
+        ("[]", {}),
+        ("{}", {}),
+        ("web1:2GiB", {"web1": 2 << 30}),
+        ("web1:2GiB, db.example.org:512M,", {"web1": 2 << 30, "db.example.org": 512 << 20}),
+        ('{"web1": 2147483648, "web2": "1.5G"}', {"web1": 2 << 30, "web2": 3 << 29}),
+        ('["web1:2GiB", "web2"]', {"web1": 2 << 30, "web2": None}),
+        ('["web1", "web2"]', {"web1": None, "web2": None}),
+    ],
+)
+def test_guests_are_named_with_their_sizes_and_those_of_older_settings_have_none(
+    env_file: Path, text: str, guests: dict[str, int | None]
+) -> None:
+    env_file.write_text(f"RAMSHARE_LENDER_GUESTS={text}\n")
+    assert load(LenderSettings).guests == guests
 
 
 @pytest.mark.parametrize(
@@ -68,8 +87,28 @@ def test_an_unusable_value_is_told_by_the_name_of_its_variable(env_file: Path, l
         load(BrokerSettings)
 
 
-@pytest.mark.parametrize("text", ["web1", '{"a": 1}', "[1, 2]", '["web1"'])
-def test_a_list_that_is_none_is_refused(env_file: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "web1",
+        "web1:2GiB,web2",
+        '{"a": 1}',
+        '{"a": true}',
+        '{"a": -5}',
+        '{"a": [1]}',
+        '{"a": "big"}',
+        '{"a": 1e300}',
+        "web1:2",
+        "web1:2GiB,web1:3GiB",
+        "web 1:2GiB",
+        ":2GiB",
+        "web1:9999999T",
+        "[1, 2]",
+        '["web1"',
+        "[" * 5000,
+    ],
+)
+def test_guests_that_cannot_be_meant_are_refused(env_file: Path, text: str) -> None:
     env_file.write_text(f"RAMSHARE_LENDER_GUESTS={text}")
     with pytest.raises(SettingsError, match="RAMSHARE_LENDER_GUESTS"):
         load(LenderSettings)

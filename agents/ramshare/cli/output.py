@@ -5,7 +5,6 @@ Results go to standard output, everything about the work (progress, warnings, er
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,13 +17,10 @@ from rich.segment import Segment
 from rich.text import Text
 
 from ramshare.errors import ExitCode, RamshareError
-from ramshare.messages.base import MAX_BYTES
+from ramshare.messages import sizes
 
 PIPE_WIDTH = 160
 """Columns of a table that does not go to a terminal: wide enough for a reason in words."""
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"^([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:i?B)?$", re.IGNORECASE)
 
 
 class UsageError(RamshareError):
@@ -110,15 +106,10 @@ def size(size_bytes: int) -> str:
 
 def parse_size(text: str) -> int:
     """Return the bytes that `512M`, `1.5GiB` or `4096` name (powers of 1024). Raises `typer.BadParameter`."""
-    found = _SIZE.match(text.strip())
-    if found is None:
-        raise typer.BadParameter(f"{text[:40]!r} is not a size; write for example 512M or 1.5G")
-    size_bytes = round(float(found[1]) * _UNITS[found[2].upper()])
-    if size_bytes <= 0:
-        raise typer.BadParameter("a size must be more than zero")
-    if size_bytes > MAX_BYTES:
-        raise typer.BadParameter(f"{text[:40]} is more than any cluster has ({size(MAX_BYTES)} at most)")
-    return size_bytes
+    try:
+        return sizes.parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def age(age_s: float | None) -> str:

@@ -4,13 +4,20 @@ What of it is offered is for `offer.py` to say. Used by the lender's agent, on i
 nothing itself.
 """
 
+from dataclasses import replace
+
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.guests.balloon import wanted_bytes
+from ramshare.lender.guests.by_hand import Parts, believable, divide, unknown
 from ramshare.lender.guests.reports import LocalReports
 from ramshare.lender.offer_plan import Limits
 from ramshare.messages.state import Memory, Mode
 from ramshare.policy.model import Decision, HostSample, Policy
 from ramshare.settings import LenderSettings
+
+NOTHING_DECIDED = Decision(0, "nothing decided yet")
+ALONE = " alone"
+"""After its name: the host without its guests, of which the policy learns apart. No host's name has a space."""
 
 
 class Surplus:
@@ -31,8 +38,10 @@ class Surplus:
         self._guests = reports.guests
         self._policy = policy
         self._share_bytes = share_bytes
-        self._decision = Decision(0, "nothing decided yet")
+        self._decision = NOTHING_DECIDED
         self._decided = False
+        self._used_last: dict[str, float] = {}
+        """What each guest that is named by hand used, by its last believable report."""
         self._available_bytes = self._own_bytes = 0
         self._made_bytes = 0
         """What exports held when the available memory was looked at: of those since, it shows nothing yet."""
@@ -45,7 +54,10 @@ class Surplus:
     def decide(self, memory: Memory, wall_s: float) -> None:
         """Have the policy decide on what was just sampled."""
         self.measure(memory)
-        self._decision = self._policy.decide(self._host_sample(memory, wall_s))
+        parts = self._parts(memory, wall_s)
+        alone = self._policy.decide(self._sample_alone(memory, wall_s, parts)) if parts.guests else NOTHING_DECIDED
+        decided = self._policy.decide(self._sample(memory, wall_s, parts))
+        self._decision = max(decided, alone, key=lambda decision: decision.lendable_bytes)
         self._decided = True
         # At one moment: what a balloon or an export took since, the host's figures do not show yet.
         self._own_bytes = self._physical_bytes() - self._guests.ballooned_bytes + self._ledger.lent_bytes()
@@ -78,7 +90,7 @@ class Surplus:
             limit_bytes=self._settings.limit_bytes,
             draining=self._ledger.draining,
             borrowing=self._reports.borrowing,
-            left_alone=self._guests.left_alone,
+            left_alone={**self._guests.left_alone, **unknown(self._settings.guests, self._guests.names)},
             misplaced=self._ledger.misplaced,
         )
 
@@ -112,25 +124,41 @@ class Surplus:
             available = min(available, share - given - self._ledger.lent_bytes())
         return max(0, available)
 
-    def _host_sample(self, memory: Memory, wall_s: float) -> HostSample:
+    def _parts(self, memory: Memory, wall_s: float) -> Parts:
         """What belongs to no guest is the host's own; what is lent is not counted as used, or it would count twice."""
-        share = self._share_bytes
-        guests = self._guests.believed(tuple(self._reports.said))
+        share, said = self._share_bytes, tuple(self._reports.said)
         seen = {guest.name for guest in self._guests.known}
-        used = 0.0
-        if share is None:
-            by_hand = sum(guest.used_bytes for guest in guests if guest.guest not in seen)
-            used = memory.used_bytes - self._ledger.lent_bytes() - self._guests.resident_bytes - by_hand
-        capacity = (share or memory.total_bytes) - sum(guest.capacity_bytes for guest in guests)
-        whole = share is None  # else pressure is that of others on this machine, too
+        believed = [guest for guest in self._guests.believed(said) if guest.guest in seen]
+        total, sizes = memory.total_bytes if share is None else share, self._settings.guests
+        self._used_last |= believable(said, sizes, wall_s)
+        return divide(total, self._used_bytes(memory), believed, said, sizes, wall_s, self._used_last)
+
+    def _used_bytes(self, memory: Memory) -> int:
+        """What is in use beside exports and what guests hold by the hypervisor's word; nobody else's claim counts."""
+        if self._share_bytes is not None:
+            return 0
+        return max(0, memory.used_bytes - self._ledger.lent_bytes() - self._guests.resident_bytes)
+
+    def _sample(self, memory: Memory, wall_s: float, parts: Parts) -> HostSample:
+        whole = self._share_bytes is None  # else pressure is that of others on this machine, too
         return HostSample(
             host=self._ledger.host,
             at_s=wall_s,
-            capacity_bytes=max(0.0, capacity),
-            used_bytes=max(0.0, used),
-            guests=guests,
-            expected_guests=self._reports.by_hand | seen,
+            capacity_bytes=parts.capacity_bytes,
+            used_bytes=parts.used_bytes,
+            guests=parts.guests,
+            expected_guests=frozenset(guest.guest for guest in parts.guests),
             swap_in_bytes_s=memory.swap_in_bytes_s if whole else 0.0,
             psi_some=memory.psi_some_avg10 if whole else None,
             refault_pages_s=memory.refaults_s if whole else None,
         )
+
+    def _sample_alone(self, memory: Memory, wall_s: float, parts: Parts) -> HostSample:
+        """The host as if its guests used all that they have: what is lent of that, no claim of a guest can take away.
+
+        A guest that plays its use or its pressure up holds what guests could spare, and no more; nor does the policy
+        learn from it here.
+        """
+        used = min(parts.capacity_bytes, self._used_bytes(memory))
+        own = replace(parts, used_bytes=used, guests=())
+        return replace(self._sample(memory, wall_s, own), host=f"{self._ledger.host}{ALONE}")

@@ -81,6 +81,8 @@ class StreamPolicy(ABC, Generic[S]):
             lend_bytes = 0.0
         elif not view.calm:
             lend_bytes = min(lend_bytes, host.lent_bytes)
+        elif view.uneasy_bytes:
+            lend_bytes = min(lend_bytes, max(host.lent_bytes, view.free_bytes - view.uneasy_bytes))
         host.lent_bytes = float(int(lend_bytes)) if lend_bytes > 0 else 0.0
         return _decision(host.lent_bytes, view, target)
 

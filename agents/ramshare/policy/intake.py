@@ -5,7 +5,8 @@ Every policy reads samples through a `HostIntake`. The rules, each of which can 
 - A guest whose report is missing, stale, from the future or impossible (negative, not a number, more used than there
   is) counts as using all it has; what it has is its last believable capacity.
 - A guest that appears twice counts once: the newest report, and of two equally new ones the more demanding.
-- A guest, or the host, under memory pressure counts as using all it has, whatever its history says.
+- A guest, or the host, under memory pressure counts as using all it has, whatever its history says. Under mild pressure
+  what it does not use lets nothing more be lent.
 - A sample that is not newer than the last one teaches nothing and lets nothing grow (`View.fresh` is false).
 - Windows run on observed time (`View.clock_s`), which no jump of the clock moves: a gap, or a clock set forward, counts
   as an hour at most, and a clock set back as nothing. So no jump makes a policy forget what it saw.
@@ -54,7 +55,9 @@ class View:
     """One moment of a host as a policy may believe it.
 
     `demand_bytes` is what is used, with guests that cannot be believed at their last believable figure; `held_bytes` is
-    the rest of what those guests have, which must not be lent now. `calm` is false while pressure forbids growth.
+    the rest of what those guests have, which must not be lent now; `uneasy_bytes` is what guests under mild pressure do
+    not use: it lets nothing more be lent. `calm` is false while the host's own pressure forbids all growth; a guest
+    that says it is pressed, rightly or not, holds its own share and nobody else's.
     `at_s` is the wall clock, `clock_s` observed time, `step_s` how much of it passed since the last fresh view.
     """
 
@@ -64,6 +67,7 @@ class View:
     capacity_bytes: float
     demand_bytes: float
     held_bytes: float = 0.0
+    uneasy_bytes: float = 0.0
     fresh: bool = True
     calm: bool = True
     host_alarm: bool = False
@@ -129,9 +133,9 @@ class HostIntake:
             view.host_alarm = pressure.alarm
 
     def _read_guest(self, guest: str, report: GuestSample | None, view: View) -> None:
-        doubt = _doubt(report, view.at_s)
+        why_not = doubt(report, view.at_s)
         known = self._known.get(guest)
-        if report is not None and not doubt:
+        if report is not None and not why_not:
             known = self._known[guest] = _Known(report.capacity_bytes, report.used_bytes)
         if known is None:
             known = (
@@ -140,15 +144,16 @@ class HostIntake:
         view.capacity_bytes += known.capacity_bytes
         view.demand_bytes += known.used_bytes
         spare_bytes = known.capacity_bytes - known.used_bytes
-        if doubt:
+        if why_not:
             view.held_bytes += spare_bytes
-            view.notes.append(f"guest {guest} {doubt} and counts as full")
+            view.notes.append(f"guest {guest} {why_not} and counts as full")
         elif report is not None and (
             pressure := _pressure(report.psi_some, report.swap_in_bytes_s, report.refault_pages_s)
         ):
-            view.calm = False
             if pressure.alarm:
                 view.held_bytes += spare_bytes
+            else:
+                view.uneasy_bytes += spare_bytes
             view.notes.append(f"guest {guest} is {pressure.words}")
 
     def snapshot(self) -> dict[str, Any]:
@@ -203,8 +208,8 @@ def _is_size(value: float) -> bool:
     return 0 <= value <= MAX_BYTES
 
 
-def _doubt(report: GuestSample | None, now_s: float) -> str:
-    """Return why a report cannot be believed, or nothing."""
+def doubt(report: GuestSample | None, now_s: float) -> str:
+    """Return why a report cannot be believed at `now_s`, or nothing."""
     if report is None:
         return "does not report"
     if not math.isfinite(report.at_s) or report.at_s > now_s + AHEAD_S:

@@ -164,7 +164,7 @@ class Rhythm(StreamPolicy[RhythmState]):
                 grew = " and still rises" if rising_bytes > demand_bytes else ""
                 state.why = f"use came to {_gib(demand_bytes)}{grew}, and {kept}"
             return Target(lend_bytes, state.why, figures)
-        grown_bytes = lendable_bytes - max(past_bytes, rising_bytes) - margin_bytes
+        grown_bytes = lendable_bytes - view.uneasy_bytes - max(past_bytes, rising_bytes) - margin_bytes
         if view.calm and grown_bytes >= lent_bytes + GROW_STEP * margin_bytes:
             state.grew_s = view.clock_s
             state.why = f"use was at most {_gib(recent_bytes)} of late, and {kept}"

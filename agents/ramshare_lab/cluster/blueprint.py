@@ -94,7 +94,7 @@ def _lender_env(spec: LabSpec, name: str, state_dir: Path, hypervisor: str) -> d
         "RAMSHARE_LENDER_LIMIT_BYTES": str(spec.lender_bytes),
         "RAMSHARE_LENDER_COMMITTED_BYTES": str(committed_bytes),
         "RAMSHARE_LENDER_DIRECTORY": str(state_dir / "lender" / name),
-        "RAMSHARE_LENDER_GUESTS": json.dumps(() if hypervisor else guests),
+        "RAMSHARE_LENDER_GUESTS": json.dumps({} if hypervisor else dict.fromkeys(guests, spec.guest_memory_bytes)),
         "RAMSHARE_LENDER_HYPERVISOR": hypervisor if guests else "",
     }
 

@@ -119,15 +119,17 @@ def test_observed_time_follows_the_clock_only_where_it_can_be_believed() -> None
 )
 def test_a_guest_under_pressure_counts_as_full_whatever_it_uses(sign: dict[str, float]) -> None:
     view = read(replace(CALM, **sign))  # type: ignore[arg-type]
-    assert view.free_bytes == 6 * GIB and not view.calm
+    assert view.free_bytes == 6 * GIB and view.calm, "it holds its own share, and no other's"
     host = HostIntake().read(replace(sample(CALM), **sign))  # type: ignore[arg-type]
     assert host.host_alarm and not host.calm
 
 
 @pytest.mark.parametrize("sign", [{"psi_some": 0.5}, {"swap_in_bytes_s": 8192.0}, {"refault_pages_s": 100.0}])
-def test_mild_pressure_only_forbids_growth(sign: dict[str, float]) -> None:
+def test_mild_pressure_only_forbids_growth_a_guests_that_of_its_own_share(sign: dict[str, float]) -> None:
     view = read(replace(CALM, **sign))  # type: ignore[arg-type]
-    assert view.free_bytes == 9 * GIB and not view.calm and not view.host_alarm
+    assert (view.free_bytes, view.uneasy_bytes, view.calm) == (9 * GIB, 3 * GIB, True)
+    host = HostIntake().read(replace(sample(CALM), **sign))  # type: ignore[arg-type]
+    assert (host.uneasy_bytes, host.calm, host.host_alarm) == (0, False, False)
 
 
 def test_no_pressure_figures_mean_no_pressure() -> None:

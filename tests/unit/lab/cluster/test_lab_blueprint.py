@@ -59,8 +59,8 @@ def test_the_settings_are_what_agents_accept(monkeypatch: pytest.MonkeyPatch, hy
         assert load(HostSettings).host == name.partition(".")[2]
         seen.append(load(LenderSettings))
     first, second = seen
-    assert first.guests == (() if hypervisor else ("web1", "web2"))
-    assert (first.hypervisor, second.hypervisor, second.guests) == (hypervisor, "", ())
+    assert first.guests == ({} if hypervisor else dict.fromkeys(("web1", "web2"), SPEC.guest_memory_bytes))
+    assert (first.hypervisor, second.hypervisor, second.guests) == (hypervisor, "", {})
     assert first.committed_bytes == 100 * MIB
     assert first.control_port != second.control_port
 
