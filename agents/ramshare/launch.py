@@ -119,7 +119,7 @@ def check_host(role: str, broker: BrokerSettings) -> ExitCode:
         sys.stderr.write(f"{'error' if finding.blocks else 'warning'}: {_one_line(str(finding))}\n")
     if any(finding.blocks for finding in found):
         return ExitCode.FAILED
-    sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker_host}:{broker.broker_port}\n")
+    sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker}\n")
     return ExitCode.OK
 
 

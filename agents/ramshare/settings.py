@@ -38,6 +38,7 @@ from ramshare.messages.base import (
 )
 from ramshare.messages.sizes import parse_size
 
+TLS_PORT, PLAIN_PORT = 8883, 1883
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
 _LINE = re.compile(
     r"""\s*(?:export\s+)?(?P<name>\w+)\s*=\s*(?:'(?P<one>[^']*)'|"(?P<two>[^"]*)"|(?P<bare>.*?))\s*(?:\s#.*)?"""
@@ -129,12 +130,48 @@ class BrokerSettings(Settings):
     """Where the broker is and who we are."""
 
     broker_host: str = Field(default="127.0.0.1", min_length=1, description="Name or address of the Mosquitto broker.")
-    broker_port: int = Field(default=1883, ge=1, le=65535)
-    client: ClientName | None = Field(default=None, description="MQTT user name; by default `role.host`.")
-    password_file: Path | None = Field(default=None, description="File that holds the MQTT password, mode 0600.")
+    broker_port: int = Field(
+        default=0, ge=0, le=65535, description="0: the usual one, 8883 with TLS, 1883 without. Guests' broker: 8884."
+    )
+    broker_insecure: bool = Field(
+        default=False, description="Plain TCP, with a password if there is one: only where nobody else can listen."
+    )
+    tls_directory: Path = Field(
+        default=Path("/etc/ramshare/tls"),
+        description="Holds ca.crt, CLIENT.crt and CLIENT.key, as `ramshare broker init` makes them.",
+    )
+    client: ClientName | None = Field(default=None, description="Name of the account; by default `role.host`.")
+    password_file: Path | None = Field(
+        default=None, description="File with the MQTT password, mode 0600; with RAMSHARE_BROKER_INSECURE only."
+    )
     root: str = Field(default="ramshare", description="First part of every topic.")
     keepalive_s: int = Field(default=15, ge=5, le=600)
     announce_interval_s: Seconds = Field(default=60.0, description="Heartbeat: `status` is published again this often.")
+
+    @property
+    def port(self) -> int:
+        """The broker's port."""
+        return self.broker_port or (PLAIN_PORT if self.broker_insecure else TLS_PORT)
+
+    @property
+    def broker(self) -> str:
+        """The broker's address, for people."""
+        return f"{self.broker_host}:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that signed the broker's certificate."""
+        return self.tls_directory / "ca.crt"
+
+    @property
+    def cert_file(self) -> Path:
+        """This client's certificate."""
+        return self.tls_directory / f"{self.client}.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """The key of `cert_file`, a secret."""
+        return self.tls_directory / f"{self.client}.key"
 
     @property
     def password(self) -> SecretStr | None:

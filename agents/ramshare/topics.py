@@ -186,6 +186,45 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
 }
 """Which roles a server accepts each verb from."""
 
+DASHBOARD = "dashboard"
+AGENTS = frozenset({"guest", "lender", "borrower", MANAGER})
+MARKS = 16
+"""A command has so many topics of its own that mark the end of what is stored; it clears one for each connection."""
+
+
+def mark_path(number: int) -> str:
+    """Return the state path of a mark; see `api.Bus.watch_state`."""
+    return f"lease/mark-{number % MARKS}"
+
+
+_MARKS = tuple(mark_path(number) for number in range(MARKS))
+WRITES: dict[str, tuple[str, ...]] = {
+    "guest": ("status", "memory"),
+    "lender": ("status", "memory", "offer", "decisions", "export/+"),
+    "borrower": ("status", "lease/+", "volume/+/+"),
+    MANAGER: tuple(_MANAGER_STATE),
+    "cli": _MARKS,
+    DASHBOARD: _MARKS,
+}
+"""Which state each role says of itself; the broker refuses it any other. Few and fixed where the role is not trusted
+with memory of the broker: a retained topic costs it as much as its payload."""
+
+TELLS_EVENTS = frozenset({"lender", "borrower", MANAGER})
+
+EVERYTHING = (("+", "#"),)
+WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
+    "guest": (),
+    "lender": (("guest", "memory"), ("borrower", "lease/+")),
+    "borrower": (),
+    MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+")),
+    "cli": EVERYTHING,
+    DASHBOARD: EVERYTHING,
+}
+"""(whose, which) state each role reads beside its own. `+`: everybody's; `guest`: each guest's; `borrower`: that of the
+borrower on the same host."""
+
+HEARS_EVENTS = frozenset({"cli", DASHBOARD})
+
 
 def volume_path(volume: str) -> str:
     """Return the state path of the volume `VG/LV`. A plus sign, a wildcard in topics, stands there as `%2B`."""

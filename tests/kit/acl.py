@@ -1,38 +1,40 @@
-"""Reads the broker's access rules, so that the broker of the unit tests obeys the very file that Mosquitto does."""
+"""The brokers' own rules, for the broker of the unit tests: it refuses what the real ones refuse."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Literal
 
+from ramshare.broker.rights import GUEST, Rights, own_rights, role_rights
 from ramshare.bus.wire import matches
+from ramshare.topics import VERSION, WRITES, name, role
 
-Access = Literal["read", "write"]
+Access = Literal["read", "write", "subscribe"]
 
 
-@dataclass(frozen=True)
-class AccessRules:
-    """The `pattern` lines of a Mosquitto access file; whatever no line allows is refused."""
-
-    patterns: tuple[tuple[str, str], ...]
-    """(`read`, `write` or `readwrite`; topic filter with `%u` for the user's name)."""
-
-    @classmethod
-    def load(cls, path: Path) -> "AccessRules":
-        """Read a file. Raises `ValueError` for a line that this reader does not know."""
-        patterns = []
-        for line in path.read_text().splitlines():
-            words = line.split(maxsplit=2)
-            if not words or words[0].startswith("#"):
-                continue
-            if len(words) != 3 or words[0] != "pattern" or words[1] not in ("read", "write", "readwrite"):
-                raise ValueError(f"{path}: cannot read {line!r}")
-            patterns.append((words[1], words[2]))
-        return cls(tuple(patterns))
-
-    def allow(self, client: str, access: Access, topic: str) -> bool:
-        """Return whether `client` may read or write `topic`; never for a name with a wildcard or slash."""
-        if any(character in client for character in "+#/"):
-            return False
-        return any(
-            access in granted and matches(pattern.replace("%u", client), topic) for granted, pattern in self.patterns
+def allowed(client: str, access: Access, topic: str, root: str, everybody: Rights) -> bool:
+    """Return whether `client` may read or write `topic`, or subscribe to that filter."""
+    rights = _rights(client, root) + everybody
+    if access == "subscribe":
+        return topic in rights.subscribe + _of_guest(client, topic, root) or any(
+            _within(filter_, topic) for filter_ in rights.subscribe_within
         )
+    return any(matches(filter_, topic) for filter_ in (rights.write if access == "write" else rights.read))
+
+
+@cache
+def _rights(client: str, root: str) -> Rights:
+    if role(client) not in WRITES:
+        return Rights()
+    return own_rights(client, root) + role_rights(role(client), (), root)
+
+
+def _of_guest(client: str, topic: str, root: str) -> tuple[str, ...]:
+    """Real rules name every guest that has an account; here any has one."""
+    parts = topic.split("/")
+    if len(parts) < 4 or role(parts[3]) != GUEST or role(client) not in WRITES or parts[1] != VERSION:
+        return ()
+    return role_rights(role(client), (name(parts[3]),), root).subscribe
+
+
+def _within(wide: str, narrow: str) -> bool:
+    """Return whether the filter `wide`, which ends with `#`, takes in all that `narrow` does."""
+    return f"{narrow}/".startswith(wide.removesuffix("#"))

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from kit.memory_bus import MemoryBroker, memory_bus, say_online
 from kit.slow_line import SlowLine
+from ramshare.broker.rights import Rights
 from ramshare.bus.api import Arrival, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.bus.mqtt import MqttBus
@@ -29,9 +30,13 @@ CLIENTS = (
     "borrower.hostb",
     "guest.web1",
     "cli.alice",
+    "cli.bob",
     "dashboard",
     "lender.loud",
 )
+MARKER = "ramshare/v1/state/manager/lease/marker"
+MARKED = Rights(read=(MARKER,), subscribe=(MARKER,))
+"""What every account may do here besides: hear the marker of `World.everything`."""
 A = TypeVar("A", bound=Arrival)
 
 
@@ -109,11 +114,10 @@ class World(ABC):
     def everything(self, bus: CoreBus) -> list[Arrival]:
         """Return all that is on its way now: up to a marker that is published last."""
         self.settle()
-        marker = f"ramshare/v1/state/manager/lease/marker-{time.monotonic_ns()}"
-        path = marker.partition("manager/")[2]
+        path = MARKER.partition("manager/")[2]
         bus.watch_state("manager", path)
         self.settle()
-        self.publish("manager", marker, b"", retain=True)
+        self.publish("manager", MARKER, b"", retain=True)
         seen = self.until(bus, StateArrived, lambda arrived: arrived.path == path)[:-1]
         bus.unwatch_state("manager", path)
         while (arrival := bus.next(0.0)) is not None:  # the senders are heard in turn: what came before it may follow
@@ -129,7 +133,7 @@ class MemoryWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.broker = MemoryBroker(CLIENTS)
+        self.broker = MemoryBroker(CLIENTS, everybody=MARKED)
 
     def bus(self, client: str) -> CoreBus:
         return memory_bus(self.broker, client)
@@ -172,13 +176,13 @@ class MosquittoWorld(World):
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
-        self.broker: RunningBroker = start_broker(SystemRunner(), directory, CLIENTS)
+        self.broker: RunningBroker = start_broker(SystemRunner(), directory, CLIENTS, everybody=MARKED)
         self._raw: dict[str, Client] = {}
         self._lines: list[SlowLine] = []
         self._gates: dict[MqttBus, threading.Event] = {}
 
     def slow_bus(self, client: str) -> MqttBus:
-        line = SlowLine(self.broker.host, self.broker.port)
+        line = SlowLine(self.broker.host, self.broker.settings(client).port)
         self._lines.append(line)
         return self._connected(self.broker.settings(client).model_copy(update={"broker_port": line.port}), client)
 
@@ -208,9 +212,7 @@ class MosquittoWorld(World):
     def raw(self, client: str) -> Client:
         """Return a plain paho client with the account of `client`."""
         if client not in self._raw:
-            raw = Client(CallbackAPIVersion.VERSION2, client_id="raw", protocol=MQTTv5)
-            raw.username_pw_set(client, self.broker.password_path(client).read_text().strip())
-            raw.connect(self.broker.host, self.broker.port)
+            raw = raw_client(self.broker.settings(client))
             raw.loop_start()
             self._raw[client] = raw
         return self._raw[client]
@@ -264,7 +266,15 @@ class MosquittoWorld(World):
             raw.loop_stop()
         for line in self._lines:
             line.close()
-        self.broker.stop()
+        self.broker.close()
+
+
+def raw_client(settings: BrokerSettings) -> Client:
+    """Return a plain paho client, connected with an account's certificate."""
+    raw = Client(CallbackAPIVersion.VERSION2, client_id="raw", protocol=MQTTv5)
+    raw.tls_set(str(settings.ca_file), str(settings.cert_file), str(settings.key_file))
+    raw.connect(settings.broker_host, settings.port)
+    return raw
 
 
 def cut_connection(bus: MqttBus) -> None:

@@ -1,7 +1,7 @@
 """A broker inside the process, for tests; `memory.py` connects to it. Time is the test's.
 
 It has what the design relies on: wildcards, retained values and their clearing, message expiry, a last will with delay,
-sessions that queue while a client is away, and the access rules of `broker-config/acl`. Delivery is in order and
+sessions that queue while a client is away, and the rules of the real brokers. Delivery is in order and
 happens within the publishing call. The broker tests run one suite against this and against a real Mosquitto.
 """
 
@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from kit.acl import AccessRules
+from kit.acl import Access, allowed
+from ramshare.broker.rights import Rights
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
 from ramshare.bus.session import SESSION_EXPIRY_S, WILL_DELAY_S
 from ramshare.bus.wire import LinkUser, Packet, matches
 from ramshare.topics import DEFAULT_ROOT, Root
-from ramshare_lab.cluster.broker import config_dir
 
 
 @dataclass
@@ -34,7 +34,9 @@ class _Client:
 class MemoryBroker:
     """Stands in for Mosquitto. `accounts` None: everybody has one."""
 
-    def __init__(self, accounts: Iterable[str] | None = None, root: str = DEFAULT_ROOT) -> None:
+    def __init__(
+        self, accounts: Iterable[str] | None = None, root: str = DEFAULT_ROOT, everybody: Rights | None = None
+    ) -> None:
         self.now_s = 1000.0
         self.running = True
         self.root = Root.of(root)
@@ -44,7 +46,7 @@ class MemoryBroker:
         self.holds_subscriptions = False
         """Answers no subscription while it is true, as a broker that is slow."""
         self._accounts = None if accounts is None else frozenset(accounts)
-        self._rules = AccessRules.load(config_dir() / "acl")
+        self._everybody = everybody or Rights()
         self._clients: dict[str, _Client] = {}
         self._retained: dict[str, tuple[Packet, float]] = {}
         self._held: list[tuple[str, str, int]] = []
@@ -134,7 +136,7 @@ class MemoryBroker:
             self._do(lambda: self._publish(name, packet, lambda reason: user.on_refused(packet, reason)))
 
     def subscribe(self, name: str, topic_filter: str, qos: int) -> None:
-        """Grant a subscription, as Mosquitto does, and replay what is stored; the rules filter what is delivered."""
+        """Grant a subscription and replay what is stored, or refuse it; the rules filter what is delivered, too."""
         self._do(lambda: self._subscribe(name, topic_filter, qos))
 
     def unsubscribe(self, name: str, topic_filter: str) -> None:
@@ -170,8 +172,11 @@ class MemoryBroker:
                     self._working = False
                 raise
 
+    def _allows(self, client: str, access: Access, topic: str) -> bool:
+        return allowed(client, access, topic, self.root.name, self._everybody)
+
     def _publish(self, author: str, packet: Packet, refuse: Callable[[str], None]) -> None:
-        if not self._rules.allow(author, "write", packet.topic):
+        if not self._allows(author, "write", packet.topic):
             self.refused.append((author, packet))
             refuse("Not authorized")
             return
@@ -182,7 +187,7 @@ class MemoryBroker:
                 self._retained[packet.topic] = (packet, self.until(packet))
         for name, client in list(self._clients.items()):
             granted = [qos for topic_filter, qos in client.filters.items() if matches(topic_filter, packet.topic)]
-            if granted and self._rules.allow(name, "read", packet.topic):
+            if granted and self._allows(name, "read", packet.topic):
                 self._deliver(client, replace(packet, retain=False, qos=min(packet.qos, max(granted))))
 
     def _deliver(self, client: _Client, packet: Packet) -> None:
@@ -198,10 +203,13 @@ class MemoryBroker:
         if self.holds_subscriptions:
             self._held.append((name, topic_filter, qos))
             return
+        if not self._allows(name, "subscribe", topic_filter):
+            client.user.on_subscribed(topic_filter, "Not authorized")
+            return
         self._forget()
         client.filters[topic_filter] = qos
         for topic, (packet, _) in list(self._retained.items()):
-            if matches(topic_filter, topic) and self._rules.allow(name, "read", topic):
+            if matches(topic_filter, topic) and self._allows(name, "read", topic):
                 self._deliver(client, replace(packet, qos=min(packet.qos, qos)))
         client.user.on_subscribed(topic_filter, "")
 

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
-
+from kit.broker_worlds import raw_client
 from ramshare.agent import Agent, serve
 from ramshare.bus.api import RequestArrived
 from ramshare.bus.mqtt import MqttBus
@@ -41,10 +39,7 @@ def drained_agent(broker: dict[str, Any]) -> None:
 def flood(broker: dict[str, Any], server: str, requests: int) -> None:
     """Send so many requests to a server as fast as the broker takes them, each with an id of its own."""
     settings = BrokerSettings.model_validate(broker)
-    client = Client(CallbackAPIVersion.VERSION2, client_id="flood", protocol=MQTTv5)
-    assert settings.password is not None
-    client.username_pw_set(settings.client, settings.password.get_secret_value())
-    client.connect(settings.broker_host, settings.broker_port)
+    client = raw_client(settings)
     client.loop_start()
     topic = f"ramshare/v1/request/{server}/{settings.client}/drain"
     payload = Drain(request_id="flood-000000").to_json()

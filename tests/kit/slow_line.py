@@ -46,14 +46,6 @@ class SlowLine:
 
 
 def _packet(read: Callable[[int], bytes]) -> bytes:
-    """Return the next whole MQTT packet (MQTT 5, section 2.1); empty at the end."""
-    head = read(1)
-    length, shift = 0, 0
-    while head:
-        byte = read(1)
-        head += byte
-        length |= (byte[0] & 0x7F) << shift
-        shift += 7
-        if byte[0] < 0x80:
-            return head + read(length)
-    return b""
+    """Return the next whole TLS record (RFC 8446, section 5.1), in which paho sends one packet; empty at the end."""
+    head = read(5)
+    return head + read(int.from_bytes(head[3:])) if len(head) == 5 else b""

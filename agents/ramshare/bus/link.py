@@ -20,6 +20,7 @@ from tenacity.wait import wait_random_exponential
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
 from ramshare.bus.outbox import Outbox, Outgoing
 from ramshare.bus.session import Acknowledged, LostError, Session, TakenOverError
+from ramshare.bus.tls import SilentRefusalError
 from ramshare.bus.wire import LinkUser, Packet
 from ramshare.errors import RamshareError
 from ramshare.settings import BrokerSettings
@@ -53,6 +54,8 @@ class MqttLink:
         self._first: Future[None] = Future()
         self._last_error: Exception | None = None
         self._was_up = False
+        self._open_timeout_s = OPEN_TIMEOUT_S
+        self._silent_refusals = 0
         self._short_sessions = 0
         """Sessions in a row that ended soon although the broker is there. Mosquitto 2.0.11 does not tell a client that
         another one with its name has taken over; two such sessions are how it looks."""
@@ -65,6 +68,7 @@ class MqttLink:
         self._stop.clear()
         self._ending.clear()
         self._was_up = False
+        self._open_timeout_s = min(OPEN_TIMEOUT_S, timeout_s)
         self._first = Future()
         self._start_thread()
         try:
@@ -73,9 +77,8 @@ class MqttLink:
             self._end()
             if isinstance(self._last_error, RamshareError):
                 raise self._last_error from None
-            where = f"{self._settings.broker_host}:{self._settings.broker_port}"
             raise BrokerUnreachableError(
-                f"no broker at {where} within {timeout_s:g} s", "is Mosquitto running?"
+                f"no broker at {self._settings.broker} within {timeout_s:g} s", "is Mosquitto running?"
             ) from None
         except RamshareError:
             self._end()
@@ -140,7 +143,13 @@ class MqttLink:
             self._stop.wait(random.uniform(0, FIRST_WAIT_S))
 
     def _worth_retrying(self, error: BaseException) -> bool:
-        """Everything is, except wrong credentials at the very first connection: a person should hear of them."""
+        """Everything is, except wrong credentials at the very first connection: a person should hear of them.
+
+        A broker that ends at that moment looks like one that refuses without a word: that must happen twice.
+        """
+        self._silent_refusals = self._silent_refusals + 1 if isinstance(error, SilentRefusalError) else 0
+        if self._silent_refusals == 1:
+            return True
         return isinstance(error, Exception) and (self._was_up or not isinstance(error, NotAuthorisedError))
 
     def _note(self, state: RetryCallState) -> None:
@@ -159,7 +168,7 @@ class MqttLink:
         """Serve one session. Returns if it was stable or we are asked to stop; raises if it failed or was short."""
         session = Session(self._settings, self._client, self._user.last_will(), clean_start=not self._was_up)
         try:
-            session.open(OPEN_TIMEOUT_S, self._stop.is_set)
+            session.open(self._open_timeout_s, self._stop.is_set)
             self._converse(session)
         finally:
             session.release()

@@ -7,6 +7,7 @@ only wakes the loop.
 
 import contextlib
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError
 from ramshare.bus.outbox import MAX_INFLIGHT
+from ramshare.bus.tls import explain, explain_silence, open_context
 from ramshare.bus.wire import Packet
 from ramshare.settings import BrokerSettings
 
@@ -83,13 +85,16 @@ class Session:
     """A connection. `publish`, `subscribe` and `unsubscribe` may be called from any thread, the rest from one."""
 
     def __init__(self, settings: BrokerSettings, client: str, will: Packet | None, *, clean_start: bool) -> None:
-        self._where = f"{settings.broker_host}:{settings.broker_port}"
-        self._settings = settings
+        self._where = settings.broker
+        self._settings = settings.model_copy(update={"client": client})
         self._clean_start = clean_start
         self._happened: deque[Happening | _Opened | _Closed] = deque()
         self._paho = Client(CallbackAPIVersion.VERSION2, client_id=client, protocol=MQTTv5, reconnect_on_failure=False)
-        password = settings.password
-        self._paho.username_pw_set(client, None if password is None else password.get_secret_value())
+        if settings.broker_insecure:
+            password = settings.password
+            self._paho.username_pw_set(client, None if password is None else password.get_secret_value())
+        else:
+            self._paho.tls_set_context(open_context(self._settings))
         self._paho.max_inflight_messages = MAX_INFLIGHT
         self._paho.suppress_exceptions = True
         self._set_callbacks()
@@ -107,11 +112,13 @@ class Session:
         try:
             self._paho.connect(
                 self._settings.broker_host,
-                self._settings.broker_port,
+                self._settings.port,
                 keepalive=self._settings.keepalive_s,
                 clean_start=self._clean_start,
                 properties=properties,
             )
+        except ssl.SSLError as error:
+            raise explain(error, self._settings) from error
         except OSError as error:
             raise self._unreachable(error.strerror or str(error)) from error
         while time.monotonic() < deadline and not give_up():
@@ -119,7 +126,9 @@ class Session:
             if self._happened and isinstance(opened := self._happened.popleft(), _Opened):
                 return self._judge(opened)
             if code != MQTT_ERR_SUCCESS:
-                raise self._unreachable(error_string(code))
+                if self._settings.broker_insecure:
+                    raise self._unreachable(error_string(code))
+                raise explain_silence(self._settings)
         raise self._unreachable(f"no answer to CONNECT within {timeout_s:g} s")
 
     def turn(self) -> list[Happening]:

@@ -42,7 +42,7 @@ def account_lock(
     deadline = clock() + WAIT_S
     while True:
         for account in accounts:
-            handle = _lock(directory / f"{account.broker_host}-{account.broker_port}-{account.client}.lock")
+            handle = _lock(directory / f"{account.broker_host}-{account.port}-{account.client}.lock")
             if handle is not None:
                 try:
                     yield account
@@ -83,7 +83,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _holder(directory: Path, account: BrokerSettings) -> str:
-    path = directory / f"{account.broker_host}-{account.broker_port}-{account.client}.lock"
+    path = directory / f"{account.broker_host}-{account.port}-{account.client}.lock"
     with contextlib.suppress(OSError):
         pid = path.read_text().strip()
         if pid.isdecimal():

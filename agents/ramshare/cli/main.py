@@ -76,18 +76,27 @@ def _version(wanted: bool) -> None:
 def _globals(
     ctx: typer.Context,
     broker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The broker; RAMSHARE_BROKER_HOST.")] = None,
-    password_file: Annotated[
+    tls: Annotated[
         Path | None,
-        typer.Option(help="File with the MQTT password, or a directory with one per account; RAMSHARE_PASSWORD_FILE."),
+        typer.Option(
+            help="Directory with ca.crt, and ACCOUNT.crt and .key; RAMSHARE_TLS_DIRECTORY, ~/.config/ramshare/tls."
+        ),
     ] = None,
     client: Annotated[str | None, typer.Option(help="Account, by default cli.<user>; RAMSHARE_CLIENT.")] = None,
     root: Annotated[str | None, typer.Option(help="First part of every topic; RAMSHARE_ROOT.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Plain TCP and a password, no TLS; RAMSHARE_BROKER_INSECURE.")
+    ] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="With --insecure: file with the password, or a directory with one per account."),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is done.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     """Lend the idle memory of one host to the live swap of another."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    ctx.obj = Options(broker, password_file, client, root, ctx.obj or Outside())
+    ctx.obj = Options(broker, tls, client, root, insecure, password_file, outside=ctx.obj or Outside())
 
 
 def _add(name: str, command: Callable[..., None], example: str) -> None:

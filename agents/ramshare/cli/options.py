@@ -54,9 +54,11 @@ class Options:
     """What stood before the command."""
 
     broker: str | None = None
-    password_file: Path | None = None
+    tls_directory: Path | None = None
     client: str | None = None
     root: str | None = None
+    insecure: bool = False
+    password_file: Path | None = None
     outside: Outside = Outside()
     as_json: bool = False
     """Set by a command that was asked for JSON, so that its errors are JSON too."""
@@ -72,6 +74,7 @@ class Options:
                     "use a name such as cli.alice",
                 )
             known, found = None, found.model_copy(update={"password_file": None})
+        found = found.model_copy(update={"broker_insecure": self.insecure or found.broker_insecure})
         client = known or operator()
         try:
             _CLIENT.validate_python(client)
@@ -82,17 +85,28 @@ class Options:
             chosen["broker_host"], chosen["broker_port"] = parse_broker(self.broker)
         if self.root is not None:
             chosen["root"] = Root.of(self.root).name
-        chosen["password_file"] = password_path(self.password_file or found.password_file, client)
+        if found.broker_insecure:
+            chosen["password_file"] = password_path(self.password_file or found.password_file, client)
+        elif self.password_file is not None:
+            raise UsageError(
+                "--password-file is for a broker without TLS", "accounts have certificates (--tls); or add --insecure"
+            )
+        else:
+            chosen["tls_directory"] = tls_path(self.tls_directory, found.tls_directory, client)
         return found.model_copy(update=chosen)
 
     def accounts(self) -> list[BrokerSettings]:
-        """Return `settings`, then the same person's further accounts whose passwords lie in the same directory."""
+        """Return `settings`, then the same person's further accounts in the same directory."""
         first = self.settings()
-        path = first.password_file
-        if self.client or path is None or path.name != first.client:
+        path, suffix = (first.password_file, "") if first.broker_insecure else (first.cert_file, ".crt")
+        if self.client or path is None or path.name != f"{first.client}{suffix}":
             return [first]
-        more = sorted(path.parent.glob(f"{first.client}-*"))
-        return [first, *(first.model_copy(update={"client": other.name, "password_file": other}) for other in more)]
+        names = [other.name.removesuffix(suffix) for other in sorted(path.parent.glob(f"{first.client}-*{suffix}"))]
+        password = (lambda name: path.parent / name) if first.broker_insecure else (lambda _name: None)
+        return [
+            first,
+            *(first.model_copy(update={"client": name, "password_file": password(name)}) for name in names),
+        ]
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment with the options as `RAMSHARE_…`, for an agent that is started."""
@@ -100,7 +114,13 @@ class Options:
         if self.broker is not None:
             host, port = parse_broker(self.broker)
             environment |= {"RAMSHARE_BROKER_HOST": host, "RAMSHARE_BROKER_PORT": str(port)}
-        given = {"PASSWORD_FILE": self.password_file, "CLIENT": self.client, "ROOT": self.root}
+        given = {
+            "TLS_DIRECTORY": self.tls_directory,
+            "CLIENT": self.client,
+            "ROOT": self.root,
+            "BROKER_INSECURE": "1" if self.insecure else None,
+            "PASSWORD_FILE": self.password_file,
+        }
         return environment | {f"RAMSHARE_{key}": str(value) for key, value in given.items() if value is not None}
 
 
@@ -120,12 +140,20 @@ def operator() -> str:
 
 
 def parse_broker(text: str) -> tuple[str, int]:
-    """Return host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Raises `UsageError`."""
+    """Return host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`; port 0: the usual one. Raises `UsageError`."""
     found = _BROKER.match(text.strip())
-    port = int(found["port"] or 1883) if found else 0
-    if found is None or not 1 <= port <= 65535:
-        raise UsageError(f"{text[:80]!r} is not a broker's address", "use HOST:PORT, for example 10.0.0.5:1883")
+    port = int(found["port"] or 0) if found else 0
+    if found is None or port > 65535 or (found["port"] and not port):
+        raise UsageError(f"{text[:80]!r} is not a broker's address", "use HOST:PORT, for example 10.0.0.5:8883")
     return found["v6"] or found["host"], port
+
+
+def tls_path(given: Path | None, known: Path, client: str) -> Path:
+    """Return the directory of certificates: the one given, the user's own if the client is in it, or the machine's."""
+    if given is not None:
+        return given
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ramshare" / "tls"
+    return home if (home / f"{client}.crt").is_file() else known
 
 
 def password_path(given: Path | None, client: str) -> Path | None:

@@ -15,6 +15,7 @@ from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Request
+from ramshare.topics import mark_path
 
 CONNECT_S = 4.0
 """A broker on the same network answers in milliseconds; a person should not wait long to hear that there is none."""
@@ -67,11 +68,12 @@ def connected(options: Options) -> Iterator["Session"]:
     outside = options.outside
     with account_lock(options.accounts(), outside.clock, outside.sleep) as settings:
         assert settings.client is not None
-        _ = settings.password  # a file that cannot be read is told before the broker is looked for
+        if settings.broker_insecure:
+            _ = settings.password  # a file that cannot be read is told before the broker is looked for
         bus = outside.open_bus(settings, settings.client)
         try:
             bus.connect(CONNECT_S)
-            yield Session(bus, f"{settings.broker_host}:{settings.broker_port}", outside.clock, outside.wall)
+            yield Session(bus, settings.broker, outside.clock, outside.wall)
         finally:
             bus.close()
 
@@ -112,10 +114,10 @@ class Session:
         """
         self.snapshot.doubt()
         self._marks += 1
-        self.bus.set_state(f"lease/mark-{self._marks}", None)
+        self.bus.set_state(mark_path(self._marks), None)
 
     def _keep(self, arrived: StateArrived) -> None:
-        if (arrived.client, arrived.path) == (self.bus.client, f"lease/mark-{self._marks}"):
+        if (arrived.client, arrived.path) == (self.bus.client, mark_path(self._marks)):
             self.snapshot.settle()
         else:
             self.snapshot.hear(arrived, self.wall())

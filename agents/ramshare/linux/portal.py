@@ -52,7 +52,7 @@ def told_portal(settings: LenderSettings, resolve: Resolve = socket.getaddrinfo)
     """
     if not settings.address:
         broker = load(BrokerSettings)
-        return Portal(own_address(broker.broker_host, broker.broker_port, resolve), settings.port)
+        return Portal(own_address(broker.broker_host, broker.port, resolve), settings.port)
     try:
         return Portal(find_address(settings.address, resolve), settings.port)
     except PortalError as error:

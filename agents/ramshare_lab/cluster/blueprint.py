@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ramshare.settings import BrokerSettings
 from ramshare_lab.cluster.agents import PACKAGE_ROOT, AgentSpec
 from ramshare_lab.cluster.netns import MTU, PREFIX_LENGTH
 from ramshare_lab.cluster.spec import LENDER_NAMES, LabSpec, address_of, mac_of
@@ -12,7 +13,8 @@ from ramshare_lab.cluster.vm_spec import DiskSpec, VmSpec
 
 SWITCH = "switch"
 """Where the manager runs, with the broker."""
-PASSWORD_IN_VM = Path("/var/lib/ramshare/password")
+TLS_IN_VM = Path("/var/lib/ramshare/tls")
+"""Where a virtual machine finds its bundle's certificates."""
 
 
 def vm_specs(spec: LabSpec, state_dir: Path, disks: Path, add_tap: Callable[[str, str], str]) -> list[VmSpec]:
@@ -52,35 +54,34 @@ def _disk(spec: LabSpec, path: Path, size_bytes: int) -> DiskSpec | None:
 def agent_specs(
     spec: LabSpec,
     state_dir: Path,
-    broker: tuple[str, int],
-    password_path: Callable[[str], Path],
+    settings: Callable[[str], BrokerSettings],
     hypervisor: str = "",
 ) -> list[AgentSpec]:
     """Return the agents. The first lender has the guests; it learns of them from `hypervisor`, where there is one."""
 
-    def agent(role: str, host: str, password: Path | None = None, extra: Mapping[str, str] | None = None) -> AgentSpec:
+    def agent(role: str, host: str, tls: Path | None = None, extra: Mapping[str, str] | None = None) -> AgentSpec:
         client = {"manager": "manager", "monitor": f"guest.{host}"}.get(role, f"{role}.{host}")
-        env = _common_env(client, host, broker, password or password_path(client))
+        env = _common_env(host, settings(client), tls)
         return AgentSpec(client, role, host, {**env, **(extra or {}), **spec.env}, spec.agent_module)
 
     return [
         agent("manager", SWITCH),
         *(agent("lender", name, extra=_lender_env(spec, name, state_dir, hypervisor)) for name in spec.lender_names),
-        *(agent("borrower", name, PASSWORD_IN_VM) for name in spec.borrower_names),
-        *(agent("monitor", name, PASSWORD_IN_VM) for name in spec.guest_names),
+        *(agent("borrower", name, TLS_IN_VM) for name in spec.borrower_names),
+        *(agent("monitor", name, TLS_IN_VM) for name in spec.guest_names),
     ]
 
 
-def _common_env(client: str, host: str, broker: tuple[str, int], password: Path) -> dict[str, str]:
+def _common_env(host: str, broker: BrokerSettings, tls: Path | None) -> dict[str, str]:
     """Return the settings that every agent needs; nothing comes from this machine's own `/etc/ramshare`."""
     return {
         "PYTHONPATH": str(PACKAGE_ROOT),
         "RAMSHARE_ENV_FILE": "/dev/null",
-        "RAMSHARE_BROKER_HOST": broker[0],
-        "RAMSHARE_BROKER_PORT": str(broker[1]),
-        "RAMSHARE_CLIENT": client,
+        "RAMSHARE_BROKER_HOST": broker.broker_host,
+        "RAMSHARE_BROKER_PORT": str(broker.port),
+        "RAMSHARE_CLIENT": str(broker.client),
         "RAMSHARE_HOST": host,
-        "RAMSHARE_PASSWORD_FILE": str(password),
+        "RAMSHARE_TLS_DIRECTORY": str(tls or broker.tls_directory),
     }
 
 

@@ -1,27 +1,33 @@
-"""Starts a real Mosquitto from `broker-config/` with one account per client, for the lab, the benchmark and the tests.
+"""Starts the secure set for the lab, the benchmark and the tests: what `ramshare broker init` writes, in a directory.
 
-The settings and access rules are the files of `broker-config/`, untouched. What differs per run (address, port, paths)
-stands in a small file in the run's own directory that includes them.
+Two Mosquittos, the hosts' and, if there are guests, theirs, with TLS, certificates and rules as on a real cluster. What
+differs per run: address, ports, and that they run as whoever starts them.
 """
 
-import contextlib
 import os
-import secrets
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Protocol
 
-from ramshare.errors import MissingPartError, RamshareError
+from ramshare.broker.cluster import Cluster, bundle_of, check_account
+from ramshare.broker.conf import Place
+from ramshare.broker.files import BUNDLES, GUESTS, HOSTS, make_files
+from ramshare.broker.rights import GUEST, Rights
+from ramshare.broker.rules import NONE
+from ramshare.broker.store import Store
+from ramshare.errors import RamshareError
 from ramshare.settings import BrokerSettings
-from ramshare.topics import DEFAULT_ROOT, EVERYBODY, StateTopic
+from ramshare.topics import DEFAULT_ROOT, name, role
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+DESCRIPTORS = 16384
+"""A connection that says nothing holds one for 90 s: there must be more than such connections."""
 _TCP_LISTEN = "0A"
 
 
@@ -32,10 +38,6 @@ class BrokerStartError(RamshareError):
 class BrokerRunner(Protocol):
     """The part of `linux.run.Runner` that is needed here (bus and linux do not import each other)."""
 
-    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> object:
-        """Run to the end."""
-        ...
-
     def spawn(
         self, argv: Sequence[str], *, log_path: Path | None = None, die_with_parent: bool = False
     ) -> "subprocess.Popen[str]":
@@ -43,42 +45,45 @@ class BrokerRunner(Protocol):
         ...
 
 
-def config_dir() -> Path:
-    """Return `broker-config/` of the checkout, or the copy that an installed package brings under `share/ramshare`."""
-    places = (Path(__file__).parents[3] / "broker-config", Path(sys.prefix) / "share" / "ramshare" / "broker-config")
-    for place in places:
-        if (place / "acl").is_file():
-            return place
-    raise MissingPartError("the broker's configuration files are missing", f"expected in {places[0]} or {places[1]}")
-
-
 @dataclass
 class RunningBroker:
-    """A Mosquitto of our own: where it listens, its accounts, and how to stop, kill and start it again."""
+    """A Mosquitto of our own: where it listens, its accounts, and how to stop, kill and start it again.
+
+    The hosts' broker brings the guests' along, in `guests`; `stop`, `kill` and `start` are for one alone.
+    """
 
     runner: BrokerRunner
     directory: Path
     host: str
     port: int
+    cluster: Cluster
+    which: str = HOSTS
     die_with_parent: bool = True
+    guests: "RunningBroker | None" = None
     process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
+
+    @property
+    def store(self) -> Store:
+        """The set's files."""
+        return set_store(self.directory)
 
     @property
     def log_path(self) -> Path:
         """Mosquitto's own log."""
-        return self.directory / "mosquitto.log"
+        return log_path(self.directory, self.which)
 
-    def password_path(self, client: str) -> Path:
-        """Return the file that holds the client's password."""
-        return self.directory / "accounts" / client
+    def tls_directory(self, client: str) -> Path:
+        """Return where the client's certificate is, with those of its bundle."""
+        return tls_directory(self.directory, client, self.cluster.accounts)
 
     def settings(self, client: str, root: str = DEFAULT_ROOT) -> BrokerSettings:
         """Return what `MqttBus` needs to connect as `client`."""
+        of_guests = role(client) == GUEST and self.which == HOSTS
         return BrokerSettings(
             broker_host=self.host,
-            broker_port=self.port,
+            broker_port=self.cluster.guests_port if of_guests else self.port,
             client=client,
-            password_file=self.password_path(client),
+            tls_directory=self.tls_directory(client),
             root=root,
         )
 
@@ -87,9 +92,11 @@ class RunningBroker:
 
         With `die_with_parent` the broker lives as long as the *thread* that calls this: the kernel counts threads.
         """
-        argv = ["mosquitto", "-c", str(self.directory / "main.conf")]
+        argv = ["mosquitto", "-c", str(self.store.current / self.which / "mosquitto.conf")]
+        if os.geteuid() == 0:
+            argv = ["prlimit", f"--nofile={DESCRIPTORS}", *argv]
         # What it prints before it opens its log file, for example a setting it does not know.
-        out = self.directory / "mosquitto.out"
+        out = self.log_path.with_suffix(".out")
         self.process = self.runner.spawn(argv, log_path=out, die_with_parent=self.die_with_parent)
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.port not in listening_ports(self.process.pid):
@@ -128,6 +135,12 @@ class RunningBroker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End both brokers."""
+        if self.guests is not None:
+            self.guests.stop()
         self.stop()
 
 
@@ -142,44 +155,71 @@ def start_broker(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
-    extra_listeners: Sequence[tuple[str, int]] = (),
-    passwords: Mapping[str, str] | None = None,
+    guests_port: int = 0,
     die_with_parent: bool = True,
     overrides: Sequence[str] = (),
+    everybody: Rights = NONE,
 ) -> RunningBroker:
-    """Write configuration and accounts into `directory` and start Mosquitto there.
+    """Make a set for `clients` in `directory` and start Mosquitto there; a second one if there are guests among them.
 
-    `clients` get an account each, with a random password unless `passwords` has one. Port 0 takes a free one (of this
-    process's network namespace). `overrides` are configuration lines for experiments.
-    Raises `BrokerStartError`, `MissingPartError`, `BadTopicError` for a client's name.
+    Port 0 takes a free one (of this process's network namespace). `overrides` are configuration lines for experiments,
+    `everybody` is what each account may do besides.
+    Raises `BrokerStartError`, `AccountError` for a client's name.
     """
+    known = sorted({check_account(client) for client in clients})
+    cluster = Cluster(
+        accounts=tuple(client for client in known if role(client) != GUEST),
+        guests=tuple(name(client) for client in known if role(client) == GUEST),
+        addresses=(host,),
+        guests_addresses=(host,),
+        port=port or free_port(host),
+        guests_port=guests_port or free_port(host),
+        data=str(directory),
+    )
     directory.mkdir(parents=True, exist_ok=True)
-    broker = RunningBroker(runner, directory, host, port or free_port(host), die_with_parent)
-    _write_accounts(runner, broker, clients, passwords or {})
-    listeners = [(host, broker.port), *extra_listeners]
-    (directory / "main.conf").write_text(main_conf(directory, listeners, overrides=overrides))
+    write_set(directory, cluster, tuple(overrides), everybody)
+    broker = RunningBroker(runner, directory, host, cluster.port, cluster, die_with_parent=die_with_parent)
     broker.start()
+    if cluster.guests:
+        broker.guests = replace(broker, which=GUESTS, port=cluster.guests_port, process=None)
+        try:
+            broker.guests.start()
+        except BaseException:
+            broker.stop()
+            raise
     return broker
 
 
-def main_conf(directory: Path, listeners: Sequence[tuple[str, int]], *, overrides: Sequence[str] = ()) -> str:
-    """Return the file that Mosquitto is started with: addresses and paths, then the settings of `broker-config/`."""
-    shared = config_dir()
-    lines = ["# Written by ramshare for one run; the settings proper are included at the end."]
-    for host, port in listeners:
-        lines += [f"listener {port} {host}", "use_username_as_clientid true"]
-    if os.geteuid() == 0:
-        # Without this Mosquitto becomes the user `mosquitto`, who cannot read a private directory.
-        lines.append("user root")
-    lines += [
-        f"password_file {directory / 'passwords'}",
-        f"acl_file {shared / 'acl'}",
-        f"persistence_location {directory}/",
-        f"log_dest file {directory / 'mosquitto.log'}",
-        f"include_dir {shared}",
-        *overrides,
-    ]
-    return "\n".join(lines) + "\n"
+def write_set(directory: Path, cluster: Cluster, overrides: tuple[str, ...] = (), everybody: Rights = NONE) -> None:
+    """Write a whole set, or a new one with the old certificates: what `ramshare broker` does, for one run."""
+    store = set_store(directory)
+    # Without a user Mosquitto, started as root, becomes `mosquitto`, who cannot read a private directory.
+    user = "root" if os.geteuid() == 0 else ""
+
+    def tune(place: Place) -> Place:
+        log = f"file {log_path(directory, place.directory.name)}"
+        return replace(place, address=cluster.addresses[0], user=user, log=log)
+
+    old = store.load()[1] if store.exists else None
+    seen_at = PurePosixPath(store.current)
+    now = datetime.now(UTC)
+    files = make_files(cluster, seen_at, now, old, tune=tune, more=overrides, everybody=everybody)
+    store.replace(cluster, files)
+
+
+def set_store(directory: Path) -> Store:
+    """Return where the set of a run in `directory` is."""
+    return Store(directory / "set", durable=False)
+
+
+def log_path(directory: Path, which: str) -> Path:
+    """Return the log of one of the two brokers."""
+    return directory / f"{'mosquitto' if which == HOSTS else which}.log"
+
+
+def tls_directory(directory: Path, client: str, accounts: tuple[str, ...] = ()) -> Path:
+    """Return where a client's certificate is in a run's set."""
+    return set_store(directory).current / BUNDLES / bundle_of(client, accounts) / "tls"
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -188,33 +228,6 @@ def free_port(host: str = "127.0.0.1") -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _write_accounts(
-    runner: BrokerRunner, broker: RunningBroker, clients: Iterable[str], passwords: Mapping[str, str]
-) -> None:
-    accounts = broker.directory / "accounts"
-    accounts.mkdir(mode=0o700, exist_ok=True)
-    lines = []
-    for client in sorted(set(clients)):
-        StateTopic(client, "status")  # raises BadTopicError for a name that the rules cannot carry
-        if client == EVERYBODY:
-            raise BrokerStartError(f"no account may be named {EVERYBODY}", "it is the address of broadcasts")
-        password = passwords.get(client) or secrets.token_urlsafe(24)
-        with _private(broker.password_path(client)) as file:
-            file.write(password + "\n")
-        lines.append(f"{client}:{password}\n")
-    hashed = broker.directory / "passwords"
-    with _private(hashed) as file:
-        file.writelines(lines)
-    # -U hashes a file of clear passwords in place, so that none is ever on a command line.
-    runner.run(["mosquitto_passwd", "-U", str(hashed)])
-
-
-def _private(path: Path) -> IO[str]:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
 
 
 def listening_ports(pid: int) -> set[int]:

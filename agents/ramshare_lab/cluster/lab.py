@@ -12,10 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT
 from ramshare.linux.run import SystemRunner, require_root, require_tools
 from ramshare_lab.cluster.accel import pick_accel
 from ramshare_lab.cluster.agents import PACKAGE_ROOT, AgentProcess, NativeAgent, VmAgent
-from ramshare_lab.cluster.blueprint import agent_specs, vm_specs
+from ramshare_lab.cluster.blueprint import TLS_IN_VM, agent_specs, vm_specs
 from ramshare_lab.cluster.broker import RunningBroker, start_broker
 from ramshare_lab.cluster.initramfs import ensure_initramfs
 from ramshare_lab.cluster.kernel import Kernel, cache_dir, ensure_kernel
@@ -28,11 +29,10 @@ from ramshare_lab.cluster.spec import LabSpec, address_of
 from ramshare_lab.cluster.vm import Vm
 from ramshare_lab.cluster.vm_spec import VmSpec, qemu_argv
 
-TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "mosquitto_passwd")
+TOOLS = ("ip", "nft", "nsenter", "setsid", "cpio", "busybox", "qemu-system-x86_64", "mosquitto", "prlimit")
 HOST_TOOLS = ("tgtd", "tgtadm", "iscsid", "iscsiadm", "lvs", "dmsetup", "fio", "modprobe", "swapon", "losetup")
 """Used inside: by the lenders and by the VMs, which see this machine's own programs."""
 
-BROKER_PORT = 1883
 Progress = Callable[[str], None]
 
 
@@ -169,24 +169,23 @@ class Lab:
         self._network.enter()
 
     def _start_broker(self) -> None:
-        socket = ("0", str(self.state_dir / "mqtt.sock"))
         self._broker = start_broker(
             self.runner,
             self.state_dir / "broker",
             self.spec.clients,
             host=SWITCH_ADDRESS,
-            port=BROKER_PORT,
-            extra_listeners=[(socket[1], 0)],
+            port=HOSTS_PORT,
+            guests_port=GUESTS_PORT,
             die_with_parent=False,
         )
 
     def _prepare_agents(self) -> None:
         hypervisor = self.libvirt.uri if self.libvirt is not None else ""
-        broker = (SWITCH_ADDRESS, BROKER_PORT)
-        for spec in agent_specs(self.spec, self.state_dir, broker, self.broker.password_path, hypervisor):
+        for spec in agent_specs(self.spec, self.state_dir, self.broker.settings, hypervisor):
             vm = self.vms.get(spec.host)
             if vm is not None:
-                shutil.copy(self.broker.password_path(spec.name), vm.spec.persist_dir / "password")
+                bundle = self.broker.tls_directory(spec.name)
+                shutil.copytree(bundle, vm.spec.persist_dir / TLS_IN_VM.name, dirs_exist_ok=True)
                 self.agents[spec.name] = VmAgent(spec, vm.shell)
             else:
                 runner = self.hosts.get(spec.host, self.runner)

@@ -2,14 +2,16 @@
 
 import os
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ramshare.broker.conf import HOSTS_PORT
 from ramshare.cli.output import note
 from ramshare.linux.run import SystemRunner, require_root
-from ramshare_lab.cluster.lab import BROKER_PORT, Lab
+from ramshare.topics import DASHBOARD
+from ramshare_lab.cluster.broker import tls_directory
+from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.netns import SWITCH_ADDRESS
 from ramshare_lab.cluster.reaper import sweep
 from ramshare_lab.cluster.remote import RemoteShell
@@ -82,8 +84,7 @@ def cli(
 
     with visit(name) as state_dir:
         os.environ["RAMSHARE_CLIENT"] = PERSON
-        options = ["--broker", f"{SWITCH_ADDRESS}:{BROKER_PORT}"]
-        options += ["--password-file", str(state_dir / "broker" / "accounts")]
+        options = ["--broker", SWITCH_ADDRESS, "--tls", str(tls_directory(state_dir / "broker", PERSON))]
         ramshare([*options, *command], prog_name="ramshare")
 
 
@@ -91,23 +92,15 @@ def cli(
 def listen(name: Name = "lab") -> None:
     """Show every topic of a running lab as mosquitto_sub sees it."""
     with visit(name) as state_dir:
-        _write_options(state_dir)
-        topics = ["-V", "5", "-h", SWITCH_ADDRESS, "-u", "dashboard", "-i", "dashboard", "-t", "ramshare/v1/#", "-v"]
-        # It reads the password from a file of options, so that none stands on a command line.
-        environment = {"XDG_CONFIG_HOME": str(state_dir / "listen")}
-        process = SystemRunner().spawn(["mosquitto_sub", *topics], env=environment, pipes=True, die_with_parent=True)
+        tls = tls_directory(state_dir / "broker", DASHBOARD)
+        where = ["-V", "5", "-h", SWITCH_ADDRESS, "-p", str(HOSTS_PORT), "--cafile", f"{tls}/ca.crt"]
+        where += ["--cert", f"{tls}/{DASHBOARD}.crt", "--key", f"{tls}/{DASHBOARD}.key"]
+        topics = ["-t", "ramshare/v1/#", "-v"]
+        process = SystemRunner().spawn(["mosquitto_sub", *where, *topics], pipes=True, die_with_parent=True)
         assert process.stdout is not None
         for line in process.stdout:
             typer.echo(line, nl=False)
     raise typer.Exit(process.wait())
-
-
-def _write_options(state_dir: Path) -> None:
-    password = (state_dir / "broker" / "accounts" / "dashboard").read_text().strip()
-    options = state_dir / "listen" / "mosquitto_sub"
-    options.parent.mkdir(mode=0o700, exist_ok=True)
-    options.touch(0o600)
-    options.write_text(f"-P {password}\n")
 
 
 @app.command(epilog="Example: ramshare lab clean")

@@ -22,7 +22,7 @@ def bus(
     from ramshare_lab.experiments.bus import scenario
 
     opts.of(ctx, as_json=as_json)
-    require_tools(["mosquitto", "mosquitto_passwd"])
+    require_tools(["mosquitto", "prlimit"])
     with tempfile.TemporaryDirectory(prefix="ramshare-bench-") as directory, err().status("asking and answering"):
         results = scenario.measure(SystemRunner(), Path(directory), rounds)
     told = scenario.as_json(results)

@@ -40,14 +40,13 @@ def bare_round_trips(
 
 def _connected(settings: BrokerSettings, nodelay: bool) -> Client:
     client = Client(CallbackAPIVersion.VERSION2, client_id=str(settings.client), protocol=MQTTv5)
-    password = settings.password
-    client.username_pw_set(settings.client, None if password is None else password.get_secret_value())
+    client.tls_set(str(settings.ca_file), str(settings.cert_file), str(settings.key_file))
 
     def on_socket_open(_client: Client, _userdata: object, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(nodelay))
 
     client.on_socket_open = on_socket_open
-    client.connect(settings.broker_host, settings.broker_port)
+    client.connect(settings.broker_host, settings.port)
     client.loop_start()
     return client
 

@@ -25,7 +25,7 @@ def monitor(
     from ramshare_lab.experiments.surplus.results import add
 
     opts.of(ctx, as_json=as_json)
-    require_tools(["mosquitto", "mosquitto_passwd"])
+    require_tools(["mosquitto", "prlimit"])
     with tempfile.TemporaryDirectory(prefix="ramshare-bench-") as directory, err().status("watching a monitor"):
         found = scenario.measure(SystemRunner(), Path(directory), seconds, interval)
     add(results / "surplus.json", found)

@@ -82,9 +82,9 @@ def _environment(broker: RunningBroker, interval_s: float) -> dict[str, str]:
     return {
         "RAMSHARE_ENV_FILE": "/dev/null",
         "RAMSHARE_BROKER_HOST": broker.host,
-        "RAMSHARE_BROKER_PORT": str(broker.port),
+        "RAMSHARE_BROKER_PORT": str(broker.settings(_GUEST).port),
         "RAMSHARE_CLIENT": _GUEST,
         "RAMSHARE_HOST": "bench",
-        "RAMSHARE_PASSWORD_FILE": str(broker.password_path(_GUEST)),
+        "RAMSHARE_TLS_DIRECTORY": str(broker.tls_directory(_GUEST)),
         "RAMSHARE_SAMPLE_INTERVAL_S": f"{interval_s:g}",
     }

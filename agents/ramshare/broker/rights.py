@@ -1,0 +1,129 @@
+"""Who may write, read and subscribe to what: every rule of both brokers follows from the tables of `topics.py`. Pure.
+
+Agents go by the same tables when they judge a request, so broker and agents cannot disagree. Subscriptions are granted
+by exact filter only: whoever may subscribe to what it likes may do so a million times, and the broker keeps each.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ramshare.topics import (
+    AGENTS,
+    ALLOWED,
+    DASHBOARD,
+    DEFAULT_ROOT,
+    EVERYBODY,
+    HEARS_EVENTS,
+    MANAGER,
+    TELLS_EVENTS,
+    VERSION,
+    WATCHES,
+    WRITES,
+    name,
+    role,
+)
+
+BRIDGE = "bridge"
+"""Account of the guests' broker on the hosts' broker: it may say what guests say, and nothing else."""
+DROPPED = "$SYS/broker/publish/messages/dropped"
+"""The only sign that a queue overflowed; agents read it."""
+GUEST = "guest"
+HOSTS_ROLES = frozenset(WRITES) - {GUEST}
+"""Roles with an account on the hosts' broker. A guest has its account on the guests' broker."""
+GUEST_REQUESTS: tuple[str, ...] = ()
+"""Verbs that guests may ask for through the bridge; replies then come back over it."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one account, or all accounts of a role, may do, as topic filters."""
+
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    """Exactly these filters."""
+    subscribe_within: tuple[str, ...] = ()
+    """These filters and any that match less: for people who may ask for everything anyway."""
+
+    def __add__(self, other: "Rights") -> "Rights":
+        return Rights(
+            self.write + other.write,
+            self.read + other.read,
+            self.subscribe + other.subscribe,
+            self.subscribe_within + other.subscribe_within,
+        )
+
+
+def own_rights(client: str, root: str = DEFAULT_ROOT) -> Rights:
+    """Return what an account may do because of its name."""
+    base, kind = f"{root}/{VERSION}", role(client)
+    own_state = f"{base}/state/{client}"
+    serves = [verb for (server, verb) in ALLOWED if server == kind]
+    write = [f"{own_state}/{path}" for path in WRITES[kind]]
+    write += _asks(base, client)
+    read = [f"{own_state}/#", f"{base}/reply/{client}/+"]
+    subscribe = [f"{own_state}/#", f"{base}/reply/{client}/+", f"{base}/request/{client}/+/+"]
+    if kind in TELLS_EVENTS:
+        write.append(f"{base}/event/{client}/+")
+    if serves:
+        write.append(f"{base}/reply/+/{client}")
+        read += [f"{base}/request/{client}/+/{verb}" for verb in serves]
+    for whose, path in WATCHES[kind]:
+        if whose not in ("+", GUEST):
+            same_host = f"{base}/state/{whose}.{name(client)}/{path}"
+            read.append(same_host)
+            subscribe.append(same_host)
+    if kind in (DASHBOARD, "cli"):
+        subscribe += [f"{own_state}/{path}" for path in WRITES[kind]]
+    return Rights(tuple(write), tuple(read), tuple(subscribe))
+
+
+def role_rights(kind: str, guests: Iterable[str] = (), root: str = DEFAULT_ROOT) -> Rights:
+    """Return what every account of a role may do. `guests` are the names of those that exist."""
+    base = f"{root}/{VERSION}"
+    broadcasts = [verb for (server, verb) in ALLOWED if server == EVERYBODY]
+    read = [DROPPED]
+    subscribe = [DROPPED, f"{base}/request/{EVERYBODY}/+/+"]
+    if kind in AGENTS - {GUEST}:
+        read += [f"{base}/request/{EVERYBODY}/+/{verb}" for verb in broadcasts]
+    for whose, path in WATCHES[kind]:
+        if whose == "+":
+            read.append(f"{base}/state/+/{path}")
+            subscribe.append(f"{base}/state/+/{path}")
+        elif whose == GUEST:
+            # Rules have no pattern for `guest.+`: any client's memory may be read, subscriptions are to guests only.
+            read.append(f"{base}/state/+/{path}")
+            subscribe += [f"{base}/state/{GUEST}.{guest}/{path}" for guest in guests]
+    if kind in HEARS_EVENTS:
+        read.append(f"{base}/event/#")
+        subscribe += [f"{base}/#", f"{base}/event/+/#", f"{base}/event/#", f"{base}/state/#"]
+        subscribe += [f"{base}/state/+/{path}" for path in dict.fromkeys(p for of in AGENTS for p in WRITES[of])]
+    within = (f"{base}/state/#", f"{base}/event/#") if kind == "cli" else ()
+    return Rights((), tuple(read), tuple(subscribe), within)
+
+
+def bridge_rights(guests: Iterable[str], root: str = DEFAULT_ROOT) -> Rights:
+    """Return what the guests' broker may do on the hosts' broker: only what its guests may, each by name."""
+    base = f"{root}/{VERSION}"
+    known = list(guests)
+    write = [f"{base}/state/{GUEST}.{guest}/{path}" for guest in known for path in WRITES[GUEST]]
+    write += [f"{base}/request/+/{GUEST}.{guest}/{verb}" for guest in known for verb in GUEST_REQUESTS]
+    replies = (f"{base}/reply/+/+",) if GUEST_REQUESTS else ()
+    return Rights(tuple(write), tuple(f"{base}/reply/{GUEST}.{g}/+" for g in known if GUEST_REQUESTS), replies)
+
+
+def bridged(root: str = DEFAULT_ROOT) -> tuple[tuple[str, str], ...]:
+    """Return (topic filter, `out` to the hosts' broker or `in` from it) of everything that the bridge carries."""
+    base = f"{root}/{VERSION}"
+    out = [f"{base}/state/+/{path}" for path in WRITES[GUEST]]
+    out += [f"{base}/request/+/+/{verb}" for verb in GUEST_REQUESTS]
+    back = [f"{base}/reply/+/+"] if GUEST_REQUESTS else []
+    return (*((topic, "out") for topic in out), *((topic, "in") for topic in back))
+
+
+def _asks(base: str, client: str) -> Iterator[str]:
+    """Yield the request topics on which a client may ask. Rules have no pattern for `lender.+`, so the verb decides."""
+    for (server, verb), roles in ALLOWED.items():
+        if role(client) in roles:
+            place = server if server in (MANAGER, EVERYBODY) else "+"
+            yield f"{base}/request/{place}/{client}/{verb}"
