@@ -155,7 +155,13 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
         )
     if found.announce_interval_s < SHORTEST_HEARTBEAT_S:
         raise SettingsError(f"RAMSHARE_ANNOUNCE_INTERVAL_S: at least {SHORTEST_HEARTBEAT_S:g} s")
-    _ = found.password
+    if found.broker_insecure:
+        _ = found.password
+    elif found.password_file is not None:
+        raise SettingsError(
+            "RAMSHARE_PASSWORD_FILE: accounts have certificates now (RAMSHARE_TLS_DIRECTORY)",
+            "copy the bundle of `ramshare broker init`; for plain TCP say RAMSHARE_BROKER_INSECURE=1",
+        )
     return found.model_copy(update={"client": client})
 
 

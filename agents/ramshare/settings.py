@@ -130,8 +130,8 @@ class BrokerSettings(Settings):
     """Where the broker is and who we are."""
 
     broker_host: str = Field(default="127.0.0.1", min_length=1, description="Name or address of the Mosquitto broker.")
-    broker_port: int = Field(
-        default=0, ge=0, le=65535, description="0: the usual one, 8883 with TLS, 1883 without. Guests' broker: 8884."
+    broker_port: int | None = Field(
+        default=None, ge=1, le=65535, description="By default 8883, without TLS 1883. The guests' broker: 8884."
     )
     broker_insecure: bool = Field(
         default=False, description="Plain TCP, with a password if there is one: only where nobody else can listen."

@@ -187,7 +187,7 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
 """Which roles a server accepts each verb from."""
 
 DASHBOARD = "dashboard"
-AGENTS = frozenset({"guest", "lender", "borrower", MANAGER})
+AGENTS = frozenset(STATES)
 MARKS = 16
 """A command has so many topics of its own that mark the end of what is stored; it clears one for each connection."""
 
@@ -199,10 +199,7 @@ def mark_path(number: int) -> str:
 
 _MARKS = tuple(mark_path(number) for number in range(MARKS))
 WRITES: dict[str, tuple[str, ...]] = {
-    "guest": ("status", "memory"),
-    "lender": ("status", "memory", "offer", "decisions", "export/+"),
-    "borrower": ("status", "lease/+", "volume/+/+"),
-    MANAGER: tuple(_MANAGER_STATE),
+    **{kind: tuple(models) for kind, models in STATES.items()},
     "cli": _MARKS,
     DASHBOARD: _MARKS,
 }

@@ -19,7 +19,7 @@ from ramshare.messages.state import Status
 from ramshare_lab.cluster.broker import RunningBroker, free_port, start_broker
 
 pytestmark = pytest.mark.broker
-ACCOUNTS = ["manager", "lender.hosta", "cli.alice", "cli.alice-watch", "dashboard"]
+ACCOUNTS = ["manager", "lender.hosta", "cli.alice", "cli.alice-2", "dashboard"]
 
 
 @pytest.fixture
@@ -31,8 +31,7 @@ def broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RunningB
 
 def command(broker: RunningBroker, *args: str) -> list[str]:
     """A command of alice, who has two accounts."""
-    accounts = str(broker.directory / "accounts")
-    where = ["--broker", f"{broker.host}:{broker.port}", "--password-file", accounts]
+    where = ["--broker", f"{broker.host}:{broker.port}", "--tls", str(broker.tls_directory("cli.alice"))]
     return [sys.executable, "-m", "ramshare.cli.main", *where, *args]
 
 
@@ -68,12 +67,11 @@ def test_status_is_complete_with_thousands_of_topics(broker: RunningBroker, lend
     assert len(told["leases"]) == 3000
 
 
-def test_wrong_credentials_and_an_unknown_account_end_with_4(broker: RunningBroker, tmp_path: Path) -> None:
-    (tmp_path / "wrong").write_text("not the password")
-    for client in ("cli.alice", "cli.mallory"):
-        done = call(broker, "--client", client, "--password-file", str(tmp_path / "wrong"), "status")
-        assert done.returncode == ExitCode.NOT_AUTHORISED
-        assert client in done.stderr
+def test_a_person_without_an_account_is_told_where_one_comes_from(broker: RunningBroker) -> None:
+    done = call(broker, "--client", "cli.mallory", "status")
+    assert done.returncode == ExitCode.NOT_AUTHORISED
+    assert "cli.mallory.crt" in done.stderr
+    assert "ramshare broker init" in done.stderr
 
 
 def test_no_broker_is_told_soon_and_ends_with_3(broker: RunningBroker) -> None:

@@ -32,11 +32,11 @@ SEGMENTS = st.one_of(
 TOPICS = st.one_of(
     # (author, topic): what the access rules let these authors write, and the lender reads
     st.tuples(
-        st.just("guest.web1"),
-        st.lists(SEGMENTS, min_size=1, max_size=4).map(lambda parts: f"{ROOT}/state/guest.web1/{'/'.join(parts)}"),
+        st.just("lender.loud"),
+        st.lists(SEGMENTS, min_size=1, max_size=4).map(lambda parts: f"{ROOT}/state/lender.loud/{'/'.join(parts)}"),
     ),
     st.tuples(st.just("manager"), SEGMENTS.map(lambda part: f"{ROOT}/state/manager/{part}")),
-    st.tuples(st.just("guest.web1"), SEGMENTS.map(lambda kind: f"{ROOT}/event/guest.web1/{kind}")),
+    st.tuples(st.just("lender.loud"), SEGMENTS.map(lambda kind: f"{ROOT}/event/lender.loud/{kind}")),
     st.tuples(
         st.just("cli.alice"),
         st.sampled_from(["drain", "undrain", "export", "release", "announce", "fly"]).map(
@@ -145,8 +145,8 @@ def test_nothing_that_arrives_over_a_real_broker_stops_the_bus(
 @pytest.mark.parametrize(
     ("author", "topic"),
     [
-        ("guest.web1", f"{ROOT}/state/guest.web1/memory"),
-        ("guest.web1", f"{ROOT}/event/guest.web1/step"),
+        ("lender.loud", f"{ROOT}/state/lender.loud/memory"),
+        ("lender.loud", f"{ROOT}/event/lender.loud/step"),
         ("cli.alice", f"{ROOT}/request/{ME}/cli.alice/drain"),
         ("manager", f"{ROOT}/request/all/manager/announce"),
         ("manager", f"{ROOT}/reply/{ME}/manager"),
@@ -184,13 +184,13 @@ def test_a_secret_in_a_spoilt_reply_is_not_logged(world: World, caplog: pytest.L
     assert MARK.decode() not in caplog.text
 
 
-@pytest.mark.parametrize("channel", ["event/guest.web1/step", "state/guest.web1/status"])
+@pytest.mark.parametrize("channel", ["event/lender.loud/step", "state/lender.loud/status"])
 def test_a_message_of_the_year_one_reaches_nobody_and_is_counted(world: World, channel: str) -> None:
     bus = listening(world)
     kind: type[Message] = Event if channel.startswith("event") else Status
     fields = json.loads(EXAMPLES[kind].to_json()) | {"at": "0001-01-01T00:00:00+23:59", "kind": "step"}
     before = world.everything(bus)
-    world.publish("guest.web1", f"{ROOT}/{channel}", json.dumps(fields).encode(), retain=kind is Status)
+    world.publish("lender.loud", f"{ROOT}/{channel}", json.dumps(fields).encode(), retain=kind is Status)
     assert [arrival for arrival in world.everything(bus) if isinstance(arrival, (EventArrived, StateArrived))] == []
     assert bus.counters[Drop.MALFORMED] == 1
     assert Connected() in before

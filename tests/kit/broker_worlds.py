@@ -35,8 +35,9 @@ CLIENTS = (
     "lender.loud",
 )
 MARKER = "ramshare/v1/state/manager/lease/marker"
-MARKED = Rights(read=(MARKER,), subscribe=(MARKER,))
-"""What every account may do here besides: hear the marker of `World.everything`."""
+_ALL = ("ramshare/v1/state/#", "ramshare/v1/event/#")
+HEARING = Rights(read=_ALL, subscribe_within=_ALL)
+"""What every account on the hosts' broker may do here besides: hear everything, for tests of the bus, whoever it is."""
 A = TypeVar("A", bound=Arrival)
 
 
@@ -133,7 +134,7 @@ class MemoryWorld(World):
 
     def __init__(self) -> None:
         super().__init__()
-        self.broker = MemoryBroker(CLIENTS, everybody=MARKED)
+        self.broker = MemoryBroker(CLIENTS, everybody=HEARING)
 
     def bus(self, client: str) -> CoreBus:
         return memory_bus(self.broker, client)
@@ -176,7 +177,7 @@ class MosquittoWorld(World):
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
-        self.broker: RunningBroker = start_broker(SystemRunner(), directory, CLIENTS, everybody=MARKED)
+        self.broker: RunningBroker = start_broker(SystemRunner(), directory, CLIENTS, everybody=HEARING)
         self._raw: dict[str, Client] = {}
         self._lines: list[SlowLine] = []
         self._gates: dict[MqttBus, threading.Event] = {}
@@ -269,9 +270,9 @@ class MosquittoWorld(World):
         self.broker.close()
 
 
-def raw_client(settings: BrokerSettings) -> Client:
+def raw_client(settings: BrokerSettings, client_id: str = "raw") -> Client:
     """Return a plain paho client, connected with an account's certificate."""
-    raw = Client(CallbackAPIVersion.VERSION2, client_id="raw", protocol=MQTTv5)
+    raw = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
     raw.tls_set(str(settings.ca_file), str(settings.cert_file), str(settings.key_file))
     raw.connect(settings.broker_host, settings.port)
     return raw

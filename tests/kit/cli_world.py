@@ -256,7 +256,16 @@ DRAINING: dict[type[Request], Answer] = {Drain: drains, Undrain: undrains}
 
 def isolate(monkeypatch: Any, tmp_path: Path) -> None:
     """Keep this machine's own settings, accounts and locks out of a test."""
-    for name in ("BROKER_HOST", "BROKER_PORT", "CLIENT", "PASSWORD_FILE", "ROOT", "HOST"):
+    for name in (
+        "BROKER_HOST",
+        "BROKER_PORT",
+        "CLIENT",
+        "PASSWORD_FILE",
+        "TLS_DIRECTORY",
+        "BROKER_INSECURE",
+        "ROOT",
+        "HOST",
+    ):
         monkeypatch.delenv(f"RAMSHARE_{name}", raising=False)
     monkeypatch.setenv("RAMSHARE_ENV_FILE", str(tmp_path / "none.env"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

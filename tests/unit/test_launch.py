@@ -56,7 +56,7 @@ def test_a_heartbeat_without_pause_is_refused(monkeypatch: pytest.MonkeyPatch, i
 
 def test_check_says_what_would_be_used_and_connects_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert agent.main(["manager", "--check"]) == ExitCode.OK
-    assert capsys.readouterr().out == "the configuration is valid: manager at 127.0.0.1:1883\n"
+    assert capsys.readouterr().out == "the configuration is valid: manager at 127.0.0.1:8883\n"
 
 
 @pytest.mark.parametrize(("blocks", "code"), [(False, ExitCode.OK), (True, ExitCode.FAILED)])

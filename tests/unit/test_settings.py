@@ -37,7 +37,13 @@ def test_a_file_is_read_as_systemd_and_shells_would(tmp_path: Path) -> None:
 
 
 def test_without_a_file_the_defaults_hold(env_file: Path) -> None:
-    assert load(BrokerSettings).broker_port == 1883
+    found = load(BrokerSettings)
+    assert (found.port, found.broker_insecure) == (8883, False)
+
+
+def test_without_tls_only_if_told(env_file: Path) -> None:
+    env_file.write_text("RAMSHARE_BROKER_INSECURE=1\n")
+    assert load(BrokerSettings).port == 1883
 
 
 def test_the_environment_goes_before_the_file(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

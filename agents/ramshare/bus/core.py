@@ -214,7 +214,7 @@ class CoreBus:
         self._pending.fail(
             packet.correlation,
             NotAuthorisedError(
-                f"the broker refused {packet.topic}: {reason}", "look at the account's name and broker-config/acl"
+                f"the broker refused {packet.topic}: {reason}", "ramshare broker matrix says what each role may do"
             ),
         )
 
@@ -258,7 +258,7 @@ class CoreBus:
         if self._dropped_before is not None and dropped > self._dropped_before:
             self.counters.note(
                 Drop.BROKER,
-                "some client's snapshot may have gaps; raise max_queued_messages in broker-config",
+                "some client's snapshot may have gaps; raise max_queued_messages",
                 dropped - self._dropped_before,
             )
         self._dropped_before = dropped

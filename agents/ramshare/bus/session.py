@@ -32,7 +32,7 @@ SESSION_EXPIRY_S = 60
 WILL_DELAY_S = 5
 """A client that is back within this time is never shown as offline."""
 MAX_PACKET_BYTES = 70_000
-"""As `max_packet_size` in broker-config: the largest payload (MAX_PAYLOAD_BYTES) and its topic and properties."""
+"""As `max_packet_size` at the broker: the largest payload (MAX_PAYLOAD_BYTES) and its topic and properties."""
 TURN_S = 2.0
 """Longest sleep in paho's loop; a publication or a packet ends it."""
 

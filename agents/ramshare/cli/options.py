@@ -113,7 +113,8 @@ class Options:
         environment = dict(os.environ)
         if self.broker is not None:
             host, port = parse_broker(self.broker)
-            environment |= {"RAMSHARE_BROKER_HOST": host, "RAMSHARE_BROKER_PORT": str(port)}
+            environment |= {"RAMSHARE_BROKER_HOST": host}
+            environment |= {} if port is None else {"RAMSHARE_BROKER_PORT": str(port)}
         given = {
             "TLS_DIRECTORY": self.tls_directory,
             "CLIENT": self.client,
@@ -139,11 +140,11 @@ def operator() -> str:
     return f"{first}.{re.sub(r'[^a-zA-Z0-9_-]', '-', user).lstrip('_-')[:63] or 'operator'}"
 
 
-def parse_broker(text: str) -> tuple[str, int]:
-    """Return host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`; port 0: the usual one. Raises `UsageError`."""
+def parse_broker(text: str) -> tuple[str, int | None]:
+    """Return host and port of `HOST`, `HOST:PORT` or `[IPV6]:PORT`; no port: the usual one. Raises `UsageError`."""
     found = _BROKER.match(text.strip())
-    port = int(found["port"] or 0) if found else 0
-    if found is None or port > 65535 or (found["port"] and not port):
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and not 1 <= port <= 65535):
         raise UsageError(f"{text[:80]!r} is not a broker's address", "use HOST:PORT, for example 10.0.0.5:8883")
     return found["v6"] or found["host"], port
 

@@ -111,10 +111,10 @@ def asyncapi() -> Json:
         "defaultContentType": "application/json",
         "servers": {
             "broker": {
-                "host": "localhost:1883",
-                "protocol": "mqtt",
+                "host": "localhost:8883",
+                "protocol": "secure-mqtt",
                 "protocolVersion": "5.0",
-                "description": "Any MQTT 5 broker with the access rules of broker-config/acl, for example Mosquitto.",
+                "description": "Mosquitto with TLS and the rights that `ramshare broker init` gives each role.",
             }
         },
         "channels": channels,

@@ -1,20 +1,16 @@
-"""The small parts of the bus: topic filters, open requests, counting, access rules."""
+"""The small parts of the bus: topic filters, open requests, counting."""
 
 import logging
-import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.acl import AccessRules
 from ramshare.bus.api import RequestTimeoutError
 from ramshare.bus.counters import LOG_INTERVAL_S, Counters, Drop
 from ramshare.bus.pending import Pending
 from ramshare.bus.wire import matches
 from ramshare.messages.replies import Reply
-from ramshare_lab.cluster.broker import config_dir, main_conf
 
 pytestmark = pytest.mark.unit
 
@@ -115,54 +111,3 @@ def test_a_flood_is_counted_in_full_and_logged_once_in_a_while(caplog: pytest.Lo
     assert len(caplog.records) == 2
     assert "1001 so far" in caplog.text
     assert counters.snapshot() == {"foreign": 1001}
-
-
-RULES = AccessRules.load(config_dir() / "acl")
-V1 = "ramshare/v1"
-
-
-@pytest.mark.parametrize(
-    ("client", "access", "topic", "allowed"),
-    [
-        ("lender.hosta", "write", f"{V1}/state/lender.hosta/offer", True),
-        ("lender.hosta", "write", f"{V1}/state/lender.hostb/offer", False),
-        ("lender.hosta", "write", f"{V1}/event/lender.hosta/step", True),
-        ("lender.hosta", "write", f"{V1}/event/lender.hostb/step", False),
-        ("guest.web1", "read", f"{V1}/state/lender.hosta/offer", True),
-        ("guest.web1", "read", f"{V1}/event/lender.hosta/step", True),
-        ("manager", "write", f"{V1}/request/lender.hosta/manager/export", True),
-        ("guest.web1", "write", f"{V1}/request/lender.hosta/manager/export", False),
-        ("lender.hosta", "read", f"{V1}/request/lender.hosta/manager/export", True),
-        ("lender.hostb", "read", f"{V1}/request/lender.hosta/manager/export", False),
-        ("lender.hostb", "read", f"{V1}/request/all/manager/announce", True),
-        ("manager", "write", f"{V1}/request/all/manager/announce", True),
-        ("guest.web1", "write", f"{V1}/request/all/manager/announce", False),
-        ("manager", "write", f"{V1}/reply/borrower.hostb/manager", True),
-        ("guest.web1", "write", f"{V1}/reply/borrower.hostb/manager", False),
-        ("borrower.hostb", "read", f"{V1}/reply/borrower.hostb/manager", True),
-        ("guest.web1", "read", f"{V1}/reply/borrower.hostb/manager", False),
-        ("guest.web1", "write", f"{V1}/other", False),
-        ("guest.web1", "read", "elsewhere/x", False),
-        ("guest.web1", "read", "$SYS/broker/publish/messages/dropped", True),
-        ("guest.web1", "read", "$SYS/broker/clients/total", False),
-        ("+", "write", f"{V1}/state/+/offer", False),
-        ("a/b", "write", f"{V1}/state/a/b/offer", False),
-    ],
-)
-def test_the_access_rules(client: str, access: str, topic: str, allowed: bool) -> None:
-    assert access in ("read", "write")
-    assert RULES.allow(client, "read" if access == "read" else "write", topic) is allowed
-
-
-def test_the_shared_settings_name_no_listener_and_no_path() -> None:
-    settings = (config_dir() / "mosquitto.conf").read_text()
-    assert not re.search(
-        r"^(listener|port|use_username_as_clientid|\w+_file|\w+_location|include_dir)\b", settings, re.M
-    )
-
-
-def test_every_listener_ties_the_client_id_to_the_account(tmp_path: Path) -> None:
-    lines = main_conf(tmp_path, [("127.0.0.1", 1883), ("10.0.0.5", 1884)]).splitlines()
-    positions = [number for number, line in enumerate(lines) if line.startswith("listener ")]
-    assert len(positions) == 2
-    assert all(lines[number + 1] == "use_username_as_clientid true" for number in positions)

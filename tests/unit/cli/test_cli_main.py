@@ -103,9 +103,15 @@ def test_wrong_credentials_end_with_4_and_are_json_when_asked_for() -> None:
 
 
 def test_a_missing_password_file_is_a_wrong_setting() -> None:
-    result = run("--password-file", "/nonexistent/pw", "--client", "cli.alice", "status")
+    result = run("--insecure", "--password-file", "/nonexistent/pw", "--client", "cli.alice", "status")
     assert result.exit_code == ExitCode.USAGE
     assert "cannot read the password file /nonexistent/pw" in result.stderr
+
+
+def test_a_password_without_a_word_about_plain_tcp_is_refused() -> None:
+    result = run("--password-file", "/nonexistent/pw", "--client", "cli.alice", "status")
+    assert result.exit_code == ExitCode.USAGE
+    assert "--insecure" in result.stderr
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "x"])

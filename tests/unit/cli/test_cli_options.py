@@ -22,12 +22,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("10.0.0.5", ("10.0.0.5", 1883)),
+        ("10.0.0.5", ("10.0.0.5", None)),
         ("broker.example:8883", ("broker.example", 8883)),
         ("[fd00::1]:1884", ("fd00::1", 1884)),
     ],
 )
-def test_a_broker_is_a_host_with_or_without_a_port(text: str, expected: tuple[str, int]) -> None:
+def test_a_broker_is_a_host_with_or_without_a_port(text: str, expected: tuple[str, int | None]) -> None:
     assert parse_broker(text) == expected
 
 
@@ -80,37 +80,45 @@ def test_a_root_with_a_wildcard_is_refused() -> None:
 
 def test_a_directory_of_accounts_gives_each_client_its_password(tmp_path: Path) -> None:
     (tmp_path / "cli.alice").write_text("secret\n")
-    found = Options(password_file=tmp_path).settings()
+    found = Options(insecure=True, password_file=tmp_path).settings()
     assert found.password is not None
     assert found.password.get_secret_value() == "secret"
 
 
 def test_a_password_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no\.such"):
-        _ = Options(password_file=tmp_path / "no.such").settings().password
+        _ = Options(insecure=True, password_file=tmp_path / "no.such").settings().password
 
 
 def test_the_password_in_the_users_home_is_found(tmp_path: Path) -> None:
     home = tmp_path / "config" / "ramshare"
     home.mkdir(parents=True)
     (home / "password").write_text("x")
-    assert Options().settings().password_file == home / "password"
+    assert Options(insecure=True).settings().password_file == home / "password"
+
+
+def test_a_person_has_the_certificate_in_their_home_and_else_the_machines(tmp_path: Path) -> None:
+    assert str(Options().settings().cert_file) == "/etc/ramshare/tls/cli.alice.crt"
+    home = tmp_path / "config" / "ramshare" / "tls"
+    home.mkdir(parents=True)
+    (home / "cli.alice.crt").touch()
+    assert Options().settings().cert_file == home / "cli.alice.crt"
 
 
 def test_an_agent_that_is_started_gets_the_options_as_its_environment() -> None:
-    found = Options(broker="b:1999", client="lender.hosta", password_file=Path("/p")).environment()
+    found = Options(broker="b:1999", client="lender.hosta", tls_directory=Path("/t")).environment()
     assert found["RAMSHARE_BROKER_HOST"] == "b"
     assert found["RAMSHARE_BROKER_PORT"] == "1999"
     assert found["RAMSHARE_CLIENT"] == "lender.hosta"
-    assert found["RAMSHARE_PASSWORD_FILE"] == "/p"
+    assert found["RAMSHARE_TLS_DIRECTORY"] == "/t"
 
 
 def _accounts(tmp_path: Path, *names: str) -> Options:
     directory = tmp_path / "accounts"
     directory.mkdir()
     for name in names:
-        (directory / name).write_text(name)
-    return Options(password_file=directory)
+        (directory / f"{name}.crt").touch()
+    return Options(tls_directory=directory)
 
 
 def test_two_commands_at_once_take_two_accounts_of_the_same_person(tmp_path: Path) -> None:
@@ -118,8 +126,7 @@ def test_two_commands_at_once_take_two_accounts_of_the_same_person(tmp_path: Pat
     assert [a.client for a in options.accounts()] == ["cli.alice", "cli.alice-watch"]
     with account_lock(options.accounts()) as first, account_lock(options.accounts()) as second:
         assert (first.client, second.client) == ("cli.alice", "cli.alice-watch")
-        assert second.password_file is not None
-        assert second.password_file.name == "cli.alice-watch"
+        assert second.cert_file.name == "cli.alice-watch.crt"
     with account_lock(options.accounts()) as again:
         assert again.client == "cli.alice"
 

@@ -6,7 +6,7 @@ import pytest
 
 from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, load
 from ramshare_lab.cluster.agents import AgentSpec
-from ramshare_lab.cluster.blueprint import PASSWORD_IN_VM, agent_specs, control_port, vm_specs
+from ramshare_lab.cluster.blueprint import TLS_IN_VM, agent_specs, control_port, vm_specs
 from ramshare_lab.cluster.spec import OPERATORS, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB, VmSpec
 
@@ -18,8 +18,12 @@ SPEC = LabSpec(
 STATE = Path("/state")
 
 
+def settings(client: str) -> BrokerSettings:
+    return BrokerSettings(broker_host="10.77.0.1", client=client, tls_directory=Path("/set") / client)
+
+
 def agents(hypervisor: str = "") -> dict[str, AgentSpec]:
-    specs = agent_specs(SPEC, STATE, ("10.77.0.1", 1883), lambda client: Path("/secret") / client, hypervisor)
+    specs = agent_specs(SPEC, STATE, settings, hypervisor)
     return {spec.name: spec for spec in specs}
 
 
@@ -32,7 +36,7 @@ def test_every_account_that_is_no_persons_has_an_agent() -> None:
 
 
 def test_borrowers_and_guests_are_machines_and_their_agents_run_there() -> None:
-    inside = {spec.host for spec in agents().values() if spec.env["RAMSHARE_PASSWORD_FILE"] == str(PASSWORD_IN_VM)}
+    inside = {spec.host for spec in agents().values() if spec.env["RAMSHARE_TLS_DIRECTORY"] == str(TLS_IN_VM)}
     assert inside == set(machines()) == {"hostx", "hosty", "web1", "web2"}
     assert len({vm.address for vm in machines().values()} | {vm.mac for vm in machines().values()}) == 8
 
