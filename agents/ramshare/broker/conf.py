@@ -136,7 +136,8 @@ def _head(place: Place, memory_bytes: int) -> list[str]:
         queue_bytes=memory_bytes // 4,
         sys_interval_s=place.sys_interval_s,
     )
-    return [*([f"user {place.user}"] if place.user else []), f"log_dest {place.log}", "", common]
+    pid_file = f"pid_file {place.data}/ramshare-{place.directory.name}.pid"
+    return [*([f"user {place.user}"] if place.user else []), f"log_dest {place.log}", pid_file, "", common]
 
 
 def _listener(place: Place) -> str:

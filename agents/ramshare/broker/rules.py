@@ -9,14 +9,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES, Rights, bridge_rights, own_rights, role_rights
-from ramshare.topics import DEFAULT_ROOT, role
+from ramshare.topics import DEFAULT_ROOT, VERSION, role
 
 Json = dict[str, Any]
 ADMIN = "broker-admin"
 """Account of `ramshare broker add` and `revoke`; its certificate is made for minutes and never stored."""
 CONTROL = "$CONTROL/dynamic-security/v1"
 NONE = Rights()
-_ADMIN_RIGHTS = Rights((CONTROL,), (f"{CONTROL}/response",), (f"{CONTROL}/response",))
+
+
+def admin_rights(root: str) -> Rights:
+    """Return what an administrator's command may do: give the plugin commands, and clear what accounts left."""
+    states = f"{root}/{VERSION}/state/#"
+    answers = f"{CONTROL}/response"
+    return Rights((CONTROL, states), (answers, states), (answers,), (states,))
 
 
 def hosts_rules(
@@ -50,7 +56,7 @@ def _document(accounts: Iterable[str], roles: dict[str, Rights], root: str) -> J
     if BRIDGE in roles:
         clients.append({"username": BRIDGE, "roles": [{"rolename": BRIDGE}]})
     clients.append({"username": ADMIN, "roles": [{"rolename": ADMIN}]})
-    shared = [_role(kind, found) for kind, found in (roles | {ADMIN: _ADMIN_RIGHTS}).items()]
+    shared = [_role(kind, found) for kind, found in (roles | {ADMIN: admin_rights(root)}).items()]
     return {
         "defaultACLAccess": {
             "publishClientSend": False,

@@ -1,5 +1,6 @@
 """The `ramshare` command: its options, its commands, and how each ends: with an exit code of `errors.ExitCode`."""
 
+import importlib
 import importlib.metadata
 import logging
 from collections.abc import Callable
@@ -32,6 +33,8 @@ GROUPS = {
 Found by their entry points, and imported only when one of their commands is called: drawing and numbers take longer to
 load than the rest.
 """
+OWN_GROUPS = {"broker": "The brokers' files: accounts and their certificates, rights, configuration."}
+"""Groups of ours, imported only when one of their commands is called: certificates need a library of their own."""
 ENTRY_POINTS = "ramshare.commands"
 GET_THE_LAB = "pip install ramshare-lab, or from a checkout: pip install . ./agents/ramshare_lab"
 
@@ -41,6 +44,9 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return name, command and the arguments left."""
+        if args and args[0] in OWN_GROUPS:
+            module = importlib.import_module(f"ramshare.cli.{args[0]}")
+            return args[0], typer.main.get_group(module.app), args[1:]
         if args and args[0] in GROUPS:
             return args[0], _load(args[0]), args[1:]
         return super().resolve_command(ctx, args)
@@ -135,10 +141,10 @@ def _add_group(name: str) -> None:
     def group() -> None:
         """Replaced by the group itself."""
 
-    app.command(name, help=GROUPS[name])(group)
+    app.command(name, help=(GROUPS | OWN_GROUPS)[name])(group)
 
 
-for _name in GROUPS:
+for _name in (*OWN_GROUPS, *GROUPS):
     _add_group(_name)
 
 

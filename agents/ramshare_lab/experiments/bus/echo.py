@@ -23,8 +23,12 @@ def bare_round_trips(
     replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     clients = [_connected(asking, nodelay), _connected(answering, nodelay)]
     try:
-        _listen(clients[0], reply, lambda message: replies.put(message.payload))
-        _listen(clients[1], request, lambda message: clients[1].publish(reply, message.payload, qos=1))
+        _listen(clients[0], f"{asking.root}/v1/reply/{asker}/+", lambda message: replies.put(message.payload))
+        _listen(
+            clients[1],
+            f"{asking.root}/v1/request/{server}/+/+",
+            lambda message: clients[1].publish(reply, message.payload, qos=1),
+        )
         seconds = []
         for _ in range(rounds):
             began = time.perf_counter()

@@ -1,0 +1,147 @@
+"""Keeps the set of broker files: init, add, revoke, renew. Each writes a whole new set, then tells the brokers.
+
+The files come first: a broker that is away, or starts again, goes by them. What a running broker could not be told is
+named in `Done.problems` with the command that mends it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError
+
+from ramshare.broker import pki
+from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, check_account
+from ramshare.broker.files import BUNDLES, GUESTS, HOSTS, due_within, make_files
+from ramshare.broker.rights import GUEST
+from ramshare.broker.store import Store
+from ramshare.broker.telling import Brokers, Telling
+from ramshare.topics import role
+
+WARN_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did, and what it could not do."""
+
+    sentences: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An account with its certificate, or a broker with its own."""
+
+    account: str
+    broker: str
+    ends: datetime
+    bundle: str
+
+    def as_json(self) -> dict[str, str]:
+        """Return what scripts read."""
+        return {
+            "account": self.account,
+            "broker": self.broker,
+            "valid_until": self.ends.isoformat(),
+            "bundle": self.bundle,
+        }
+
+
+def cluster_of(**fields: object) -> Cluster:
+    """Return a checked cluster. Raises `AccountError` saying what cannot be."""
+    for client in (*_strings(fields["accounts"]), *(f"{GUEST}.{guest}" for guest in _strings(fields["guests"]))):
+        check_account(client)
+    try:
+        return Cluster.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise AccountError(f"{where}: {str(first['input'])[:80]!r}: {first['msg']}") from error
+
+
+def init(store: Store, cluster: Cluster, now: datetime) -> None:
+    """Make a set, everything new. Raises `StoreError`."""
+    store.replace(cluster, make_files(cluster, PurePosixPath(store.current), now))
+
+
+def add(store: Store, clients: Sequence[str], now: datetime, brokers: Brokers) -> Done:
+    """Make accounts. Raises `AccountError` before anything is changed."""
+    cluster, old = store.load()
+    new = cluster
+    for client in clients:
+        new = new.having(client)
+    files = make_files(new, PurePosixPath(store.current), now, old)
+    store.replace(new, files)
+    told = tuple(f"{c}: {store.current / BUNDLES / bundle_of(c, new.accounts)}" for c in clients)
+    return Done(told, Telling(new, files, now, brokers).rules(cluster))
+
+
+def revoke(store: Store, client: str, now: datetime, brokers: Brokers) -> Done:
+    """Take an account away; again, if it is revoked already. Raises `AccountError`."""
+    cluster, old = store.load()
+    again = not cluster.has(client) and any(revoked.client == client for revoked in cluster.revoked)
+    if again:
+        new, files = cluster, old
+    else:
+        cert = old[f"{BUNDLES}/{bundle_of(client, cluster.accounts)}/tls/{client}.crt"]
+        mark = Revoked(client=client, serial=str(pki.serial_of(cert)), at=now)
+        new = cluster.without(client).model_copy(update={"revoked": (*cluster.revoked, mark)})
+        files = make_files(new, PurePosixPath(store.current), now, old)
+        store.replace(new, files)
+    telling = Telling(new, files, now, brokers)
+    before = new.model_copy(update={"revoked": ()}).having(client)
+    problems = (*telling.reload(), *telling.end(client), *telling.rules(before), *telling.clear(client))
+    return Done((f"{client} is revoked", *telling.cleared), problems)
+
+
+def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime, brokers: Brokers) -> Done:
+    """Make new certificates for `clients`, or for everybody whose certificate expires within a time."""
+    cluster, old = store.load()
+    for client in clients:
+        if not cluster.has(client):
+            raise AccountError(f"there is no account {client}", "ramshare broker show lists them")
+    soon = due_within(within, now)
+    made: list[str] = []
+
+    def due(account: str, cert: bytes) -> bool:
+        wanted = account in clients if clients else soon(account, cert)
+        made.extend([account] * wanted)
+        return wanted
+
+    files = make_files(cluster, PurePosixPath(store.current), now, old, due)
+    if not made:
+        return Done((f"nothing expires within {within.days} days",))
+    store.replace(cluster, files)
+    bundles = sorted({bundle_of(client, cluster.accounts) for client in made if cluster.has(client)})
+    copies = tuple(f"copy again: {store.current / BUNDLES / bundle}" for bundle in bundles)
+    return Done((f"new certificates: {', '.join(made)}", *copies), Telling(cluster, files, now, brokers).reload())
+
+
+def entries(store: Store) -> list[Entry]:
+    """Return every account and both brokers with their certificates."""
+    cluster, files = store.load()
+    found = [
+        Entry(client, GUESTS if role(client) == GUEST else HOSTS, pki.expires_at(files[path]), str(Path(path).parts[1]))
+        for client in (*cluster.accounts, *cluster.guest_accounts)
+        if (path := f"{BUNDLES}/{bundle_of(client, cluster.accounts)}/tls/{client}.crt") in files
+    ]
+    found += [
+        Entry(f"{which} broker", which, pki.expires_at(files[f"{which}/server.crt"]), "") for which in (HOSTS, GUESTS)
+    ]
+    return [*found, Entry("bridge", HOSTS, pki.expires_at(files[f"{GUESTS}/bridge.crt"]), "")]
+
+
+def warnings(found: Iterable[Entry], now: datetime) -> list[str]:
+    """Return a sentence for each certificate that expires within `WARN_DAYS`."""
+    soon = [(entry, (entry.ends - now).days) for entry in found]
+    return [
+        f"the certificate of {entry.account} expires in {max(0, days)} days: ramshare broker renew"
+        for entry, days in soon
+        if days < WARN_DAYS
+    ]
+
+
+def _strings(values: object) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, (list, tuple)) else []

@@ -1,0 +1,115 @@
+"""What an administrator tells a running broker: new rules, and that an account's connection and stored state go.
+
+Used by `ramshare broker add` and `revoke`. Each call is a connection of its own, as an account whose certificate is
+made for minutes.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ramshare.bus.api import BrokerUnreachableError
+from ramshare.bus.session import Acknowledged, LostError, Session
+from ramshare.bus.wire import Packet
+from ramshare.errors import RamshareError
+from ramshare.settings import BrokerSettings
+from ramshare.topics import VERSION
+
+TIMEOUT_S = 10.0
+CONTROL = "$CONTROL/dynamic-security/v1"
+COMMANDS_AT_ONCE = 200
+"""Their JSON stays far below the largest packet."""
+
+
+class PluginError(RamshareError):
+    """The broker's plugin does not take a change."""
+
+
+def send_commands(settings: BrokerSettings, commands: Sequence[dict[str, Any]]) -> None:
+    """Have the dynamic-security plugin carry out commands. Raises `PluginError` with what it says."""
+    with _Connection(settings) as broker:
+        broker.subscribe(f"{CONTROL}/response")
+        for first in range(0, len(commands), COMMANDS_AT_ONCE):
+            some = list(commands[first : first + COMMANDS_AT_ONCE])
+            broker.send(Packet(CONTROL, json.dumps({"commands": some}).encode()))
+            answer = broker.until(lambda packet: packet.topic == f"{CONTROL}/response")
+            failed = [r for r in json.loads(answer.payload)["responses"] if "error" in r]
+            if failed:
+                raise PluginError(f"{failed[0]['command']}: {failed[0]['error']}", "restart the broker")
+
+
+def take_over(settings: BrokerSettings) -> None:
+    """Connect once as an account, in order: whoever was connected as it is out, and its last will is forgotten."""
+    with _Connection(settings):
+        pass
+
+
+def clear_state(settings: BrokerSettings, client: str) -> list[str]:
+    """Clear every stored topic of `client`; return them."""
+    own = f"{settings.root}/{VERSION}/state/{client}"
+    mark = f"{own}/cleared"
+    found: list[str] = []
+    with _Connection(settings) as broker:
+        broker.subscribe(f"{own}/#")
+        broker.send(Packet(mark, b"", retain=True))
+
+        def note(packet: Packet) -> bool:
+            if packet.retain and packet.payload:
+                found.append(packet.topic)
+            return packet.topic == mark
+
+        broker.until(note)
+        for topic in found:
+            broker.send(Packet(topic, b"", retain=True))
+    return found
+
+
+class _Connection:
+    def __init__(self, settings: BrokerSettings) -> None:
+        assert settings.client is not None
+        self._where = settings.broker
+        self._session = Session(settings, settings.client, None, clean_start=True)
+        self._waiting: list[Packet] = []
+
+    def __enter__(self) -> "_Connection":
+        self._session.open(TIMEOUT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.disconnect()
+        self._session.release()
+
+    def subscribe(self, topic_filter: str) -> None:
+        self._acknowledged(self._session.subscribe(topic_filter, 1))
+
+    def send(self, packet: Packet) -> None:
+        self._acknowledged(self._session.publish(packet))
+
+    def until(self, wanted: Callable[[Packet], bool]) -> Packet:
+        """Return the first packet that is wanted."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            while self._waiting:
+                if wanted(packet := self._waiting.pop(0)):
+                    return packet
+            self._turn(deadline)
+
+    def _acknowledged(self, number: int | None) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            for verdict in self._turn(deadline):
+                if verdict.mid == number:
+                    if verdict.refusal:
+                        raise PluginError(f"the broker at {self._where} refuses it: {verdict.refusal}", "restart it")
+                    return
+
+    def _turn(self, deadline: float) -> list[Acknowledged]:
+        if time.monotonic() > deadline:
+            raise BrokerUnreachableError(f"the broker at {self._where} does not answer", "restart it")
+        try:
+            happened = self._session.turn()
+        except LostError as error:
+            raise BrokerUnreachableError(f"the broker at {self._where} ended the connection: {error}") from error
+        self._waiting += [one for one in happened if isinstance(one, Packet)]
+        return [one for one in happened if isinstance(one, Acknowledged)]
