@@ -11,10 +11,9 @@ from collections.abc import Collection
 from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus, StateArrived
 from ramshare.manager.cluster import Cluster
-from ramshare.manager.database import records, same
+from ramshare.manager.database import Database, not_heard
 from ramshare.manager.lending import Lending
 from ramshare.manager.unused_grants import UnusedGrants
-from ramshare.messages.base import Message
 from ramshare.messages.requests import Announce, BorrowMemory
 from ramshare.settings import ManagerSettings
 from ramshare.topics import EVERYBODY
@@ -40,10 +39,10 @@ class Manager(Agent):
     def __init__(self, bus: Bus, runtime: Runtime = REAL, settings: ManagerSettings | None = None) -> None:
         super().__init__(bus, runtime)
         self.cluster = Cluster()
-        self._published: dict[str, Message] = {}
+        self._database = Database(self.cluster)
         self._unused_grants = UnusedGrants(self, bus, self.cluster)
         settings = settings or ManagerSettings()
-        self._lending = Lending(self, bus, self.desk, self.cluster, self._unused_grants, settings)
+        self._lending = Lending(self, bus, self.desk, self.cluster, self._database, self._unused_grants, settings)
 
     @property
     def ready(self) -> bool:
@@ -71,7 +70,7 @@ class Manager(Agent):
 
     def true_paths(self) -> Collection[str] | None:
         """Return what the database shows, as soon as everybody was heard."""
-        return self._published.keys() if self.ready else None
+        return self._database.published.keys() if self.ready else None
 
     def tick(self) -> float:
         """Become ready, take back unused grants, publish the database."""
@@ -85,16 +84,11 @@ class Manager(Agent):
         return TICK_S if self.ready else LISTENING_TICK_S
 
     def _listen(self, so_far_s: float) -> None:
-        if so_far_s > LISTEN_S or (so_far_s > SETTLE_S and not self.cluster.unheard()):
+        if so_far_s > LISTEN_S or (so_far_s > SETTLE_S and not self.cluster.presence.unheard):
             self.cluster.settle()
-            log.info("ready: %d agents known, not heard: %s", len(self.cluster.by_client), self.cluster.unheard())
+            log.info("ready: %d agents known, %s", len(self.cluster.by_client), not_heard(self.cluster))
             self._lending.go_on()
 
     def _publish(self, now_s: float) -> None:
-        wanted = records(self.cluster, now_s)
-        for path, message in wanted.items():
-            if not same(message, self._published.get(path)):
-                self.bus.set_state(path, message)
-        for path in self._published.keys() - wanted.keys():
-            self.bus.set_state(path, None)
-        self._published = wanted
+        for path, message in self._database.changes(now_s).items():
+            self.bus.set_state(path, message)

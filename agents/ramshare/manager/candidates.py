@@ -1,42 +1,86 @@
-"""Which lenders may be asked for a loan, and how much each has left. Pure; used by the manager before it places."""
+"""Which lenders may be asked for a loan, and how much each has left. Pure; used by the manager before it places.
 
-from collections.abc import Collection
+Lenders are kept in the order in which they are chosen, so that a request looks at the first few only.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+
+from sortedcontainers import SortedSet
 
 from ramshare.manager.cluster import Cluster, offer_of
 from ramshare.manager.loans import Loan
-from ramshare.manager.placement import Candidate
+from ramshare.manager.placement import MAX_LENDERS, Candidate
+from ramshare.manager.pledges import Pledge, Pledges
 from ramshare.messages.state import Export, Mode, Offer
 from ramshare.retained import ClientState
 from ramshare.topics import name
 
 
-def candidates(cluster: Cluster, loan: Loan, loans: Collection[Loan], now_s: float) -> list[Candidate]:
-    """Return the lenders that may be asked. A host whose own swap is or is about to be remote must not lend."""
-    shunned = loan.shunned()
-    borrowing = cluster.borrowing_hosts() | {name(other.borrower) for other in loans}
-    return [
-        Candidate(view.client, _free_bytes(view, offer, loan.need.mode, loans))
-        for view in cluster.lenders()
-        if cluster.usable(view, now_s)
-        and view.client not in shunned
-        and name(view.client) not in borrowing
-        and (offer := offer_of(view)) is not None
-        and offer.exportable
-    ]
+class Ranking:
+    """The lenders that may be asked, most free memory first, for each mode."""
+
+    def __init__(self) -> None:
+        self._free: dict[str, dict[Mode, int]] = {}
+        self._ranked: dict[Mode, SortedSet] = {mode: SortedSet() for mode in Mode}
+
+    def update(self, cluster: Cluster, lender: str, now_s: float) -> None:
+        """Rank a lender anew, or no more. A host whose own swap is remote must not lend."""
+        for mode, free_bytes in self._free.pop(lender, {}).items():
+            self._ranked[mode].discard((-free_bytes, lender))
+        view = cluster.by_client.get(lender)
+        if view is not None and may_be_asked(cluster, view, now_s) and (offer := offer_of(view)) is not None:
+            self._free[lender] = {mode: free_bytes_of(view, offer, mode, ()) for mode in Mode}
+            for mode, free_bytes in self._free[lender].items():
+                self._ranked[mode].add((-free_bytes, lender))
+
+    def __contains__(self, lender: str) -> bool:
+        return lender in self._free
+
+    def in_order(self, mode: Mode) -> Iterator[Candidate]:
+        """Yield every lender, most free memory first."""
+        return (Candidate(lender, -less_bytes) for less_bytes, lender in self._ranked[mode])
 
 
-def lending_hosts(cluster: Cluster, loans: Collection[Loan]) -> set[str]:
-    """Return the hosts that lend memory, or are about to; they must not borrow."""
-    return cluster.lending_hosts() | {name(lender) for loan in loans for lender in loan.lenders()}
+def may_be_asked(cluster: Cluster, view: ClientState, now_s: float) -> bool:
+    """Whether a lender is there, offers something and does not borrow itself."""
+    offer = offer_of(view)
+    usable = cluster.usable(view, now_s) and offer is not None and offer.exportable
+    return usable and not cluster.borrows(name(view.client))
 
 
-def _free_bytes(view: ClientState, offer: Offer, mode: Mode, loans: Collection[Loan]) -> int:
-    """What a lender has left in this mode: its last word, less what was lent or asked for since."""
+def candidates(cluster: Cluster, ranking: Ranking, loan: Loan, pledges: Pledges) -> list[Candidate]:
+    """Return the lenders that may be asked, as many as a placement looks at, and those that have pledged something.
+
+    A host whose own swap is about to be remote must not lend.
+    """
+    shunned, mode = loan.shunned(), loan.need.mode
+
+    def wanted(lender: str) -> bool:
+        return lender not in shunned and not pledges.borrows(name(lender))
+
+    found = []
+    for lender in pledges.lenders():
+        view = cluster.by_client.get(lender)
+        if lender in ranking and wanted(lender) and view is not None and (offer := offer_of(view)) is not None:
+            found.append(Candidate(lender, free_bytes_of(view, offer, mode, pledges.of(lender))))
+    first = (c for c in ranking.in_order(mode) if not pledges.lends(c.lender) and wanted(c.lender))
+    return found + _at_most(first, MAX_LENDERS)
+
+
+def _at_most(found: Iterable[Candidate], count: int) -> list[Candidate]:
+    taken: list[Candidate] = []
+    for candidate in found:
+        if len(taken) == count or candidate.free_bytes == 0:
+            break
+        taken.append(candidate)
+    return taken
+
+
+def free_bytes_of(view: ClientState, offer: Offer, mode: Mode, pledged: Collection[Pledge]) -> int:
+    """Return what a lender has left in this mode: its last word, less what was lent or asked for since."""
     exports = {export.lease: export for export in view.of_kind(Export)}
     taken = [(export.size_bytes, export.mode) for export in exports.values()]
-    for loan in loans:
-        held = [share for lease, share in loan.held().items() if lease not in exports]
-        taken += [(share.size_bytes, loan.need.mode) for share in held if share.lender == view.client]
+    taken += [(size_bytes, of_mode) for lease, size_bytes, of_mode in pledged if lease not in exports]
     free = min(offer.free_bytes, offer.capacity_bytes - sum(size for size, _ in taken))
     if mode is Mode.MOVE:
         moved_bytes = sum(size for size, of_mode in taken if of_mode is Mode.MOVE)

@@ -5,12 +5,17 @@ time. Everybody is believed of himself only.
 """
 
 import logging
+from collections import Counter
+from operator import itemgetter
+from typing import Any
 
 from ramshare.bus.api import StateArrived
+from ramshare.manager.presence import Presence
+from ramshare.messages.base import Message
 from ramshare.messages.names import target_of
 from ramshare.messages.state import Export, Lease, LeasePhase, Offer
-from ramshare.retained import ClientState, Retained
-from ramshare.topics import name
+from ramshare.retained import STALE_AFTER_S, ClientState, Retained
+from ramshare.topics import name, role
 
 log = logging.getLogger(__name__)
 
@@ -19,43 +24,90 @@ SHOWN_WITHIN_S = 60.0
 
 
 class Cluster(Retained):
-    """Every agent's newest words, the leases that this manager granted, and the manager's questions about them."""
+    """Every agent's newest words, the leases that this manager granted, and the manager's questions about them.
+
+    Nothing here grows with the cluster: what a question needs is kept by the borrower, the lender or the lease that it
+    is about, and what changed is noted in `changed_hosts` and `changed_leases` for those who keep something of it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._granted: dict[tuple[str, str], tuple[str, float]] = {}
         """Lender and lease to borrower, and since when; for as long as the lender shows the lease."""
+        self._unshown: set[tuple[str, str]] = set()
+        """Of those, the ones that their lender does not show."""
+        self._exports_to: dict[str, dict[tuple[str, str], Export]] = {}
+        """Host of the borrower to lender and lease to export."""
+        self._shown_by: dict[str, set[str]] = {}
+        """Lease to the lenders that show it: one, unless somebody claims another's."""
+        self.unconnected: dict[tuple[str, str], Export] = {}
+        """Lender and lease to export, of those without a session."""
+        self._leases_of: Counter[str] = Counter()
+        """Host to the number of leases that its borrower has, by its own word."""
+        self._exports_of: Counter[str] = Counter()
+        """Host to the number of exports of its lender."""
+        self.presence = Presence()
+        self.changed_hosts: set[str] = set()
+        self.changed_leases: set[str] = set()
+
+    # --- what is folded in
+
+    def take(self, arrived: StateArrived, said_s: float) -> None:
+        """Fold in one retained topic, unless it contradicts its own name."""
+        if not _plausible(arrived):
+            log.warning("ignored: state/%s/%s speaks of something else", arrived.client, arrived.path)
+            return
+        before = self._message(arrived.client, arrived.path)
+        super().take(arrived, said_s)
+        self._note(arrived.client, arrived.path, before)
+        self._note_presence(arrived.client, said_s)
+
+    def doubt(self) -> None:
+        """See `Retained`."""
+        super().doubt()
+        for client, view in self.by_client.items():
+            self._note_presence(client, view.heard_s)
+
+    def settle(self) -> None:
+        """See `Retained`."""
+        doubted = [
+            (client, path, view.messages[path]) for client, view in self.by_client.items() for path in view.doubted
+        ]
+        super().settle()
+        for client, path, before in doubted:
+            self._note(client, path, before)
+            self._note_presence(client, float("-inf"))
+
+    def pass_time(self, now_s: float) -> None:
+        """Note who has been silent for too long by now."""
+        for client in self.presence.silent(now_s):
+            self._note_presence(client, now_s)
 
     def grant(self, lender: str, lease: str, borrower: str, now_s: float) -> None:
         """Note a lease that this manager granted: its lender is believed who has it."""
+        before, _ = self._granted.get((lender, lease), (borrower, 0.0))
+        self._changed(lease, before)
         self._granted[lender, lease] = (borrower, now_s)
+        if self.get(lender, f"export/{lease}", Export) is None:
+            self._unshown.add((lender, lease))
+        self._changed(lease, borrower)
 
     def forget_grants(self, now_s: float) -> None:
         """Forget the leases that their lenders do not show, or show no more."""
-        for (lender, lease), (_, since_s) in list(self._granted.items()):
-            if self.get(lender, f"export/{lease}", Export) is None and now_s - since_s > SHOWN_WITHIN_S:
-                del self._granted[lender, lease]
+        for key in list(self._unshown):
+            borrower, since_s = self._granted[key]
+            if now_s - since_s > SHOWN_WITHIN_S:
+                del self._granted[key]
+                self._unshown.discard(key)
+                self._changed(key[1], borrower)
+
+    # --- what is asked
 
     def vouched(self, lender: str, export: Export) -> bool:
         """Whether more than its lender's word says who has a lease: the borrower's own, or that we granted it."""
         own = self.get(export.borrower, f"lease/{export.lease}", Lease)
         granted, _ = self._granted.get((lender, export.lease), ("", 0.0))
         return granted == export.borrower or (own is not None and own.lender == lender)
-
-    def take(self, arrived: StateArrived, said_s: float) -> None:
-        """Fold in one retained topic, unless it contradicts its own name."""
-        if _plausible(arrived):
-            super().take(arrived, said_s)
-        else:
-            log.warning("ignored: state/%s/%s speaks of something else", arrived.client, arrived.path)
-
-    def lenders(self) -> list[ClientState]:
-        """Return the lenders, by name."""
-        return self._of("lender")
-
-    def borrowers(self) -> list[ClientState]:
-        """Return the borrowers, by name."""
-        return self._of("borrower")
 
     def usable(self, view: ClientState, now_s: float) -> bool:
         """Whether an agent may be asked now: online, heard by this manager, and not long ago."""
@@ -69,11 +121,7 @@ class Cluster(Retained):
 
     def unheard(self) -> list[str]:
         """Return the lenders and borrowers that are online by their retained status but have not spoken to us yet."""
-        return [view.client for view in (*self.borrowers(), *self.lenders()) if view.online and not view.fresh]
-
-    def exports(self) -> list[tuple[ClientState, Export]]:
-        """Return every export of every lender."""
-        return [(view, export) for view in self.lenders() for export in view.of_kind(Export)]
+        return sorted(self.presence.unheard)
 
     def abandoned(self, export: Export, now_s: float) -> bool:
         """Whether an export has no session and none is to come: it never had one, or its borrower does not know it."""
@@ -84,35 +132,101 @@ class Cluster(Retained):
             return export.phase is LeasePhase.EXPORTED
         return self.usable(borrower, now_s) and f"lease/{export.lease}" not in borrower.messages
 
-    def borrowing_hosts(self) -> set[str]:
-        """Return the hosts whose own swap is remote, by their own word or our grant; they must not lend (deadlock).
+    def exports_to(self, borrower: str) -> list[tuple[str, Export]]:
+        """Return lender and export of what lenders say that a borrower has, by lender and lease."""
+        found = self._exports_to.get(name(borrower), {})
+        return [(lender, export) for (lender, _), export in sorted(found.items()) if export.borrower == borrower]
+
+    def exports_of_lease(self, lease: str) -> list[tuple[str, Export]]:
+        """Return lender and export of all that show a lease, by lender."""
+        found = ((lender, self.get(lender, f"export/{lease}", Export)) for lender in self._shown_by.get(lease, ()))
+        return sorted(((lender, export) for lender, export in found if export is not None), key=itemgetter(0))
+
+    def borrows(self, host: str) -> bool:
+        """Whether a host's own swap is remote, by its own word or our grant; it must not lend (deadlock).
 
         No lender can say so of another host.
         """
-        own = {name(view.client) for view in self.borrowers() if any(True for _ in view.of_kind(Lease))}
-        return own | {name(export.borrower) for view, export in self.exports() if self.vouched(view.client, export)}
+        if self._leases_of[host]:
+            return True
+        return any(self.vouched(lender, export) for (lender, _), export in self._exports_to.get(host, {}).items())
+
+    def lends(self, host: str) -> bool:
+        """Whether a host has memory lent out; it must not borrow."""
+        return self._exports_of[host] > 0
 
     def held_by(self, borrower: str) -> dict[tuple[str, str], int]:
         """Return lender and lease to bytes of what a borrower has: by its own word, and by our grants."""
         own = self.by_client.get(borrower)
         said = {(lease.lender, lease.lease): lease.size_bytes for lease in own.of_kind(Lease)} if own else {}
         return said | {
-            (view.client, export.lease): export.size_bytes
-            for view, export in self.exports()
-            if export.borrower == borrower and self.vouched(view.client, export)
+            (lender, export.lease): export.size_bytes
+            for lender, export in self.exports_to(borrower)
+            if self.vouched(lender, export)
         }
 
-    def lending_hosts(self) -> set[str]:
-        """Return the hosts that have memory lent out; they must not borrow."""
-        return {name(view.client) for view in self.lenders() if any(True for _ in view.of_kind(Export))}
+    # --- inside
 
-    def _of(self, wanted: str) -> list[ClientState]:
-        return [self.by_client[client] for client in self.clients(wanted)]
+    def _message(self, client: str, path: str) -> Message | None:
+        view = self.by_client.get(client)
+        return view.messages.get(path) if view else None
+
+    def _note(self, client: str, path: str, before: Message | None) -> None:
+        """Keep what the questions need in line with a topic that may have changed."""
+        now = self._message(client, path)
+        if isinstance(before, Export):
+            self._note_export(client, before, -1)
+        if isinstance(now, Export):
+            self._note_export(client, now, +1)
+        if isinstance(before, Lease) or isinstance(now, Lease):
+            self._leases_of[name(client)] += isinstance(now, Lease) - isinstance(before, Lease)
+            self.changed_leases.add(path.rpartition("/")[2])
+        if now is not before:
+            self.changed_hosts.add(name(client))
+
+    def _note_export(self, lender: str, export: Export, step: int) -> None:
+        key, host = (lender, export.lease), name(export.borrower)
+        self._exports_of[name(lender)] += step
+        if step > 0:
+            self._exports_to.setdefault(host, {})[key] = export
+            self._shown_by.setdefault(export.lease, set()).add(lender)
+            if not export.connected:
+                self.unconnected[key] = export
+            self._unshown.discard(key)
+        else:
+            _drop(self._exports_to, host, key)
+            _drop(self._shown_by, export.lease, lender)
+            self.unconnected.pop(key, None)
+            if key in self._granted:
+                self._unshown.add(key)
+        self._changed(export.lease, export.borrower)
+
+    def _note_presence(self, client: str, said_s: float) -> None:
+        view = self.by_client.get(client)
+        usable = view is not None and self.usable(view, max(said_s, view.heard_s))
+        if self.presence.note(client, view, usable=usable):
+            self.changed_hosts.add(name(client))
+        if view is not None and usable:
+            self.presence.expect(client, view.heard_s + STALE_AFTER_S)
+
+    def _changed(self, lease: str, borrower: str) -> None:
+        self.changed_leases.add(lease)
+        self.changed_hosts.add(name(borrower))
+
+
+def _drop(index: Any, key: Any, inner: Any) -> None:
+    """Take `inner` out of a dictionary or set under `key`, which goes with the last one."""
+    kept = index.get(key, {})
+    kept.pop(inner, None) if isinstance(kept, dict) else kept.discard(inner)
+    if not kept:
+        index.pop(key, None)
 
 
 def _plausible(arrived: StateArrived) -> bool:
     """Whether a message speaks of the lease that its topic names, and a lender of nothing but its own host."""
     message, author = arrived.message, name(arrived.client)
+    if role(arrived.client) in ("lender", "borrower") and "." not in arrived.client:
+        return False
     if isinstance(message, Export | Lease) and not arrived.path.endswith(f"/{message.lease}"):
         return False
     if isinstance(message, Export) and message.target != target_of(author, message.lease):

@@ -1,68 +1,161 @@
 """The manager's database as anyone may read it: retained records of every lender and lease, and a summary. Pure.
 
 The paper's fields (host address, target, capacity, exportable or not, borrower) for `ramshare status` and dashboards.
+A record is made again when something changed that it speaks of, and at no other time.
 """
 
 from collections.abc import Iterable
+from heapq import nsmallest
 
+from ramshare.manager.candidates import Ranking
 from ramshare.manager.cluster import Cluster, offer_of
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState
 from ramshare.topics import name
 
-
-def records(cluster: Cluster, now_s: float) -> dict[str, Message]:
-    """Return what the manager publishes now, by state path."""
-    hosts, leases = host_records(cluster, now_s), lease_records(cluster)
-    found: dict[str, Message] = {f"host/{host}": record for host, record in hosts.items()}
-    found |= {f"lease/{lease}": record for lease, record in leases.items()}
-    found["summary"] = _summary(cluster, [host for host in hosts.values() if host.online], len(leases))
-    return found
+NAMES_SHOWN = 5
+"""Of agents not heard yet; ten thousand names help nobody."""
 
 
-def host_records(cluster: Cluster, now_s: float) -> dict[str, HostRecord]:
-    """Return the record of every lender that made an offer, by host."""
-    found, borrowing = {}, cluster.borrowing_hosts()
-    for view in cluster.lenders():
-        offer, host = offer_of(view), name(view.client)
-        if offer is None:
-            continue
-        usable = cluster.usable(view, now_s)
-        reason = offer.reason if usable else "not heard of lately" if view.online else "offline"
-        found[host] = HostRecord(
-            host=host,
-            lender=view.client,
-            address=offer.portal,
-            online=view.online,
-            exportable=usable and offer.exportable and host not in borrowing,
-            capacity_bytes=offer.capacity_bytes,
-            lent_bytes=offer.lent_bytes,
-            free_bytes=offer.free_bytes,
-            reason="its own swap is remote" if host in borrowing else reason,
+class Database:
+    """What is published, and the lenders in the order in which they are asked: both follow the cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self.ranking = Ranking()
+        self.published: dict[str, Message] = {}
+        """By state path, as of the last `changes`."""
+        self._wanted: dict[str, Message | None] = {}
+        """Records made again since."""
+        self._hosts: dict[str, HostRecord] = {}
+        self._leases = 0
+        self._totals = _Totals()
+
+    def refresh(self, now_s: float) -> None:
+        """Follow what changed in the cluster until now."""
+        self._cluster.pass_time(now_s)
+        hosts, leases = self._cluster.changed_hosts, self._cluster.changed_leases
+        self._cluster.changed_hosts, self._cluster.changed_leases = set(), set()
+        for host in hosts:
+            self.ranking.update(self._cluster, f"lender.{host}", now_s)
+            self._set_host(host, host_record(self._cluster, host, now_s))
+        for lease in leases:
+            self._want(f"lease/{lease}", lease_record(self._cluster, lease))
+
+    def changes(self, now_s: float) -> dict[str, Message | None]:
+        """Return path to message of what is to be published, None for what is no more, and take it as published."""
+        self.refresh(now_s)
+        wanted, self._wanted = self._wanted, {}
+        changed: dict[str, Message | None] = {}
+        for path, message in wanted.items():
+            if not same(message, self.published.get(path)):
+                changed[path] = message
+                self._leases += path.startswith("lease/") * ((message is not None) - (path in self.published))
+                self._note_published(path, message)
+        summary = self._totals.summary(self._cluster, self._leases)
+        if not same(summary, self.published.get("summary")):
+            changed["summary"] = self.published["summary"] = summary
+        return changed
+
+    def _note_published(self, path: str, message: Message | None) -> None:
+        if message is None:
+            self.published.pop(path, None)
+        else:
+            self.published[path] = message
+
+    def _set_host(self, host: str, record: HostRecord | None) -> None:
+        before = self._hosts.pop(host, None)
+        self._totals.add(before, -1)
+        self._totals.add(record, +1)
+        if record is not None:
+            self._hosts[host] = record
+        self._want(f"host/{host}", record)
+
+    def _want(self, path: str, message: Message | None) -> None:
+        if message is not None or path in self.published or path in self._wanted:
+            self._wanted[path] = message
+
+
+class _Totals:
+    """Sums over the hosts that are online."""
+
+    def __init__(self) -> None:
+        self.lenders = self.capacity_bytes = self.lent_bytes = self.free_bytes = 0
+
+    def add(self, record: HostRecord | None, step: int) -> None:
+        """Count a host, or count it no more."""
+        if record is None or not record.online:
+            return
+        self.lenders += step
+        self.capacity_bytes += step * record.capacity_bytes
+        self.lent_bytes += step * record.lent_bytes
+        self.free_bytes += step * record.free_bytes * record.exportable
+
+    def summary(self, cluster: Cluster, leases: int) -> ManagerState:
+        """Return what the cluster is in sum."""
+        return ManagerState(
+            ready=cluster.settled,
+            lenders=self.lenders,
+            borrowers=len(cluster.presence.borrowers_online),
+            leases=leases,
+            capacity_bytes=min(MAX_BYTES, self.capacity_bytes),
+            lent_bytes=min(MAX_BYTES, self.lent_bytes),
+            free_bytes=min(MAX_BYTES, self.free_bytes),
+            reason="serving" if cluster.settled else f"listening; {not_heard(cluster)}",
         )
-    return found
 
 
-def lease_records(cluster: Cluster) -> dict[str, LeaseRecord]:
-    """Return the record of every lease, by id; of two lenders that show one, that of which more than they know."""
-    exports = sorted(cluster.exports(), key=lambda shown: cluster.vouched(shown[0].client, shown[1]))
-    return {
-        export.lease: LeaseRecord(
-            lease=export.lease,
-            host=name(view.client),
-            address=export.portal,
-            target=export.target,
-            size_bytes=export.size_bytes,
-            borrower=export.borrower,
-            mode=export.mode,
-            phase=export.phase,
-        )
-        for view, export in exports
-    }
+def not_heard(cluster: Cluster) -> str:
+    """Say who has yet to be heard: how many, and the first names."""
+    unheard = cluster.presence.unheard
+    names = ", ".join(nsmallest(NAMES_SHOWN, unheard))
+    more = f" and {len(unheard) - NAMES_SHOWN} more" if len(unheard) > NAMES_SHOWN else ""
+    return f"{len(unheard)} not heard yet{': ' if names else ''}{names}{more}"
 
 
-def same(one: Message, other: Message | None) -> bool:
+def host_record(cluster: Cluster, host: str, now_s: float) -> HostRecord | None:
+    """Return the record of a host whose lender made an offer."""
+    view = cluster.by_client.get(f"lender.{host}")
+    offer = offer_of(view) if view is not None else None
+    if view is None or offer is None:
+        return None
+    usable, borrows = cluster.usable(view, now_s), cluster.borrows(host)
+    reason = offer.reason if usable else "not heard of lately" if view.online else "offline"
+    return HostRecord(
+        host=host,
+        lender=view.client,
+        address=offer.portal,
+        online=view.online,
+        exportable=usable and offer.exportable and not borrows,
+        capacity_bytes=offer.capacity_bytes,
+        lent_bytes=offer.lent_bytes,
+        free_bytes=offer.free_bytes,
+        reason="its own swap is remote" if borrows else reason,
+    )
+
+
+def lease_record(cluster: Cluster, lease: str) -> LeaseRecord | None:
+    """Return the record of a lease; of two lenders that show it, that of which more than they know."""
+    shown = cluster.exports_of_lease(lease)
+    if not shown:
+        return None
+    lender, export = max(shown, key=lambda x: (cluster.vouched(*x), x[0]))
+    return LeaseRecord(
+        lease=export.lease,
+        host=name(lender),
+        address=export.portal,
+        target=export.target,
+        size_bytes=export.size_bytes,
+        borrower=export.borrower,
+        mode=export.mode,
+        phase=export.phase,
+    )
+
+
+def same(one: Message | None, other: Message | None) -> bool:
     """Whether two messages say the same, whoever sent them when."""
+    if one is None or other is None:
+        return one is other
     ignored = {"instance", "seq", "at"}
     return type(one) is type(other) and one.model_dump(exclude=ignored) == other.model_dump(exclude=ignored)
 
@@ -70,18 +163,3 @@ def same(one: Message, other: Message | None) -> bool:
 def bounded(sizes: Iterable[int]) -> int:
     """Sum sizes that others claim, up to what a message may hold."""
     return min(MAX_BYTES, sum(sizes))
-
-
-def _summary(cluster: Cluster, hosts: list[HostRecord], leases: int) -> ManagerState:
-    unheard = cluster.unheard()
-    listening = f"listening; {len(unheard)} not heard yet: {', '.join(unheard)}"
-    return ManagerState(
-        ready=cluster.settled,
-        lenders=len(hosts),
-        borrowers=sum(1 for view in cluster.borrowers() if view.online),
-        leases=leases,
-        capacity_bytes=bounded(host.capacity_bytes for host in hosts),
-        lent_bytes=bounded(host.lent_bytes for host in hosts),
-        free_bytes=bounded(host.free_bytes for host in hosts if host.exportable),
-        reason="serving" if cluster.settled else listening,
-    )

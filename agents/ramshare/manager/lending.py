@@ -10,11 +10,12 @@ from ramshare.bus.api import Bus, RequestArrived
 from ramshare.desk import Desk, RefusedError
 from ramshare.grants import misfit
 from ramshare.loop import Loop, say
-from ramshare.manager.candidates import candidates, lending_hosts
+from ramshare.manager.candidates import candidates
 from ramshare.manager.cluster import Cluster
-from ramshare.manager.database import bounded
+from ramshare.manager.database import Database, bounded
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Placement, Share, place
+from ramshare.manager.pledges import Pledges
 from ramshare.manager.quota import Quota
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.events import EventKind
@@ -41,6 +42,7 @@ class Lending:
         bus: Bus,
         desk: Desk,
         cluster: Cluster,
+        database: Database,
         unused_grants: UnusedGrants,
         settings: ManagerSettings,
     ) -> None:
@@ -48,20 +50,21 @@ class Lending:
         self._bus = bus
         self._desk = desk
         self._cluster = cluster
+        self._database = database
         self._unused_grants = unused_grants
         self._least_lease_bytes = settings.least_lease_bytes
         self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
-        self._loans: list[Loan] = []
+        self._pledges = Pledges()
         self._run_id = uuid4().hex[:8]
         """Marks this run, so that a successor's request for the same lease is a new request."""
 
     def held(self) -> set[str]:
         """Return the leases of loans that are being made."""
-        return {lease for loan in self._loans for lease in loan.held()}
+        return self._pledges.leases()
 
     def go_on(self) -> None:
         """Go on with the loans that waited until everybody was heard."""
-        for loan in list(self._loans):
+        for loan in self._pledges.loans:
             with self._desk.serving(loan.arrived):
                 self._advance(loan)
 
@@ -70,7 +73,7 @@ class Lending:
         loan = Loan(arrived, self._least_lease_bytes)
         if loan.need.dry_run:
             return self._foretell(loan)
-        self._loans.append(loan)
+        self._pledges.begin(loan)
         self._desk.when_answered(arrived, lambda reply: self._ended(loan, reply))
         self._advance(loan)
         return None
@@ -92,7 +95,7 @@ class Lending:
 
     def _ended(self, loan: Loan, reply: Reply) -> None:
         """Forget a loan that has its answer; what was granted for one that is refused goes back."""
-        self._loans.remove(loan)
+        self._pledges.end(loan)
         if not reply.ok:
             for grant in loan.grants.values():
                 self._unused_grants.release(grant.lender, grant.lease)
@@ -123,28 +126,30 @@ class Lending:
             self._refuse(loan, ErrorCode.NO_CAPACITY, _shortage(loan, placement))
 
     def _lends(self, borrower: str) -> bool:
-        return name(borrower) in lending_hosts(self._cluster, self._loans)
+        host = name(borrower)
+        return self._cluster.lends(host) or self._pledges.lends(f"lender.{host}")
 
     def _place(self, loan: Loan) -> Placement:
-        return place(loan.missing(), candidates(self._cluster, loan, self._loans, self._loop.clock()))
+        self._database.refresh(self._loop.clock())
+        return place(loan.missing(), candidates(self._cluster, self._database.ranking, loan, self._pledges))
 
     def _over_quota(self, loan: Loan, placement: Placement) -> str:
         """Return why a borrower may not have so much more, empty if it may. What is being made for it counts."""
         held = self._cluster.held_by(loan.borrower)
-        for other in self._loans:
-            if other.borrower == loan.borrower:
-                held |= {(share.lender, lease): share.size_bytes for lease, share in other.held().items()}
+        for other in self._pledges.of_borrower(loan.borrower):
+            held |= {(share.lender, lease): share.size_bytes for lease, share in other.held().items()}
         return self._quota.exceeded(loan.borrower, held.values(), [share.size_bytes for share in placement.shares])
 
     def _take_up(self, loan: Loan) -> None:
         """Ask again for the leases that an earlier manager had made for this request; lenders repeat themselves."""
-        for view, export in self._cluster.exports():
-            recognised = export.borrower == loan.borrower and loan.recognise(export.lease)
-            if recognised and view.client not in loan.shunned() and loan.may_be_ours(export.size_bytes):
-                self._export(loan, export.lease, Share(view.client, export.size_bytes))
+        for lender, export in self._cluster.exports_to(loan.borrower):
+            recognised = loan.recognise(export.lease)
+            if recognised and lender not in loan.shunned() and loan.may_be_ours(export.size_bytes):
+                self._export(loan, export.lease, Share(lender, export.size_bytes))
 
     def _export(self, loan: Loan, lease: str, share: Share) -> None:
         loan.waiting[lease] = share
+        self._pledges.add(loan, lease, share)
         request = ExportLease(
             request_id=f"{lease}-{self._run_id}",
             lease=lease,
@@ -158,7 +163,7 @@ class Lending:
 
     def _exported(self, loan: Loan, lease: str, reply: Reply | Exception) -> None:
         share = loan.waiting.pop(lease)
-        if loan not in self._loans:  # refused meanwhile: something went wrong here
+        if loan not in self._pledges:  # refused meanwhile: something went wrong here
             self._unused_grants.release(share.lender, lease)
             return
         if isinstance(reply, ExportReply) and reply.ok and reply.grant is not None:
@@ -183,6 +188,7 @@ class Lending:
     def _without(self, loan: Loan, lease: str, share: Share, said: str, *, made: bool) -> None:
         """Go on without a lender; what it has `made` of the lease it is to give up."""
         loan.refused[share.lender] = said
+        self._pledges.drop(share.lender, lease)
         if made:
             self._unused_grants.release(share.lender, lease)
 

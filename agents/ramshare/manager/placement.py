@@ -49,7 +49,8 @@ def place(need: Need, candidates: list[Candidate]) -> Placement:
     """Return who lends how much. Every share fits its lender; payloads sum up to the need, rounded up to the grain."""
     grains = -(-need.size_bytes // need.grain_bytes)
     rooms = {c.lender: (c.free_bytes - need.overhead_bytes) // need.grain_bytes for c in candidates}
-    ranked = sorted((c for c in rooms if rooms[c] > 0), key=lambda c: (-rooms[c], c))[:MAX_LENDERS]
+    by_free = sorted(candidates, key=lambda c: (-c.free_bytes, c.lender))
+    ranked = [c.lender for c in by_free if rooms[c.lender] > 0][:MAX_LENDERS]
     wanted = min(need.min_lenders, grains)
     chosen: list[str] = []
     for lender in ranked:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection
+from operator import itemgetter
 
 from ramshare.bus.api import Bus
 from ramshare.loop import Loop, say
@@ -31,24 +32,24 @@ class UnusedGrants:
     def take_back(self, held: Collection[str], now_s: float) -> None:
         """Have every grant released that is abandoned for too long; not those `held` for a loan that is being made."""
         unused = {
-            (view.client, export.lease): (view, export)
-            for view, export in self._cluster.exports()
+            key: export
+            for key, export in sorted(self._cluster.unconnected.items(), key=itemgetter(0))
             if export.lease not in held and self._cluster.abandoned(export, now_s)
         }
         self._at_s = {key: at_s for key, at_s in self._at_s.items() if key in unused}
         self._asked &= unused.keys()
-        for key, (view, export) in unused.items():
-            lease = export.lease
+        for key, export in unused.items():
+            lender, lease = key
             within_s = max(0.0, (export.login_by - export.created_at).total_seconds())
-            if now_s <= self._at_s.setdefault(key, now_s + within_s) or not view.online:
+            if now_s <= self._at_s.setdefault(key, now_s + within_s) or not self._cluster.online(lender):
                 continue
             if key not in self._asked:
                 sentence = f"{export.borrower} has not used {lease} for {within_s:.0f} s"
-                about = {"lease": lease, "peer": view.client, "size_bytes": export.size_bytes}
+                about = {"lease": lease, "peer": lender, "size_bytes": export.size_bytes}
                 say(self._bus, EventKind.TAKEN_BACK, sentence, **about)
             self._asked.add(key)
             self._at_s[key] = now_s + TAKE_BACK_AGAIN_S
-            self.release(view.client, lease)
+            self.release(lender, lease)
 
     def release(self, lender: str, lease: str) -> None:
         """Ask a lender to release a lease; what it answers is only logged."""

@@ -10,10 +10,20 @@ from hypothesis import strategies as st
 from kit.strategies import any_message
 from ramshare.bus.api import StateArrived
 from ramshare.manager.cluster import SHOWN_WITHIN_S, Cluster, offer_of
-from ramshare.manager.database import host_records, lease_records, records, same
+from ramshare.manager.database import Database, host_record, lease_record, same
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.names import target_of
-from ramshare.messages.state import Export, Lease, LeasePhase, ManagerState, Mode, Offer, Status
+from ramshare.messages.state import (
+    Export,
+    HostRecord,
+    Lease,
+    LeasePhase,
+    LeaseRecord,
+    ManagerState,
+    Mode,
+    Offer,
+    Status,
+)
 from ramshare.retained import STALE_AFTER_S
 
 pytestmark = pytest.mark.unit
@@ -67,6 +77,7 @@ class Told:
 
     def __init__(self) -> None:
         self.cluster = Cluster()
+        self.database = Database(self.cluster)
         self.now_s = 1000.0
         self._seq = 0
 
@@ -76,6 +87,25 @@ class Told:
         self._seq += 1
         stamped = message.stamped(instance, self._seq, NOW) if message is not None else None
         self.cluster.take(StateArrived(client, path, stamped, replay), self.now_s)
+
+    def borrowing(self) -> set[str]:
+        return {host for host in "abc" if self.cluster.borrows(host)}
+
+    def host(self, host: str) -> HostRecord:
+        found = host_record(self.cluster, host, self.now_s)
+        assert found is not None
+        return found
+
+    def lease(self, lease: str) -> LeaseRecord:
+        found = lease_record(self.cluster, lease)
+        assert found is not None
+        return found
+
+    def summary(self) -> ManagerState:
+        self.database.changes(self.now_s)
+        found = self.database.published["summary"]
+        assert isinstance(found, ManagerState)
+        return found
 
     def usable(self, client: str = "lender.a") -> bool:
         return self.cluster.usable(self.cluster.by_client[client], self.now_s)
@@ -131,7 +161,7 @@ def test_the_offer_of_an_earlier_run_is_nobodys_word() -> None:
     told.hear("lender.a", "offer", offer(), replay=True, instance="old")
     told.hear("lender.a", "status", status(), instance="new")
     assert offer_of(told.cluster.by_client["lender.a"]) is None
-    assert host_records(told.cluster, told.now_s) == {}
+    assert host_record(told.cluster, "a", told.now_s) is None
     told.hear("lender.a", "offer", offer(free_bytes=7), instance="new")
     found = offer_of(told.cluster.by_client["lender.a"])
     assert found is not None
@@ -143,7 +173,7 @@ def test_a_cleared_topic_is_forgotten_and_an_agent_with_none_left_too() -> None:
     told.hear("lender.a", "status", status())
     told.hear("lender.a", "export/l1", export())
     told.hear("lender.a", "export/l1", None)
-    assert told.cluster.exports() == []
+    assert told.cluster.exports_to("borrower.b") == []
     told.hear("lender.a", "status", None)
     assert told.cluster.by_client == {}
 
@@ -153,22 +183,22 @@ def test_an_export_that_names_another_lease_than_its_topic_is_ignored() -> None:
     told.hear("lender.a", "status", status())
     told.hear("lender.a", "export/l1", export("l2"))
     told.hear("borrower.b", "lease/l1", lease("l2"))
-    assert told.cluster.exports() == []
-    assert told.cluster.borrowing_hosts() == set()
+    assert told.cluster.exports_to("borrower.b") == []
+    assert not told.borrowing()
 
 
 def test_a_host_borrows_by_its_own_word_or_our_grant_and_by_no_lenders() -> None:
     told = Told()
     told.hear("borrower.b", "lease/l1", lease())
     told.hear("lender.a", "export/l7", export("l7", borrower="borrower.c"))
-    assert told.cluster.borrowing_hosts() == {"b"}
-    assert told.cluster.lending_hosts() == {"a"}
+    assert told.borrowing() == {"b"}
+    assert told.cluster.lends("a")
     told.cluster.grant("lender.a", "l7", "borrower.c", told.now_s)
-    assert told.cluster.borrowing_hosts() == {"b", "c"}
+    assert told.borrowing() == {"b", "c"}
     told.hear("lender.a", "export/l7", None)
     told.cluster.forget_grants(told.now_s + SHOWN_WITHIN_S + 1)
     told.hear("lender.a", "export/l7", export("l7", borrower="borrower.c"))
-    assert told.cluster.borrowing_hosts() == {"b"}, "a grant is spent when its lease is gone"
+    assert told.borrowing() == {"b"}, "a grant is spent when its lease is gone"
 
 
 @pytest.mark.parametrize("changes", [{"host": "c"}, {"target": target_of("c", "l1")}, {"target": "iqn.2026-11.x:a.l1"}])
@@ -177,7 +207,7 @@ def test_a_lender_speaks_of_its_own_host_only(changes: dict[str, str]) -> None:
     told.hear("lender.a", "status", status())
     told.hear("lender.a", "export/l1", export(**changes))
     told.hear("lender.a", "offer", offer(host="c"))
-    assert told.cluster.exports() == []
+    assert told.cluster.exports_to("borrower.b") == []
     assert told.cluster.portal_of("lender.a") is None
 
 
@@ -187,7 +217,7 @@ def test_a_lease_that_two_lenders_show_is_his_of_whom_its_borrower_says_so() -> 
         told.hear(f"lender.{host}", "status", status())
         told.hear(f"lender.{host}", "export/l1", export(host=host, target=target_of(host, "l1")))
     told.hear("borrower.b", "lease/l1", lease())
-    assert lease_records(told.cluster)["l1"].host == "a"
+    assert told.lease("l1").host == "a"
     assert told.cluster.held_by("borrower.b") == {("lender.a", "l1"): 10}
 
 
@@ -196,14 +226,14 @@ def test_the_database_tells_the_papers_fields_and_why_not() -> None:
     told.hear("lender.a", "status", status())
     told.hear("lender.a", "offer", offer())
     told.hear("lender.a", "export/l1", export())
-    host = host_records(told.cluster, told.now_s)["a"]
+    host = told.host("a")
     assert (host.address, host.exportable, host.capacity_bytes, host.reason) == ("10.0.0.1:3260", True, 100, "spare")
-    record = lease_records(told.cluster)["l1"]
+    record = told.lease("l1")
     assert (record.host, record.borrower, record.target) == ("a", "borrower.b", target_of("a", "l1"))
 
     told.hear("borrower.a", "lease/l9", lease("l9"))
     told.now_s += STALE_AFTER_S + 1
-    host = host_records(told.cluster, told.now_s)["a"]
+    host = told.host("a")
     assert not host.exportable
     assert "swap is remote" in host.reason
 
@@ -213,8 +243,7 @@ def test_claims_that_add_up_to_more_than_a_message_holds_do_not_break_the_summar
     for client in ("lender.a", "lender.c"):
         told.hear(client, "status", status())
         told.hear(client, "offer", offer(capacity_bytes=MAX_BYTES, free_bytes=MAX_BYTES))
-    summary = records(told.cluster, told.now_s)["summary"]
-    assert isinstance(summary, ManagerState)
+    summary = told.summary()
     assert summary.capacity_bytes == MAX_BYTES
 
 
@@ -222,8 +251,7 @@ def test_a_thousand_silent_agents_do_not_break_the_summary() -> None:
     told = Told()
     for number in range(1000):
         told.hear(f"lender.host{number}", "status", status(), replay=True)
-    summary = records(told.cluster, told.now_s)["summary"]
-    assert isinstance(summary, ManagerState)
+    summary = told.summary()
     assert "1000 not heard" in summary.reason
 
 
@@ -255,4 +283,4 @@ def test_whatever_agents_claim_the_database_can_be_told(
             path = f"{'export' if isinstance(message, Export) else 'lease'}/{message.lease}"
         told.hear(client, path, None if clear else message, replay=replay)
         told.now_s += 7
-        assert "summary" in records(told.cluster, told.now_s)
+        told.summary()
