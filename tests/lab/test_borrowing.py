@@ -12,7 +12,6 @@ from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrai
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator, OperatorError
-from ramshare_lab.cluster.secret_search import search_lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.load.thrash import Thrash, command
@@ -103,7 +102,6 @@ def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders
         assert {lease.lender for lease in operator.leases()} == {"lender.hosta", "lender.hostb"}
         assert attached.remote_bytes >= SWAP_BYTES
         assert attached.local_bytes == (SWAP_BYTES if mode is Mode.MIRROR else 0)
-        searched = search_lab(lab)
         home = ReturnVolume(volume=VOLUME)
         operator.ask("borrower.hostx", home)
         operator.ask("borrower.hostx", home)
@@ -112,8 +110,6 @@ def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders
         checked = thrash.check()
     assert storm.operations > 0
     assert (storm.bad_pages, checked.bad_pages_total) == (0, 0)
-    assert searched.found == ()
-    assert searched.secrets >= 2 + 1, "of each lease, and an account's at least"
     operator.listen(3.0)
     nothing_is_left(lab, operator)
 

@@ -64,7 +64,6 @@ class _Moved:
     leases: list[Lease]
     raw: fio.Raw
     bad_pages: int
-    secrets_found: list[str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,6 @@ class _Mirrored:
     four: Four
     times: ModeTimes
     bad_pages: int
-    secrets_found: list[str]
 
 
 def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
@@ -100,7 +98,6 @@ def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
         leases=moved.leases,
         modes=modes,
         bad_pages=moved.bad_pages + (mirrored.bad_pages if mirrored else 0),
-        secrets_found=moved.secrets_found + (mirrored.secrets_found if mirrored else []),
     )
 
 
@@ -112,23 +109,19 @@ def _by_move(run: Run) -> _Moved:
     leases = [Lease(lender=x.lender, bytes=x.size_bytes) for x in run.operator.leases()]
     move = run.measure("the lenders' memory (move)")
     raw = run.bare_lease()
-    secrets_found = run.search_for_secrets()
     run.check("the lenders' memory")
     return_s = run.send_home()
     run.move_to_ram_disk()
     ceiling = run.measure("a local RAM disk (ceiling)")
     bad_pages = run.check("the RAM disk")
-    return _Moved(
-        local, move, ceiling, ModeTimes(attach_s=attach_s, return_s=return_s), leases, raw, bad_pages, secrets_found
-    )
+    return _Moved(local, move, ceiling, ModeTimes(attach_s=attach_s, return_s=return_s), leases, raw, bad_pages)
 
 
 def _by_mirror(run: Run) -> _Mirrored:
     """All pages are checked before they go home: there it would take four minutes at the modelled disk's pace."""
     attach_s = run.borrow(Mode.MIRROR)
     four = run.measure("the lenders' memory (mirror)")
-    secrets_found = run.search_for_secrets()
     run.check("the lenders' memory")
     return_s = run.send_home()
     bad_pages = run.check_some("the local disk")
-    return _Mirrored(four, ModeTimes(attach_s=attach_s, return_s=return_s), bad_pages, secrets_found)
+    return _Mirrored(four, ModeTimes(attach_s=attach_s, return_s=return_s), bad_pages)
