@@ -29,6 +29,7 @@ from ramshare import __version__
 from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
 from ramshare.desk import Desk, RefusedError
 from ramshare.errors import RamshareError
+from ramshare.linux.service_manager import ServiceManager
 from ramshare.loop import say
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, Reply
@@ -79,6 +80,8 @@ class Agent(ABC):
         self.bus = bus
         self.clock = runtime.clock
         self._handlers: dict[type[Request], Handler[Request]] = {}
+        self.service_manager = ServiceManager()
+        """Who wants to hear that the agent serves and that its loop turns; nobody unless `launch` says so."""
         self.desk = Desk(bus.answer)
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
@@ -164,6 +167,7 @@ class Agent(ABC):
 
     def start(self) -> None:
         """Begin; the bus must be connected."""
+        self.bus.on_online(lambda: self.post(self._served))
         if self.sweeps:
             self.bus.watch_state(self.bus.client)
         self.begin()
@@ -174,10 +178,11 @@ class Agent(ABC):
         try:
             self.start()
             while not self._stopping.is_set():
-                self._wake.wait(max(0.0, min(self._next_tick_s, self._next_heartbeat_s) - self.clock()))
+                self._wake.wait(self.nap_s())
                 self._wake.clear()
                 self.turn()
         finally:
+            self.service_manager.stopping()
             self._guarded(self.end)
             self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -201,6 +206,16 @@ class Agent(ABC):
         if self.clock() >= self._next_tick_s:
             self._next_tick_s = self.clock() + RETRY_TICK_S
             self._guarded(self._tick)
+        self.service_manager.alive(self.clock())
+
+    def nap_s(self) -> float:
+        """Return how long the loop may wait now if nothing arrives."""
+        due_s = min(self._next_tick_s, self._next_heartbeat_s) - self.clock()
+        return max(0.0, min(due_s, self.service_manager.alive_every_s))
+
+    def _served(self) -> None:
+        self.service_manager.ready()
+        self.service_manager.status("online: requests are heard")
 
     def _next_job(self) -> None:
         """On the worker, once for each job that waits: run the one whose turn it is."""
@@ -239,6 +254,7 @@ class Agent(ABC):
                 self.on_connected()
             case Disconnected(reason):
                 log.warning("disconnected from the broker: %s", reason)
+                self.service_manager.status(f"disconnected from the broker: {reason}; trying again")
 
     def _serve(self, arrived: RequestArrived) -> None:
         if isinstance(arrived.request, Announce):

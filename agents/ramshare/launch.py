@@ -16,6 +16,7 @@ from ramshare.agent import Agent, serve
 from ramshare.bus.api import Bus
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import ExitCode, RamshareError
+from ramshare.linux import service_manager
 from ramshare.metrics.off import watcher_for
 from ramshare.settings import (
     BorrowerSettings,
@@ -31,19 +32,12 @@ from ramshare.settings import (
 from ramshare.topics import MANAGER, BadTopicError, Root, StateTopic
 
 if TYPE_CHECKING:
-    from ramshare.linux.host_checks.model import Finding
+    from ramshare.doctor import Patient
     from ramshare.linux.hypervisor import Hypervisor
 
 ROLES = ("monitor", "lender", "manager", "borrower")
 CLIENT_ROLE = {"monitor": "guest"}
 """Where the first part of the client's name is not the role: a monitor speaks for the guest it runs in."""
-
-CHANGES_THE_HOST = ("lender", "borrower")
-"""Roles whose work depends on what else is set on the host."""
-
-# What each needs beside Python; the one list, checked before an agent is made.
-LENDER_TOOLS = ("mount", "umount", "tgtd", "tgtadm")
-BORROWER_TOOLS = ("iscsiadm", "iscsid", "lvm", "dmsetup")
 
 SHORTEST_HEARTBEAT_S = 1.0
 """Below it the heartbeat would be all that an agent does."""
@@ -54,29 +48,39 @@ _JOURNAL_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, loggin
 log = logging.getLogger("ramshare.launch")
 
 
-def main(argv: Sequence[str] | None = None, serve: Callable[[Agent], None] = serve) -> int:
-    """Run the agent that the command line names; return its exit code. `serve` runs it."""
+def main(
+    argv: Sequence[str] | None = None,
+    serve: Callable[[Agent], None] = serve,
+    patient: "Callable[[str], Patient] | None" = None,
+) -> int:
+    """Run the agent that the command line names; return its exit code. `serve` runs it; `patient` is checked."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.home and arguments.role != "borrower":
         parser.error("--home is for a borrower")
+    if arguments.mount and arguments.role != "lender":
+        parser.error("--mount is for a lender")
+    if arguments.check:
+        set_up_logging(logging.getLevelName(logging.WARNING))
+        return check_host((patient or patient_of)(arguments.role))
     try:
         host = load(HostSettings)
         set_up_logging(host.log_level)
         if arguments.home:
             bring_home(host)
             return ExitCode.OK
+        if arguments.mount:
+            mount_ramdisk()
+            return ExitCode.OK
         broker = broker_settings(arguments.role, host.host)
         watcher = watcher_for(arguments.role, host.metrics_listen)
         build = builder(arguments.role, host, told=watcher.step)
-        if arguments.check:
-            refuse_unknown_variables()
-            return check_host(arguments.role, broker)
         for name in unknown_variables():
             log.warning("%s is no setting of ramshare: it is not read", name)
         assert broker.client is not None
         agent = build(watcher.bus(broker, broker.client))
         agent.heartbeat_s = broker.announce_interval_s
+        agent.service_manager = service_manager.take_from(os.environ)
         watcher.watch(agent)
         with watcher:
             serve(agent)
@@ -101,37 +105,54 @@ def bring_home(settings: HostSettings) -> None:
     homeward.bring_home(this_machine(SystemRunner(), borrower), borrower.home_within_s, open_bus)
 
 
-def refuse_unknown_variables() -> None:
-    """Raise `SettingsError` for variables that look like settings and are none: what they were to set is not set."""
-    unknown = unknown_variables()
-    if unknown:
-        meant = [f"{name} (did you mean {alike}?)" if alike else name for name, alike in unknown.items()]
-        raise SettingsError(
-            f"no such setting: {', '.join(meant)}",
-            "`ramshare run --help` lists every setting; look into the environment and the settings file",
-        )
+def mount_ramdisk() -> None:
+    """Mount the lender's RAM file system where all see it: a service that is shut in sees its own mounts alone.
+
+    Raises `MissingPartError` without root, `RamdiskError` for a place that is taken.
+    """
+    from ramshare.linux.ramdisk import Ramdisk
+    from ramshare.linux.run import SystemRunner, require_root
+
+    directory = load(LenderSettings).directory
+    require_root("mounting a lender's memory")
+    Ramdisk(SystemRunner(), directory).mount()
 
 
-def check_host(role: str, broker: BrokerSettings) -> ExitCode:
-    """Say whether this host lets the agent work; its configuration is known to be valid. Returns the exit code."""
-    found = host_findings(role)
+def check_host(patient: "Patient") -> ExitCode:
+    """Say whether this machine lets the agent work, without a word to the broker. Returns the exit code."""
+    from ramshare.doctor import examine, exit_code
+
+    found = examine(patient, broker=False)
     for finding in found:
         sys.stderr.write(f"{'error' if finding.blocks else 'warning'}: {_one_line(str(finding))}\n")
+    if (code := exit_code(found)) is not ExitCode.OK:
+        return code
+    broker = patient.settings()
     if any(finding.blocks for finding in found):
         return ExitCode.FAILED
     sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker}\n")
     return ExitCode.OK
 
 
-def host_findings(role: str) -> "list[Finding]":
-    """Return what works against an agent of `role` on this host; nothing does against one that changes no host."""
-    if role not in CHANGES_THE_HOST:
-        return []
+def patient_of(role: str) -> "Patient":
+    """Return this machine as it is looked at for one role."""
+    from ramshare.bus.probe import try_account
+    from ramshare.doctor import Patient
     from ramshare.linux.host_checks.model import Host
-    from ramshare.linux.host_checks.registry import findings
     from ramshare.linux.run import SystemRunner
 
-    return findings(role, Host(SystemRunner()))
+    def settings() -> BrokerSettings:
+        host = load(HostSettings)
+        broker = broker_settings(role, host.host)
+        watcher_for(role, host.metrics_listen)
+        builder(role, host, require=lambda _role: None)
+        return broker
+
+    def account(broker: BrokerSettings) -> None:
+        assert broker.client is not None
+        try_account(broker, broker.client)
+
+    return Patient(role, Host(SystemRunner()), settings, account)
 
 
 def broker_settings(role: str, host: str) -> BrokerSettings:
@@ -168,7 +189,7 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
 def builder(
     role: str,
     host: HostSettings,
-    require: Callable[[str, Sequence[str]], None] | None = None,
+    require: Callable[[str], None] | None = None,
     told: Callable[[str, str, float], None] = lambda _step, _outcome, _took_s: None,
 ) -> Callable[[Bus], Agent]:
     """Return what makes the agent from a bus, its settings loaded and its tools found (by `require`).
@@ -193,7 +214,7 @@ def builder(
 
         lender, lab = load(LenderSettings), load(LenderLabSettings)
         make_policy(lender.policy or DEFAULT_POLICY)
-        require("a lender", LENDER_TOOLS)
+        require(role)
         hypervisor = _hypervisor(lender.hypervisor)
         return lambda bus: Lender(bus, host, lender, hands_of(host, lender, lab, SystemRunner(), hypervisor))
     if role == "borrower":
@@ -203,7 +224,7 @@ def builder(
         from ramshare.metrics.steps import timed
 
         borrower = load(BorrowerSettings)
-        require("a borrower", BORROWER_TOOLS)
+        require(role)
         return lambda bus: Borrower(bus, borrower, timed(this_machine(SystemRunner(), borrower), told))
     from ramshare.manager.agent import Manager
 
@@ -251,11 +272,12 @@ def _hypervisor(uri: str) -> "Hypervisor":
     return LibvirtGuests(uri)
 
 
-def _require(what: str, tools: Sequence[str]) -> None:
+def _require(role: str) -> None:
+    from ramshare.linux.programs import TOOLS
     from ramshare.linux.run import require_root, require_tools
 
-    require_root(what)
-    require_tools(tools)
+    require_root(f"a {role}")
+    require_tools(TOOLS[role])
 
 
 def _one_line(text: str) -> str:
@@ -272,6 +294,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="say whether the configuration is usable, and end")
     parser.add_argument(
         "--home", action="store_true", help="a borrower only: bring every volume home, and end (ramshare-home.service)"
+    )
+    parser.add_argument(
+        "--mount",
+        action="store_true",
+        help="a lender only: mount its RAM file system, and end (ramshare-lender.service)",
     )
     parser.add_argument("--version", action="version", version=f"ramshare {__version__}")
     return parser

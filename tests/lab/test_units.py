@@ -124,6 +124,50 @@ def test_the_readmes_command_finds_a_volume_of_any_name(host: SystemdHost) -> No
             host.run("lvremove", "--yes", f"vg0/{name}")
 
 
+WATCHDOG_S = 10
+"""Instead of the unit's own, to be waited for in a test."""
+
+
+def shown(host: SystemdHost, *properties: str) -> list[str]:
+    return [host.run("systemctl", "show", "--value", "-p", name, "ramshare-borrower").strip() for name in properties]
+
+
+class TestTheServiceOfTheBorrower:
+    """Started by its unit, under a watchdog of little patience."""
+
+    @pytest.fixture(scope="class")
+    def served(self, host: SystemdHost) -> Iterator[SystemdHost]:
+        drop_in = "/run/systemd/system/ramshare-borrower.service.d"
+        patience = f"[Service]\\nWatchdogSec={WATCHDOG_S}\\n"
+        host.run("sh", "-c", f"mkdir -p {drop_in}; printf '{patience}' > {drop_in}/soon.conf")
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "start", "ramshare-borrower")
+        yield host
+        host.run("systemctl", "stop", "ramshare-borrower")
+        host.run("rm", "-r", drop_in)
+        host.run("systemctl", "daemon-reload")
+
+    def test_it_is_started_when_the_agent_is_online(self, lab: Lab, served: SystemdHost) -> None:
+        with Operator(MqttBus(lab.broker.settings("cli.lab"), "cli.lab"), "borrower.hostx") as operator:
+            assert operator.until(lambda: operator.retained.online("borrower.hostx"), 5.0)
+        assert shown(served, "SubState", "StatusText") == ["running", "online: requests are heard"]
+
+    def test_a_long_lvm_command_does_not_make_it_look_hung(self, served: SystemdHost) -> None:
+        before = shown(served, "MainPID", "NRestarts")
+        asked = len(served.log("borrower"))
+        served.run("flock", "/run/lock/lvm/V_vg0", "sleep", str(WATCHDOG_S + 5))
+        assert shown(served, "MainPID", "NRestarts") == before, served.log("borrower")[asked:]
+
+    def test_an_agent_that_hangs_is_started_again(self, served: SystemdHost) -> None:
+        pid, restarts = shown(served, "MainPID", "NRestarts")
+        served.run("kill", "-STOP", pid)
+        deadline = time.monotonic() + 120.0
+        while int(shown(served, "NRestarts")[0]) == int(restarts) or shown(served, "SubState") != ["running"]:
+            assert time.monotonic() < deadline, served.console()[-2000:]
+            time.sleep(0.5)
+        assert shown(served, "MainPID") != [pid]
+
+
 WITNESS = """[Unit]
 Description=a process with checked pages, which ends after iSCSI and the network
 DefaultDependencies=no

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from kit.cli_world import isolate
 from kit.memory_bus import MemoryBroker, MemoryBus
 from ramshare import launch as agent
 from ramshare.agent import Agent
+from ramshare.doctor import Patient
 from ramshare.errors import ExitCode, MissingPartError
-from ramshare.linux.host_checks.model import Finding
+from ramshare.linux.host_checks.model import Check, Finding
 from ramshare.settings import HostSettings, SettingsError, load
 
 pytestmark = pytest.mark.unit
@@ -59,13 +61,17 @@ def test_check_says_what_would_be_used_and_connects_nowhere(capsys: pytest.Captu
     assert capsys.readouterr().out == "the configuration is valid: manager at 127.0.0.1:8883\n"
 
 
+def patient(role: str, *found: Finding) -> Patient:
+    """A machine on which nothing but that is found."""
+    return replace(agent.patient_of(role), checks=(Check("it", frozenset({role}), lambda _host: found, list),))
+
+
 @pytest.mark.parametrize(("blocks", "code"), [(False, ExitCode.OK), (True, ExitCode.FAILED)])
 def test_check_says_what_works_against_us_and_fails_if_it_stops_us(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], blocks: bool, code: ExitCode
+    capsys: pytest.CaptureFixture[str], blocks: bool, code: ExitCode
 ) -> None:
     found = Finding("this host hides our disks", "edit /etc/lvm/lvm.conf", blocks=blocks)
-    monkeypatch.setattr(agent, "host_findings", lambda _role: [found])
-    assert agent.main(["manager", "--check"]) == code
+    assert agent.main(["manager", "--check"], patient=lambda role: patient(role, found)) == code
     level = "error" if blocks else "warning"
     assert capsys.readouterr().err == f"{level}: this host hides our disks; edit /etc/lvm/lvm.conf\n"
 
@@ -94,7 +100,7 @@ def test_check_names_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert agent.main(["manager", "--check"]) != ExitCode.OK
+    assert agent.main(["manager", "--check"], patient=patient) != ExitCode.OK
     told = capsys.readouterr().err
     assert told.startswith("error: ")
     assert told.count("\n") == 1
@@ -106,7 +112,7 @@ def test_a_misspelt_setting_is_told_with_the_one_that_may_be_meant(
 ) -> None:
     (tmp_path / "file").write_text("RAMSHARE_LENDER_LIMIT_BYTE=5\nPYTHONUNBUFFERED=1\nRAMSHARE_LENDER_LIMIT_BYTES=5\n")
     monkeypatch.setenv("RAMSHARE_ENV_FILE", str(tmp_path / "file"))
-    assert agent.main(["manager", "--check"]) == ExitCode.USAGE
+    assert agent.main(["manager", "--check"], patient=patient) == ExitCode.USAGE
     told = capsys.readouterr().err
     assert "RAMSHARE_LENDER_LIMIT_BYTE (did you mean RAMSHARE_LENDER_LIMIT_BYTES?)" in told
     assert "PYTHON" not in told
@@ -163,10 +169,8 @@ def test_check_names_what_is_wrong_with_a_role(
     value: str,
     words: str,
 ) -> None:
-    monkeypatch.setattr(agent, "_require", lambda *_: None)
-    monkeypatch.setattr(agent, "host_findings", lambda _role: [])
     monkeypatch.setenv(variable, value)
-    assert agent.main([role, "--check"]) == ExitCode.USAGE
+    assert agent.main([role, "--check"], patient=patient) == ExitCode.USAGE
     assert words in capsys.readouterr().err
 
 
@@ -183,12 +187,12 @@ def test_a_missing_tool_is_told_with_its_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr("ramshare.linux.run.find_tool", lambda _tool: None)
+    monkeypatch.setattr("ramshare.linux.host_checks.programs.find_tool", lambda _tool: None)
     assert agent.main(["lender", "--check"]) == ExitCode.MISSING_PART
     assert "apt-get install" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("args", [[], ["king"], ["monitor", "--frob"], ["lender", "--home"]])
+@pytest.mark.parametrize("args", [[], ["king"], ["monitor", "--frob"], ["lender", "--home"], ["borrower", "--mount"]])
 def test_wrong_usage_ends_with_2(args: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         agent.main(args)

@@ -137,6 +137,10 @@ class Bus(Protocol):
         """Return what arrived next, or None after `timeout_s`."""
         ...
 
+    def on_online(self, call: Callable[[], None]) -> None:
+        """Call (from any thread) whenever `online` was sent: every subscription is taken."""
+        ...
+
     def on_arrival(self, wake: Callable[[], None]) -> None:
         """Call `wake` (from any thread) whenever something was queued for `next`."""
         ...

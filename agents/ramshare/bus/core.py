@@ -73,6 +73,7 @@ class CoreBus:
         self._unheard: set[str] = set()
         """Subscriptions that the broker has yet to answer; before, `online` would promise what is not true."""
         self._online_is_due = False
+        self._tell_online: Callable[[], None] = lambda: None
 
     @property
     def instance(self) -> str:
@@ -156,6 +157,10 @@ class CoreBus:
         """Return what arrived next, or None after `timeout_s`."""
         return self._reception.next(timeout_s)
 
+    def on_online(self, call: Callable[[], None]) -> None:
+        """Call (from any thread) whenever `online` was sent: every subscription is taken."""
+        self._tell_online = call
+
     def on_arrival(self, wake: Callable[[], None]) -> None:
         """Call `wake` (from any thread) whenever something was queued for `next`."""
         self._reception.on_arrival(wake)
@@ -229,6 +234,7 @@ class CoreBus:
         online = self._publisher.online()
         if online is not None and not self._unheard:
             self._link.send(online)
+            self._tell_online()
 
     @property
     def _own_requests(self) -> str:

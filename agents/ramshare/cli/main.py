@@ -12,7 +12,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from ramshare import __version__
-from ramshare.cli import drain, listen, run, schemas, status, volumes
+from ramshare.cli import doctor, drain, listen, run, schemas, status, volumes
 from ramshare.cli.options import Options, Outside
 from ramshare.cli.output import out, show_error
 from ramshare.errors import ExitCode, MissingPartError, RamshareError
@@ -118,6 +118,7 @@ _add("listen", listen.listen, listen.LISTEN_EXAMPLE)
 _add("why", status.why, status.WHY_EXAMPLE)
 _add("drain", drain.drain, drain.DRAIN_EXAMPLE)
 _add("undrain", drain.undrain, drain.UNDRAIN_EXAMPLE)
+_add("doctor", doctor.doctor, doctor.DOCTOR_EXAMPLE)
 _add("schemas", schemas.schemas, schemas.SCHEMAS_EXAMPLE)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,9 @@ from ramshare.cli.output import UsageError
 from ramshare.messages.base import ClientName
 from ramshare.settings import BrokerSettings, default_operator, load
 from ramshare.topics import Root, role
+
+if TYPE_CHECKING:
+    from ramshare.doctor import Patient
 
 OpenBus = Callable[[BrokerSettings, str], Bus]
 AGENT_ROLES = frozenset({"guest", "monitor", "lender", "borrower", "manager"})
@@ -39,14 +43,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def this_machine(role: str) -> "Patient":
+    """Return this machine as `doctor` looks at it; imported late, for the one command that does."""
+    from ramshare.launch import patient_of
+
+    return patient_of(role)
+
+
 @dataclass(frozen=True)
 class Outside:
-    """What a command meets outside its arguments: the broker, and time. Tests give their own."""
+    """What a command meets outside its arguments: the broker, time, the machine. Tests give their own."""
 
     open_bus: OpenBus = open_mqtt
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], datetime] = utc_now
     sleep: Callable[[float], None] = time.sleep
+    patient: Callable[[str], "Patient"] = this_machine
 
 
 @dataclass

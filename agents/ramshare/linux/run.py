@@ -163,8 +163,12 @@ def require_tools(tools: Sequence[str]) -> None:
     """Raise `MissingPartError` naming the Debian packages of the tools that are not on PATH."""
     missing = [tool for tool in tools if find_tool(tool) is None]
     if missing:
-        packages = sorted({PACKAGE_OF_TOOL.get(tool, tool) for tool in missing})
-        raise MissingPartError(f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(packages)}")
+        raise MissingPartError(f"not installed: {', '.join(missing)}", f"apt-get install {packages_of(missing)}")
+
+
+def packages_of(tools: Sequence[str]) -> str:
+    """Return the Debian packages that bring the tools, as `apt-get install` takes them."""
+    return " ".join(sorted({PACKAGE_OF_TOOL.get(tool, tool) for tool in tools}))
 
 
 def find_tool(tool: str) -> str | None:

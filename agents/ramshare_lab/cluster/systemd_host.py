@@ -159,7 +159,8 @@ class SystemdHost:
         self.write("etc/systemd/system/guests.slice.d/lab.conf", "[Slice]\nCPUWeight=10\n")
         for unit in ("borrower", "home", "swap@"):
             log = f"/var/lib/ramshare/log/{unit.removesuffix('@')}.log"
-            settings = f"[Service]\nStandardOutput=append:{log}\nStandardError=inherit\n"
+            # The checkout may lie in somebody's home; an installed agent does not.
+            settings = f"[Service]\nStandardOutput=append:{log}\nStandardError=inherit\nProtectHome=no\n"
             self.write(f"etc/systemd/system/ramshare-{unit}.service.d/lab.conf", settings)
         self.write("etc/systemd/system.conf", MANAGER)
         self.write("etc/fstab", "")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from kit.fakes import FakeRunner
-from ramshare.linux.host_checks import lvm_filters, lvm_settings
+from ramshare.linux.host_checks import lvm_filters, lvm_settings, open_iscsi
 from ramshare.linux.host_checks.lvm_filters import LvmSight, lets_in
 from ramshare.linux.host_checks.lvm_settings import LvmSettings, parse_configuration
 from ramshare.linux.host_checks.model import Host
-from ramshare.linux.host_checks.registry import findings
+from ramshare.linux.host_checks.registry import CHECKS, findings
 from ramshare.linux.run import SystemRunner, find_tool
 
 pytestmark = pytest.mark.unit
@@ -36,6 +36,7 @@ activation {
 	monitoring=1
 }
 """
+OF_FILES = tuple(check for check in CHECKS if check.judge in {m.judge for m in (lvm_filters, lvm_settings, open_iscsi)})
 GROUP, UUID = "p9GszyjCbSnDqc0ET0qjCnxwVpYlwAr9", "p9Gszy-jCbS-nDqc-0ET0-qjCn-xwVp-YlwAr9"
 
 
@@ -68,7 +69,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def test_debians_own_configuration_is_fine(host: Host) -> None:
-    assert findings("borrower", host) == []
+    assert findings("borrower", host, OF_FILES) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_lvm_must_look_where_leases_appear(scan: str, stops: bool) -> None:
 
 def test_a_volume_in_use_whose_group_lvm_does_not_show_is_named(host: Host) -> None:
     host.runner.on("lvm", "vgs", ..., stdout="  aaaaaa-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa\n")  # type: ignore[attr-defined]
-    [finding] = findings("borrower", host)
+    [finding] = findings("borrower", host, OF_FILES)
     assert "vg0-swap" in finding.what
     assert "lvmdevices --adddev" in finding.mend
 
@@ -163,12 +164,14 @@ def test_the_devices_file_is_looked_for_where_lvm_looks(host: Host) -> None:
 )
 def test_sessions_that_may_not_be_ended_stop_a_borrower(host: Host, line: str, stops: bool) -> None:
     (host.root / "etc/iscsi/iscsid.conf").write_text(f"node.startup = manual\n{line}\n")
-    assert [(f.blocks, "cannot be cut off" in f.what) for f in findings("borrower", host)] == [(True, True)] * stops
+    assert [(f.blocks, "cannot be cut off" in f.what) for f in findings("borrower", host, OF_FILES)] == [
+        (True, True)
+    ] * stops
 
 
 def test_a_host_without_an_initiator_name_is_told_how_to_get_one(host: Host) -> None:
     (host.root / "etc/iscsi/initiatorname.iscsi").write_text("# nothing\n")
-    [finding] = findings("borrower", host)
+    [finding] = findings("borrower", host, OF_FILES)
     assert finding.blocks
     assert "iscsi-iname" in finding.mend
 

@@ -1,11 +1,11 @@
 """What a check is and what it finds; how to add one stands in the package's docstring."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ramshare.errors import RamshareError
+from ramshare.errors import ExitCode, RamshareError
 from ramshare.linux.run import Commands
 
 Facts = TypeVar("Facts")
@@ -21,6 +21,10 @@ class Finding:
     """The command that mends it, or shows the place to mend."""
     blocks: bool = False
     """Whether the agent cannot do its work before that is mended: `--check` fails."""
+    exit_code: ExitCode = ExitCode.FAILED
+    """What a command that is stopped by it ends with."""
+    check: str = field(default="", compare=False)
+    """The name of the check that found it."""
 
     def __str__(self) -> str:
         return f"{self.what}; {self.mend}"
@@ -44,11 +48,15 @@ class Check(Generic[Facts]):
     """The agents it concerns."""
     observe: Callable[[Host], Facts]
     judge: Callable[[Facts], list[Finding]]
+    by_tools: bool = False
+    """Whether it can only look with root's rights and the role's tools: without them it is left out."""
 
     def findings(self, host: Host) -> list[Finding]:
         """Look and judge. Never raises: what cannot be looked at is said."""
         try:
             facts = self.observe(host)
         except (RamshareError, OSError, ValueError) as error:
-            return [Finding(f"{self.name} could not be checked: {error}", "mend that, then check again")]
-        return self.judge(facts)
+            found = [Finding(f"{self.name} could not be checked: {error}", "mend that, then check again")]
+        else:
+            found = self.judge(facts)
+        return [replace(finding, check=self.name) for finding in found]

@@ -1,0 +1,103 @@
+"""The units as they are installed: how little each may do, what tells systemd of it, and when it starts and ends."""
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+UNITS = Path(__file__).resolve().parents[2] / "agents/systemd"
+AGENTS = ("lender", "borrower", "manager", "monitor")
+MOST_EXPOSED = {"lender": 5.0, "borrower": 5.0, "home": 5.0, "manager": 2.0, "monitor": 2.0}
+"""What `systemd-analyze security` may find at most; 10 is a process that may do anything."""
+SHUT_IN = (
+    "ProtectSystem",
+    "ProtectHome",
+    "NoNewPrivileges",
+    "CapabilityBoundingSet",
+    "RestrictAddressFamilies",
+    "SystemCallFilter",
+    "SystemCallArchitectures",
+    "RestrictNamespaces",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "ProtectKernelModules",
+    "ProtectControlGroups",
+    "UMask",
+    "LimitCORE",
+)
+
+
+def settings(role: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in (UNITS / f"ramshare-{role}.service").read_text().splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found[name].append(value)
+    return found
+
+
+def words(role: str, name: str) -> set[str]:
+    return {word for value in settings(role)[name] for word in value.split()}
+
+
+@pytest.mark.parametrize(("role", "most"), MOST_EXPOSED.items())
+def test_a_unit_may_do_no_more_than_its_work(role: str, most: float) -> None:
+    unit = UNITS / f"ramshare-{role}.service"
+    argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={most * 10:.0f}", str(unit)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("role", MOST_EXPOSED)
+def test_a_unit_is_shut_in_by_every_means(role: str) -> None:
+    assert [name for name in SHUT_IN if name not in settings(role)] == []
+    assert settings(role)["ProtectSystem"] == ["strict"]
+    assert settings(role)["NoNewPrivileges"] == ["yes"]
+
+
+@pytest.mark.parametrize("role", ["manager", "monitor"])
+def test_who_touches_no_host_is_nobody_on_it(role: str) -> None:
+    assert settings(role)["DynamicUser"] == ["yes"]
+    assert settings(role)["CapabilityBoundingSet"] == [""]
+
+
+@pytest.mark.parametrize("role", AGENTS)
+def test_systemd_hears_that_an_agent_serves_and_that_its_loop_turns(role: str) -> None:
+    assert settings(role)["Type"] == ["notify"]
+    assert float(settings(role)["WatchdogSec"][0]) >= 60
+    assert "AF_UNIX" in words(role, "RestrictAddressFamilies")
+
+
+@pytest.mark.parametrize("role", [*AGENTS, "home"])
+def test_what_an_agent_needs_to_end_in_order_ends_after_it(role: str) -> None:
+    assert {"network-online.target", "network.target"} <= words(role, "After")
+
+
+@pytest.mark.parametrize("role", ["borrower", "home"])
+def test_volumes_come_home_before_anything_that_they_lie_on_ends(role: str) -> None:
+    needed = {
+        *("iscsid.service", "open-iscsi.service", "multipathd.service", "lvm2-monitor.service"),
+        *("lvm2-lvmpolld.socket", "blk-availability.service", "systemd-udevd.service"),
+    }
+    assert needed <= words(role, "After")
+    assert {"libvirt-guests.service", "xendomains.service"} <= words(role, "Before")
+
+
+def test_the_way_home_is_shut_in_as_the_borrower_is() -> None:
+    names = {*SHUT_IN, "ReadWritePaths", "KillMode", "MemorySwapMax", "OOMScoreAdjust"}
+    borrower, home = settings("borrower"), settings("home")
+    assert {name: borrower[name] for name in names} == {name: home[name] for name in names}
+
+
+def test_the_lenders_memory_is_mounted_outside_of_the_service_that_ends_before_it() -> None:
+    first, *_ = settings("lender")["ExecStartPre"]
+    assert first == "+/usr/local/bin/ramshare-agent lender --mount"
+    assert settings("lender")["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+@pytest.mark.parametrize("role", ["lender", "borrower", "home"])
+def test_what_an_agent_started_outlives_it(role: str) -> None:
+    assert settings(role)["KillMode"] == ["process"]
