@@ -8,10 +8,29 @@ from typing import Annotated
 import typer
 
 from ramshare.cli import options as opts
-from ramshare.settings import LenderLabSettings
+from ramshare.settings import KINDS, LenderLabSettings
+
+
+def _settings() -> str:
+    """Return a paragraph for each setting: its variable, what it is for, and what it is if nobody says."""
+    lines = []
+    for kind in KINDS:
+        if kind is LenderLabSettings:
+            continue
+        for name, field in kind.model_fields.items():
+            default = (
+                "" if field.default_factory or field.default in (None, "", {}) else f" ({field.default} by default)"
+            )
+            lines.append(f"{kind.PREFIX}{name.upper()}: {field.description or name.replace('_', ' ')}{default}")
+    return "\n\n".join(lines)
+
 
 _FOR_THE_LAB = ", ".join(LenderLabSettings.PREFIX + name.upper() for name in LenderLabSettings.model_fields)
 RUN_EXAMPLE = f"""Example: RAMSHARE_ENV_FILE=./hosta.env ramshare run lender --check
+
+Settings:
+
+{_settings()}
 
 For the lab, where one machine plays several hosts: {_FOR_THE_LAB}."""
 

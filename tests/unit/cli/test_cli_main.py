@@ -15,7 +15,7 @@ from ramshare.bus.api import Bus
 from ramshare.cli.main import GROUPS, app
 from ramshare.cli.options import Outside
 from ramshare.errors import ExitCode
-from ramshare.settings import BrokerSettings, LenderLabSettings, LenderSettings
+from ramshare.settings import KINDS, BrokerSettings, LenderLabSettings, LenderSettings
 
 pytestmark = pytest.mark.unit
 COMMANDS = ["run", "borrow", "return", "status", "watch", "listen", "why", "drain", "undrain", "schemas"]
@@ -43,6 +43,14 @@ def test_every_command_teaches_with_an_example(name: str) -> None:
     result = run(name, "--help")
     assert result.exit_code == 0
     assert f"Example: ramshare {name}" in result.stdout or f"ramshare {name} " in result.stdout.partition("Example:")[2]
+
+
+def test_the_help_of_run_lists_every_setting_and_what_it_is_if_nobody_says() -> None:
+    shown = run("run", "--help").stdout
+    for kind in KINDS:
+        for name in kind.model_fields:
+            assert kind.PREFIX + name.upper() in shown
+    assert "64 by default" in shown
 
 
 def test_what_only_the_lab_sets_is_no_setting_of_a_host_and_marked_as_the_labs() -> None:

@@ -144,7 +144,7 @@ def test_mild_pressure_for_ever_holds_its_own_share_and_lets_all_else_grow(scene
 
 def test_a_guest_that_plays_its_use_up_and_down_takes_nothing_that_no_guest_was_given(scene: Scene) -> None:
     scene.lender(TwoGuests())
-    for turn in range(60):
+    for turn in range(80):
         scene.reporting(10, used_bytes=2 * GIB if turn % 2 else 0)
     assert scene.gib >= 8 - 4 - 1 - MARGIN_GIB, "the host's own: 8 GiB, less two guests' and what it uses itself"
 
