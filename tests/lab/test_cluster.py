@@ -59,7 +59,7 @@ suspended: without this the host wedged in 2 of 10 moves (seen in blocked tasks'
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Lab(LabSpec("tcluster", lenders=1, agents=False, swap_bytes=SWAP_BYTES)) as running:
+    with Lab(LabSpec("tcluster", lenders=1, agents=False, swap_bytes=SWAP_BYTES, swap_queue=False)) as running:
         yield running
     assert left_of("tcluster") == []
 
@@ -73,6 +73,7 @@ def storm_lab() -> Iterator[Lab]:
         guests=0,
         agents=False,
         swap_bytes=SWAP_BYTES,
+        swap_queue=False,
         ceiling_bytes=SWAP_BYTES + 8 * MIB,
         disk_iops=2000,  # with the modelled disk's 120 a move home in the middle of a storm takes minutes
     )

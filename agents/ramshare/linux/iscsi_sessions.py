@@ -66,14 +66,14 @@ def sessions(root: Path = SYS) -> list[Session]:
 
 def tune_disk(device: str, settings: Mapping[str, str] = SWAP_QUEUE, root: Path = SYS) -> dict[str, str]:
     """Set the disk's queue for swap and return what the kernel has now; refused settings are left as they are."""
-    queue = _queue(device, root)
+    queue = queue_of(device, root)
     for name, value in settings.items():
         with contextlib.suppress(OSError):
             (queue / name).write_text(value)
     return {name: _read(queue / name) for name in settings}
 
 
-def _queue(device: str, root: Path) -> Path:
+def queue_of(device: str, root: Path) -> Path:
     """Return the queue's directory; a partition has that of its disk."""
     entry = (root / "class/block" / Path(device).name).resolve()
     return entry / "queue" if (entry / "queue").is_dir() else entry.parent / "queue"

@@ -49,6 +49,13 @@ MOVE_TIMEOUT_S = 24 * 3600.0
 POLL_S = 1
 """pvmove's own poll interval; its default of 15 s adds up to that much to every move."""
 
+MOVE_REGION_BYTES = 16 << 20
+"""pvmove copies region by region, each begun when the one before has ended: in LVM's own 2 MiB neither disk is kept
+busy (kcopyd has up to 8 requests under way). Writes to the region that is being copied wait for it, so no larger."""
+_MOVE_REGIONS = (
+    f"activation/raid_region_size={MOVE_REGION_BYTES >> 10} activation/mirror_region_size={MOVE_REGION_BYTES >> 10}"
+)
+"""Which of the two counts depends on LVM's version. LVM takes less where the volume's extents do not allow it."""
 _MIXED_SECTORS = "devices/allow_mixed_block_sizes=1"
 """A lease has sectors of 512 bytes, a disk at home may have 4096. LVM refuses the mix for the sake of file systems;
 swap is read and written in whole pages, which are aligned to both."""
@@ -164,7 +171,8 @@ class Lvm:
         _, name = split_volume(lv)
         options = ["--background"] if background else []
         argv = ["pvmove", *options, "--interval", str(POLL_S), "--atomic", "--name", name, source, *destinations]
-        self._change_unless(argv, "No data to move", timeout_s=CHANGE_TIMEOUT_S if background else MOVE_TIMEOUT_S)
+        timeout_s = CHANGE_TIMEOUT_S if background else MOVE_TIMEOUT_S
+        self._change_unless(argv, "No data to move", timeout_s=timeout_s, extra=_MOVE_REGIONS)
 
     def resume_moves(self) -> None:
         """Have every interrupted pvmove of this machine watched and finished again, in the background."""
@@ -242,9 +250,11 @@ class Lvm:
         with self._ballast.dropped():
             return self._runner.run(self._with_config(argv, extra), timeout_s=timeout_s)
 
-    def _change_unless(self, argv: Sequence[str], *harmless: str, timeout_s: float = CHANGE_TIMEOUT_S) -> None:
+    def _change_unless(
+        self, argv: Sequence[str], *harmless: str, timeout_s: float = CHANGE_TIMEOUT_S, extra: str = ""
+    ) -> None:
         try:
-            self._change(argv, timeout_s)
+            self._change(argv, timeout_s, extra)
         except CommandError as error:
             if error.done.returncode != FAILED or not any(words in error.done.stderr for words in harmless):
                 raise

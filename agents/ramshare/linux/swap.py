@@ -3,12 +3,11 @@
 A swap signature or an active swap is the only proof that a volume is one that ramshare may move. Used by the borrower
 and, for its size, by the lender.
 
-A host whose swap is mirrored swaps to its volume through a loop device. Logical volumes have no request queue, so
-nothing bounds what the kernel writes to one that is slow or held still: pages of 100 MB waited, and reads with them
-(stalls of two minutes when a lender died). A loop device has a queue of 128 requests whose writeback throttle lets
-reads pass. A guest's disk needs none: its virtual disk is such a queue. A volume that is moved must not have one:
-pvmove's own process holds it still while it needs memory, which nobody can free behind a full queue (seen: a host of
-320 MB wedged).
+A host swaps to its volume through a loop device. Logical volumes have no request queue, so nothing bounds what the
+kernel writes to one that is slow or held still: pages of 100 MB waited, and reads with them (stalls of two minutes when
+a lender died; hosts of 320 MB that a move wedged). A loop device has a queue of 128 requests whose writeback throttle
+lets reads pass. A guest's disk needs none: its virtual disk is such a queue. What LVM's tools need while they hold the
+volume still cannot come from behind a full queue: see `ballast.py`.
 """
 
 import contextlib

@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field
 
 from ramshare.errors import ExitCode, RamshareError
-from ramshare.messages.state import Mode
 from ramshare_lab.cluster.vm_spec import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GUEST_MEMORY_BYTES, MIB
 
 LENDER_NAMES = ("hosta", "hostb", "hostc", "hostd", "hoste", "hostf")
@@ -25,11 +24,6 @@ class LabSpecError(RamshareError):
     """A lab of this shape cannot be built."""
 
     exit_code = ExitCode.USAGE
-
-
-def needs_queue(mode: Mode) -> bool:
-    """Whether a host's swap should go through a loop device: if it is mirrored; if it is moved, it must not."""
-    return mode is Mode.MIRROR
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,8 @@ class LabSpec:
     second_disk_bytes: int = 0
     """Of a second disk in each borrower, with which the lab does nothing; 0 for none."""
     rotational: bool = True
-    swap_queue: bool = False
-    """Borrowers swap through a loop device, as a host whose swap is mirrored should (`ramshare-swap@.service`)."""
+    swap_queue: bool = True
+    """Borrowers swap through a loop device, as a host should (`ramshare-swap@.service`)."""
     guest_memory_bytes: int = GUEST_MEMORY_BYTES
     guest_swap_bytes: int = 0
     """Swap of each guest, on a local disk like a borrower's; 0 for none."""

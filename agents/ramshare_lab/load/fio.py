@@ -44,6 +44,17 @@ def sequential_read_argv(device: str, seconds: float = 5.0) -> list[str]:
     return _argv(device, "sequential_read", "read", SEQUENTIAL_BLOCK_BYTES, SEQUENTIAL_DEPTH, seconds)
 
 
+def sequential_write_argv(device: str, offset_bytes: int, size_bytes: int, seconds: float = 5.0) -> list[str]:
+    """Return the fio command for 1 MiB sequential writes to a part of `device`, which overwrites it."""
+    read = _argv(device, "sequential_write", "write", SEQUENTIAL_BLOCK_BYTES, SEQUENTIAL_DEPTH, seconds)
+    return [*(word for word in read if word != "--readonly"), f"--offset={offset_bytes}", f"--size={size_bytes}"]
+
+
+def rate_mb_s(output: str) -> float:
+    """Return what one sequential run did, 10^6 bytes per second. Raises `FioError` if its output holds no figures."""
+    return _job(output)["bw_bytes"] / 1e6
+
+
 def parse(random_read: str, sequential_read: str) -> Raw:
     """Return the figures in the output of both commands. Raises `FioError` if either holds none."""
     random, sequential = _job(random_read), _job(sequential_read)
@@ -74,13 +85,14 @@ def _argv(device: str, name: str, rw: str, block_bytes: int, depth: int, seconds
 
 
 def _job(output: str) -> dict[str, float]:
-    """Return one job's read figures; fio may write notes before its JSON."""
+    """Return one job's figures, of whatever it did; fio may write notes before its JSON."""
     try:
         job = json.loads(output[output.index("{") :])["jobs"][0]
-        figures = {"bw_bytes": float(job["read"]["bw_bytes"]), "lat_ns": float(job["read"]["lat_ns"]["mean"])}
+        did = max((job["read"], job.get("write", job["read"])), key=lambda way: float(way["bw_bytes"]))
+        figures = {"bw_bytes": float(did["bw_bytes"]), "lat_ns": float(did["lat_ns"]["mean"])}
         error = int(job["error"])
     except (ValueError, KeyError, IndexError, TypeError) as problem:
         raise FioError(f"fio's output holds no figures: {output.strip()[:200]!r}") from problem
     if error or figures["bw_bytes"] <= 0:
-        raise FioError(f"fio read nothing (error {error})", "is the device there and larger than 1 MiB?")
+        raise FioError(f"fio did nothing (error {error})", "is the device there and larger than 1 MiB?")
     return figures

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kit.fakes import FakeRunner
+from ramshare.linux.host_checks import swap_queue
 from ramshare.linux.host_checks.double_swap import judge, observe, unescape
 from ramshare.linux.host_checks.model import Finding, Host
 
@@ -106,3 +107,18 @@ def test_a_host_without_fstab_or_swap_has_nothing_to_say(tmp_path: Path) -> None
 )
 def test_a_units_instance_names_a_path_as_systemd_escape_writes_it(instance: str, path: str) -> None:
     assert unescape(instance) == path
+
+
+def test_a_volume_that_the_host_swaps_to_directly_has_no_queue(machine: Machine) -> None:
+    for name, value in (("name", "debian--vg-swap_1"), ("uuid", "LVM-abc")):
+        place = machine.root / "sys/class/block/dm-0/dm" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"{value}\n")
+    host = Host(FakeRunner(), machine.root)
+    machine.active("/dev/mapper/debian--vg-swap_1", "/dev/dm-1", "/swap.img")
+    [found] = swap_queue.judge(swap_queue.observe(host))
+    assert not found.blocks
+    assert "swaps to debian-vg/swap_1 directly" in found.what
+    assert "--template=ramshare-swap@.service debian-vg/swap_1" in found.mend
+    machine.active("/dev/loop0", "/dev/dm-1")
+    assert swap_queue.observe(host) == ()

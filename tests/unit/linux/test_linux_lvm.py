@@ -255,10 +255,15 @@ def test_a_tag_that_lvm_would_not_take_is_refused_before_anything_runs(tag: str,
     assert runner.calls == []
 
 
-def test_a_move_is_atomic_watched_every_second_and_in_the_background(runner: FakeRunner, lvm: Lvm) -> None:
+def test_a_move_is_atomic_in_large_regions_watched_every_second_and_in_the_background(
+    runner: FakeRunner, lvm: Lvm
+) -> None:
     runner.on("pvmove", ...)
     lvm.start_move("vg0/swap", "/dev/vda", ["/dev/sda", "/dev/sdb"])
-    assert changes(runner) == ["pvmove --background --interval 1 --atomic --name swap /dev/vda /dev/sda /dev/sdb"]
+    regions = "activation/raid_region_size=16384 activation/mirror_region_size=16384"
+    assert changes(runner) == [
+        f"pvmove --config {regions} --background --interval 1 --atomic --name swap /dev/vda /dev/sda /dev/sdb"
+    ]
 
 
 def test_moving_what_is_there_already_is_success_and_any_other_failure_is_not(runner: FakeRunner, lvm: Lvm) -> None:

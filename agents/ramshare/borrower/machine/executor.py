@@ -15,6 +15,7 @@ from ramshare.borrower.plan.step import Leaving
 from ramshare.borrower.plan.tags import HOME_SUFFIX, PV_ENCRYPTED, pv_tag
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.linux.iscsi_sessions import tune_disk
+from ramshare.linux.kcopyd import copy_in_large_requests
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
 
@@ -62,6 +63,7 @@ class Executor:
                 lvm.extend_vg(view.vg, device, tags, ours=True)
             case s.StartMove(source, destinations):
                 self._rescue.keep(volume, state, BEFORE_MOVE)
+                copy_in_large_requests((source, *destinations))
                 lvm.start_move(volume, source, destinations)
             case s.AbortMove():
                 lvm.abort_move(state.existing(volume).move_pv)

@@ -63,12 +63,6 @@ class BorrowerHost:
             raise RefusedError(*why_not)
         use = self._swap_use(f"/dev/{volume}")
         require_swap(volume, use, self._found_on)
-        if mode is Mode.MOVE and use.has_queue:
-            raise RefusedError(
-                ErrorCode.CONFLICT,
-                f"this host swaps to {volume} through a loop device, behind which a move may wedge it: "
-                f"borrow by mirror, or swap to /dev/{volume} directly",
-            )
         if view.goal is Goal.ATTACHED and view.mode is not mode:
             raise RefusedError(ErrorCode.CONFLICT, f"{volume} is attached by {view.mode}; return it first")
         if view.goal is Goal.HOME and view.leases:

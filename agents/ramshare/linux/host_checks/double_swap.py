@@ -44,7 +44,7 @@ def judge(uses: tuple[Swapper, ...]) -> list[Finding]:
             found.append(
                 Finding(
                     f"{_names(now)} are one device, and each overwrites the other's pages",
-                    "keep one of them (fstab's line or ramshare-swap@) and reboot",
+                    "keep ramshare-swap@, take fstab's line out, and reboot",
                     blocks=True,
                 )
             )
@@ -52,7 +52,7 @@ def judge(uses: tuple[Swapper, ...]) -> list[Finding]:
             found.append(
                 Finding(
                     f"{_names(here)} are one device, swapped to both directly and through a loop device",
-                    "keep one of them: ramshare-swap@ for volumes that are mirrored, fstab's line for others",
+                    "keep ramshare-swap@, take fstab's line out: a logical volume has no queue of its own",
                 )
             )
     return found

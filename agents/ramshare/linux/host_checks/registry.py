@@ -14,6 +14,7 @@ from ramshare.linux.host_checks import (
     pressure,
     programs,
     swap_layout,
+    swap_queue,
 )
 from ramshare.linux.host_checks.model import Check, Finding, Host
 from ramshare.linux.programs import TOOLS
@@ -34,6 +35,7 @@ CHECKS: tuple[Check[Any], ...] = (
     Check("LVM's configuration", BORROWER, lvm_settings.observe, lvm_settings.judge, by_tools=True),
     Check("where swap lies", BORROWER, swap_layout.observe, swap_layout.judge, by_tools=True),
     Check("swap on one device twice", BORROWER, double_swap.observe, double_swap.judge),
+    Check("a queue for swap", BORROWER, swap_queue.observe, swap_queue.judge),
     Check("open-iscsi's configuration", BORROWER, open_iscsi.observe, open_iscsi.judge),
     Check("multipath", BORROWER, multipath.observe, multipath.judge, by_tools=True),
     Check("memory pressure", frozenset({"monitor", "lender"}), pressure.observe, pressure.judge),

@@ -2,8 +2,7 @@
 
 One process keeps an array of checked pages that does not fit into its host's memory. It is measured with its swap on
 the local disk, on the memory of two other hosts, and on a RAM disk inside the host (the ceiling: no network); then, in
-a lab of its own where the host swaps through a queue, mirrored to the other hosts. While its swap volume is moved under
-it the process keeps thrashing.
+a lab of its own, mirrored to the other hosts. While its swap volume is moved under it the process keeps thrashing.
 """
 
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class DemoPlan:
         """What the process does."""
         return Load(self.data_bytes, self.block_bytes, self.seconds)
 
-    def lab(self, name: str, accel: str = "", *, ceiling: bool = False, queue: bool = False) -> LabSpec:
+    def lab(self, name: str, accel: str = "", *, ceiling: bool = False) -> LabSpec:
         """Return a lab in which each lender has too little for the volume alone."""
         return LabSpec(
             name=name,
@@ -48,7 +47,6 @@ class DemoPlan:
             lender_bytes=self.swap_bytes * 3 // 4,
             committed_bytes=self.swap_bytes // 2 + 16 * MIB,
             ceiling_bytes=self.swap_bytes + RAM_DISK_ROOM_BYTES if ceiling else 0,
-            swap_queue=queue,
             accel=accel,
         )
 
@@ -81,7 +79,7 @@ def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
         moved, spec, accel = _by_move(run), run.lab.spec, run.lab.accel
     mirrored: _Mirrored | None = None
     if plan.mirror:
-        with running(plan.lab(name, accel, queue=True), plan.load, show) as run:
+        with running(plan.lab(name, accel), plan.load, show) as run:
             mirrored = _by_mirror(run)
     modes: dict[ModeName, ModeTimes] = {"move": moved.times}
     if mirrored:

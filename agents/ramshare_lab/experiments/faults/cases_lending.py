@@ -7,7 +7,7 @@ from ramshare.messages.state import Mode, Volume, VolumePhase
 from ramshare_lab.cluster.operator import ASK_S
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.faults.case import Case, Play
-from ramshare_lab.experiments.faults.specs import mirror_spec
+from ramshare_lab.experiments.faults.specs import usual_spec
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, CaseFailedError, Stage
 
 RECLAIMED_S = 60.0
@@ -101,12 +101,12 @@ def ram_full(stage: Stage) -> str:
 
 def racing_spec(name: str, **changes: object) -> LabSpec:
     """Two borrowers, and lenders with room for one."""
-    return mirror_spec(name, lenders=2, borrowers=2, **changes)
+    return usual_spec(name, lenders=2, borrowers=2, **changes)
 
 
 def twice_spec(name: str, **changes: object) -> LabSpec:
     """Agents whose every request travels twice."""
-    return mirror_spec(name, agent_module="ramshare_lab.experiments.faults.twice", **changes)
+    return usual_spec(name, agent_module="ramshare_lab.experiments.faults.twice", **changes)
 
 
 CASES = (

@@ -19,8 +19,3 @@ def usual_spec(name: str, **changes: object) -> LabSpec:
         "env": {"RAMSHARE_BORROWER_PATIENCE_S": str(PATIENCE_S)},
     }
     return LabSpec(**{**shape, **changes})  # type: ignore[arg-type]
-
-
-def mirror_spec(name: str, **changes: object) -> LabSpec:
-    """Return the lab of a host whose swap is mirrored: it has a queue, which a swap that is moved must not have."""
-    return usual_spec(name, swap_queue=True, **changes)

@@ -12,7 +12,7 @@ from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
 from ramshare_lab.experiments.faults.case import Case, FaultReport, FaultRow, play
-from ramshare_lab.experiments.faults.specs import mirror_spec, usual_spec
+from ramshare_lab.experiments.faults.specs import usual_spec
 from ramshare_lab.experiments.faults.stage import Stage
 
 CASES: tuple[Case, ...] = (
@@ -23,7 +23,7 @@ CASES: tuple[Case, ...] = (
     *cases_lending.CASES,
 )
 SHAPES = {
-    Mode.MIRROR.value: mirror_spec,
+    Mode.MIRROR.value: usual_spec,
     Mode.MOVE.value: usual_spec,
     "race": cases_lending.racing_spec,
     "twice": cases_lending.twice_spec,

@@ -12,7 +12,7 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.remote import RemoteShell
-from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
+from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.paper import plan as plans
 from ramshare_lab.experiments.paper.results import Paper, merge
@@ -45,7 +45,6 @@ class PaperPlan:
             guests=0,
             swap_bytes=self.swap_bytes,
             lender_bytes=self.swap_bytes * 3 // 4,
-            swap_queue=needs_queue(self.mode),
             accel=accel,
         )
 

@@ -13,7 +13,7 @@ from ramshare.messages.events import Event, EventKind
 from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.cluster.spec import VOLUME, LabSpec, needs_queue
+from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
 from ramshare_lab.experiments.reclaim.results import LOADS, Load, Reclaim, Series, series
@@ -46,7 +46,6 @@ class ReclaimPlan:
             guests=0,
             swap_bytes=LENT_BYTES - OVERHEAD_BYTES,
             lender_bytes=LENT_BYTES + 16 * MIB,
-            swap_queue=needs_queue(mode),
             accel=accel,
         )
 

@@ -113,17 +113,10 @@ def test_a_volume_that_is_swap_twice_is_refused_by_both_names() -> None:
     assert "by /dev/dm-0 and /dev/loop0" in str(error)
 
 
-def test_a_move_is_refused_while_the_host_swaps_through_a_loop_device() -> None:
-    queued = host(SwapUse(is_swap=True, has_queue=True))
-    with pytest.raises(RefusedError, match="borrow by mirror, or swap to /dev/vg0/swap directly") as refused:
-        queued.check_borrow("vg0/swap", Mode.MOVE)
-    assert refused.value.code is ErrorCode.CONFLICT
-    assert queued.check_borrow("vg0/swap", Mode.MIRROR) is AT_HOME
-
-
-def test_a_volume_that_is_swapped_to_directly_may_go_either_way() -> None:
-    direct = host(SwapUse(is_swap=True, has_queue=False))
-    assert all(direct.check_borrow("vg0/swap", mode) is AT_HOME for mode in Mode)
+@pytest.mark.parametrize("has_queue", [True, False])
+def test_a_volume_may_go_either_way_however_it_is_swapped_to(has_queue: bool) -> None:
+    asked = host(SwapUse(is_swap=True, has_queue=has_queue))
+    assert all(asked.check_borrow("vg0/swap", mode) is AT_HOME for mode in Mode)
 
 
 @pytest.mark.parametrize(

@@ -41,5 +41,5 @@ def test_an_answer_without_figures_is_refused(bad: str) -> None:
 
 @pytest.mark.parametrize("failed", [output(0, 0.0), output(5, 1.0, error=5)])
 def test_a_failed_job_is_not_taken_for_a_slow_one(failed: str) -> None:
-    with pytest.raises(FioError, match="read nothing"):
+    with pytest.raises(FioError, match="did nothing"):
         parse(output(1, 1), failed)

@@ -1,0 +1,1 @@
+"""How fast a lender has its memory back."""
