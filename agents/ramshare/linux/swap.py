@@ -145,11 +145,21 @@ def claim_on(device: str, sys: Path = Path("/sys")) -> str | None:
     return None
 
 
-def format_and_turn_on(runner: Commands, device: str, priority: int | None = None) -> None:
-    """Write a fresh swap signature and swap to `device`."""
+def format_and_turn_on(runner: Commands, device: str, before: Swap | None = None, claim: str | None = None) -> None:
+    """Write a fresh swap signature and swap to `device`, in the way that it was swapped to `before`.
+
+    `claim` is the name by which it was claimed (`claim_on`), as `ramshare-swap@.service` does.
+    """
     runner.run(["mkswap", device])
-    options = [] if priority is None or priority < 0 else ["--priority", str(priority)]
-    runner.run(["swapon", *options, device])
+    through = device
+    if before is not None and before.has_queue:
+        if claim is not None:
+            sectors = int(runner.run(["blockdev", "--getss", device]).stdout) // 512
+            table = f"0 {sectors} linear {device} 0"
+            runner.run(["dmsetup", "create", claim, "--readonly", "--table", table])
+        through = runner.run(["losetup", "--find", "--show", "--direct-io=on", device]).stdout.strip()
+    options = ["--priority", str(before.priority)] if before is not None and before.priority >= 0 else []
+    runner.run(["swapon", *options, through])
 
 
 def _swap(line: str) -> Swap | None:

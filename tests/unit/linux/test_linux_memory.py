@@ -16,6 +16,7 @@ from ramshare.linux.swap import (
     active_swap,
     active_swaps,
     claim_on,
+    format_and_turn_on,
     is_formatted,
     read_swaps,
     swap_use,
@@ -200,6 +201,26 @@ def test_turning_a_volumes_swap_off_ends_the_units_claim_on_it(monkeypatch: pyte
     monkeypatch.setattr("ramshare.linux.swap.claim_on", lambda _: "ramshare:vg0-swap")
     turn_off(runner, "/dev/vg0/swap")
     assert runner.calls[-1] == ("dmsetup", "remove", "ramshare:vg0-swap")
+
+
+def test_swap_that_was_behind_a_queue_is_so_again_and_claimed_before_anybody_else_can() -> None:
+    runner = FakeRunner().on(...).on("losetup", ..., stdout="/dev/loop0\n").on("blockdev", ..., stdout="4096\n")
+    before = Swap("/dev/loop3", "partition", 100, 10, 5)
+    format_and_turn_on(runner, "/dev/vg0/swap", before, "ramshare:vg0-swap")
+    assert [" ".join(call) for call in runner.calls] == [
+        "mkswap /dev/vg0/swap",
+        "blockdev --getss /dev/vg0/swap",
+        "dmsetup create ramshare:vg0-swap --readonly --table 0 8 linear /dev/vg0/swap 0",
+        "losetup --find --show --direct-io=on /dev/vg0/swap",
+        "swapon --priority 5 /dev/loop0",
+    ]
+
+
+@pytest.mark.parametrize("before", [None, Swap("/dev/dm-0", "partition", 100, 10, -2)])
+def test_swap_without_a_queue_stays_so(before: Swap | None) -> None:
+    runner = FakeRunner().on(...)
+    format_and_turn_on(runner, "/dev/vg0/swap", before)
+    assert runner.calls == [("mkswap", "/dev/vg0/swap"), ("swapon", "/dev/vg0/swap")]
 
 
 def test_a_claim_is_the_holder_that_has_the_volumes_name(tmp_path: Path) -> None:

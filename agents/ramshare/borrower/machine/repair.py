@@ -69,7 +69,7 @@ class Rescue:
         _spare_others(volume, state)
         self._check_unchanged(volume, state, HOME)
         device, name = f"/dev/{volume}", dm_name(vg, lv)
-        active = swap.active_swap(device)
+        active, claim = swap.active_swap(device), swap.claim_on(device)
         if active is not None:
             need, have = active.used_bytes + swap.MARGIN_BYTES, read_memory().available_bytes
             if need > have:
@@ -86,7 +86,7 @@ class Rescue:
         self._remove_moves(volume, state)
         self._lvm.vgcfgrestore(vg, self._file(volume, HOME, "vg"))
         self._lvm.activate(volume)
-        swap.format_and_turn_on(self._runner, device, active.priority if active else None)
+        swap.format_and_turn_on(self._runner, device, active, claim)
 
     def _remove_moves(self, volume: str, state: LvmState) -> None:
         """Remove what pvmove put under the volume: the mirror first, then its legs. Another volume's moves stay."""
