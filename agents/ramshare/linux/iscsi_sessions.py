@@ -5,7 +5,7 @@ borrower.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,13 @@ def tune_disk(device: str, settings: Mapping[str, str] = SWAP_QUEUE, root: Path 
     for name, value in settings.items():
         with contextlib.suppress(OSError):
             (queue / name).write_text(value)
-    return {name: _read(queue / name) for name in settings}
+    return queue_settings(device, settings, root)
+
+
+def queue_settings(device: str, names: Iterable[str], root: Path = SYS) -> dict[str, str]:
+    """Return settings of the disk's queue as the kernel has them; empty text for one that it has not."""
+    queue = queue_of(device, root)
+    return {name: _read(queue / name) for name in names}
 
 
 def queue_of(device: str, root: Path) -> Path:

@@ -28,7 +28,7 @@ slow disk before LVM can change the volume: 512 held a return up for 94 s and we
 LOCAL_QUEUE = {"wbt_lat_usec": "0"}
 """md's one thread serves both legs; throttled at the local disk it could not answer for the remote one.
 
-Not for a move: there the throttle keeps the disk's queue short, so that neighbouring pages are written as one.
+For a move see `disk_queue.py`.
 """
 LOCAL_QUEUE_DEFAULT = {"wbt_lat_usec": "-1"}
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import assert_never
 
 from ramshare.borrower.machine.api import Looked
+from ramshare.borrower.machine.disk_queue import DiskQueues
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.idle import is_idle
 from ramshare.borrower.machine.look import Look
 from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
-from ramshare.borrower.machine.swap_queue import fit_queue
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.view import Heard, VolumeView
@@ -38,7 +38,7 @@ class Turns:
         ballast: Ballast,
         clock: Callable[[], float] = time.monotonic,
         idle: Callable[[str, Dmsetup], bool] = is_idle,
-        fit_queue: Callable[[str, bool], None] = fit_queue,
+        queues: DiskQueues | None = None,
     ) -> None:
         self._look = look
         self._cache = cache
@@ -47,7 +47,7 @@ class Turns:
         self._ballast = ballast
         self._clock = clock
         self._idle = idle
-        self._fit_queue = fit_queue
+        self._queues = queues or DiskQueues()
         self._write_backlog = WriteBacklog()
 
     def turn(self, volume: str, heard: Heard) -> Looked:
@@ -57,7 +57,7 @@ class Turns:
             view, step = self._known(volume, heard) or self._plan(volume, heard)
             try:
                 self._apply(view, step)
-                self._fit_queue(volume, isinstance(step, s.StartMove) or _goes_on_moving(view, step))
+                self._queues.fit({*view.local_devices, *view.way_home}, moving=_moves(view, step))
                 if isinstance(step, s.Done):
                     view = replace(view, idle=self._idle(volume, self._dm))
             except (RamshareError, OSError) as error:
@@ -90,5 +90,6 @@ class Turns:
         return KernelWords(seen, self._dm.table(name), self._dm.status(name))
 
 
-def _goes_on_moving(view: VolumeView, step: s.Step) -> bool:
-    return view.move is not None and isinstance(step, s.Wait)
+def _moves(view: VolumeView, step: s.Step) -> bool:
+    """Whether pages are being copied after the step."""
+    return isinstance(step, s.StartMove) or (view.move is not None and isinstance(step, s.Wait))
