@@ -75,6 +75,8 @@ class Host:
     size: int
     goal: Goal = Goal.HOME
     mode: Mode = Mode.MIRROR
+    part: int = 0
+    """How many of its pages are to be on leases; 0 for all."""
     tagged: bool = False
     pages: list[str] = field(default_factory=list)
     """Where each page lies."""
@@ -117,6 +119,7 @@ class Host:
             goal=self.goal,
             mode=self.mode,
             layout=layout,
+            part_bytes=self.part if self.mode is Mode.MOVE else 0,
             local_bytes=self.pages.count(LOCAL),
             local_devices=(DISK,),
             leases=tuple(self._lease_view(self.leases[name]) for name in sorted(self.leases)),
@@ -169,8 +172,8 @@ class Host:
                 self._login(self.leases[lease])
             case s.Join(lease, device):
                 self._join(self.leases[lease], device)
-            case s.StartMove(source, destinations):
-                self._start_move(source, destinations)
+            case s.StartMove(source, destinations, size_bytes):
+                self._start_move(source, destinations, size_bytes)
             case s.AbortMove():
                 assert self.move is not None
                 self._whole_group()
@@ -257,7 +260,7 @@ class Host:
         assert lent.opened is lent.encrypted, "what is encrypted joins by its encrypted device only"
         lent.in_vg, lent.labelled_under = True, lent.keys
 
-    def _start_move(self, source: str, destinations: tuple[str, ...]) -> None:
+    def _start_move(self, source: str, destinations: tuple[str, ...], size: int) -> None:
         self._whole_group()
         assert self.move is None
         assert self.leg is None, "a leg of the mirror would be moved"
@@ -266,7 +269,7 @@ class Host:
         for device in destinations:
             room[device] = self.free_local() if device == DISK else self._room(self._of_device(device))
         targets: dict[int, str] = {}
-        for page in [page for page, where in enumerate(self.pages) if where == place]:
+        for page in [page for page, where in enumerate(self.pages) if where == place][: size or self.size]:
             device = next((d for d in destinations if room[d]), "")
             assert device, f"no room for the pages of {source} on {destinations}"
             assert device != source

@@ -87,10 +87,11 @@ class ModelHost:
         leases: Sequence[LeaseTag],
         grants: Sequence[Grant],
         encrypt: bool | None = None,
+        part_bytes: int = 0,
     ) -> None:
         self.grants |= {grant.lease: grant for grant in grants}
         if mode is not None:
-            self.model.goal, self.model.mode = Goal.ATTACHED, mode
+            self.model.goal, self.model.mode, self.model.part = Goal.ATTACHED, mode, part_bytes
             self.model.encrypt = encrypt is not False
         self.model.tagged = True
         for tag in leases:

@@ -87,21 +87,32 @@ def test_more_than_the_cluster_has_is_refused_with_how_much_there_is(lab: Lab, o
     nothing_is_left(lab, operator)
 
 
-@pytest.mark.parametrize("mode", [Mode.MOVE, Mode.MIRROR])
+@pytest.mark.parametrize(
+    ("mode", "part_bytes"),
+    [
+        pytest.param(Mode.MOVE, None, id="move"),
+        pytest.param(Mode.MIRROR, None, id="mirror"),
+        pytest.param(Mode.MOVE, 96 * MIB, id="a part by move"),
+    ],
+)
 def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders_and_home(
-    lab: Lab, operator: Operator, mode: Mode
+    lab: Lab, operator: Operator, mode: Mode, part_bytes: int | None
 ) -> None:
+    away_bytes = part_bytes or SWAP_BYTES
     with Thrash(lab.borrower.shell.open(command(DATA_BYTES))) as thrash:
         thrash.init()
         thrash.start_storm(20)
-        borrow = BorrowVolume(volume=VOLUME, mode=mode, min_lenders=2)
+        borrow = BorrowVolume(volume=VOLUME, mode=mode, min_lenders=2, size_bytes=part_bytes)
         first = operator.ask("borrower.hostx", borrow)
         again = operator.ask("borrower.hostx", borrow)
         assert again.model_dump(exclude={"seq", "at"}) == first.model_dump(exclude={"seq", "at"})
         attached = operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
         assert {lease.lender for lease in operator.leases()} == {"lender.hosta", "lender.hostb"}
-        assert attached.remote_bytes >= SWAP_BYTES
-        assert attached.local_bytes == (SWAP_BYTES if mode is Mode.MIRROR else 0)
+        leg_metadata = range(64 * MIB) if mode is Mode.MIRROR else range(1)
+        assert attached.remote_bytes - away_bytes in leg_metadata
+        assert attached.local_bytes == (SWAP_BYTES if mode is Mode.MIRROR else SWAP_BYTES - away_bytes)
+        lent = [int(place.rpartition(" ")[2]) for place in attached.placement if place.startswith("lender.")]
+        assert (len(lent), sum(lent)) == (2, attached.remote_bytes)
         home = ReturnVolume(volume=VOLUME)
         operator.ask("borrower.hostx", home)
         operator.ask("borrower.hostx", home)

@@ -10,6 +10,7 @@ from functools import partial
 
 from ramshare.borrower.machine.api import Host, LeaseTerms
 from ramshare.borrower.plan.granted import not_as_needed
+from ramshare.borrower.plan.part import part_of, wanted_bytes
 from ramshare.borrower.plan.steps import AskForMemory
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import VolumeView
@@ -105,7 +106,8 @@ class Loans:
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
         mode = loan.request.mode if loan.step is None else None
-        job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt)
+        part_bytes = part_of(loan.view, need.size_bytes, sum(tag.size_bytes for tag in tags)) if mode else 0
+        job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt, part_bytes)
         self._loop.work(job, partial(self._accepted, loan, reply))
 
     def _accepted(self, loan: _Loan, reply: BorrowReply, outcome: Exception | None) -> None:
@@ -145,7 +147,8 @@ def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
     return BorrowMemory(
         request_id=loan.request.request_id,
         volume=loan.request.volume,
-        size_bytes=loan.step.size_bytes if loan.step else loan.view.size_bytes,
+        size_bytes=loan.step.size_bytes if loan.step else wanted_bytes(loan.request, loan.view, terms.grain_bytes),
+        at_most=loan.request.at_most,
         exclude=loan.step.exclude if loan.step else (),
         overhead_bytes=terms.overhead_bytes,
         grain_bytes=terms.grain_bytes,

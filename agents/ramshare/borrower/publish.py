@@ -51,7 +51,7 @@ class Publisher:
     def _tell_step(self, managed: ManagedVolume, view: VolumeView, step: Step) -> None:
         kind, size_bytes, sentence = step.event, None, f"{managed.volume}: {step}"
         if isinstance(step, Done):
-            size_bytes, sentence = view.size_bytes, f"{managed.volume} is {step}{_idleness(view, step)}"
+            size_bytes, sentence = view.wanted_bytes, f"{managed.volume} is {step}{_idleness(view, step)}"
         elif isinstance(step, TellLoss):
             size_bytes, sentence = loss(view, set(step.leases) - managed.told_lost)
         elif isinstance(step, DropFailedLeg) and not _somebody_died(step, managed.cut_off):

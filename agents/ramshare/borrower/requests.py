@@ -8,6 +8,7 @@ from functools import partial
 
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.api import Host
+from ramshare.borrower.plan.part import part_refused
 from ramshare.borrower.plan.view import Goal, LeaseView, VolumeView
 from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import RequestArrived
@@ -45,6 +46,8 @@ class Requests:
     def _checked(self, arrived: RequestArrived[BorrowVolume], checked: VolumeView | Exception) -> None:
         if isinstance(checked, Exception):
             raise checked
+        if why_not := part_refused(arrived.request, checked):
+            raise RefusedError(ErrorCode.CONFLICT, why_not)
         if checked.goal is Goal.ATTACHED:
             self._attached(arrived, "already borrowed", checked.leases)
         else:

@@ -9,7 +9,7 @@ from ramshare.cli import options as opts
 from ramshare.cli.arguments import HostOption, JsonOption, TimeoutOption, VolumeArgument, WaitOption
 from ramshare.cli.dry_run import foresee
 from ramshare.cli.follow import Following, Goal, wait_for
-from ramshare.cli.output import UsageError, one_line, out, print_json, size
+from ramshare.cli.output import UsageError, one_line, out, parse_size, print_json, size
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
 from ramshare.errors import ExitCode
@@ -42,6 +42,15 @@ def borrow(
             "and change what is swapped out. Default: the borrower's setting, which is to encrypt.",
         ),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--size", metavar="SIZE", help="Only so much of it, for example 2G; the rest stays at home (move)."
+        ),
+    ] = None,
+    at_most: Annotated[
+        bool, typer.Option("--at-most", help="Take less if the cluster has less; the rest stays at home (move).")
+    ] = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -55,8 +64,14 @@ def borrow(
     """
     options = opts.of(ctx, as_json=as_json)
     where, here = _place(host)
-    name = check_volume(volume, here=here)
-    request = BorrowVolume(volume=name, mode=mode, min_lenders=min_lenders, encrypt=encrypt)
+    request = BorrowVolume(
+        volume=check_volume(volume, here=here),
+        mode=mode,
+        min_lenders=min_lenders,
+        encrypt=encrypt,
+        size_bytes=None if part is None else parse_size(part),
+        at_most=at_most,
+    )
     with connected(options) as session:
         session.collect()
         if dry_run:

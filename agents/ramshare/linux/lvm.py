@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.lvm_config import PINNED
+from ramshare.linux.lvm_extents import first_extents
 from ramshare.linux.lvm_names import LvmUsageError, split_volume, tag_options
 from ramshare.linux.lvm_report import LvmReportError, parse_report, report_argv
 from ramshare.linux.lvm_state import (
@@ -163,16 +164,29 @@ class Lvm:
 
     # Move
 
-    def start_move(self, lv: str, source: str, destinations: Sequence[str], background: bool = True) -> None:
+    def start_move(
+        self, lv: str, source: str, destinations: Sequence[str], size_bytes: int = 0, *, background: bool = True
+    ) -> None:
         """Move what `VG/LV` has on `source` to `destinations`, all or nothing; `report` shows how far it is.
 
+        With `size_bytes` only so much, rounded up to extents: the volume's first ones that lie there.
         Does nothing if there is nothing on `source`; joins a move of it that is already running.
         """
         _, name = split_volume(lv)
+        source = self._first_extents(lv, source, size_bytes) if size_bytes else source
         options = ["--background"] if background else []
         argv = ["pvmove", *options, "--interval", str(POLL_S), "--atomic", "--name", name, source, *destinations]
         timeout_s = CHANGE_TIMEOUT_S if background else MOVE_TIMEOUT_S
         self._change_unless(argv, "No data to move", timeout_s=timeout_s, extra=_MOVE_REGIONS)
+
+    def _first_extents(self, lv: str, source: str, size_bytes: int) -> str:
+        def ask(command: str, *columns: str) -> str:
+            argv = [command, "--noheadings", "--units", "b", "--nosuffix", *columns]
+            return self._runner.run(self._with_config(argv), timeout_s=REPORT_TIMEOUT_S).stdout
+
+        extent_bytes = int(ask("vgs", "-o", "vg_extent_size", split_volume(lv)[0]))
+        ranges = ask("lvs", "--segments", "-o", "seg_pe_ranges", lv)
+        return first_extents(ranges, source, -(-size_bytes // extent_bytes))
 
     def resume_moves(self) -> None:
         """Have every interrupted pvmove of this machine watched and finished again, in the background."""

@@ -122,7 +122,11 @@ class Lending:
             loan.reason = placement.reason
             for share in placement.shares:
                 self._export(loan, loan.new_lease(), share)
-        elif not loan.waiting:
+        elif loan.waiting:
+            return
+        elif loan.need.at_most and loan.grants:
+            self._grant(loan)
+        else:
             self._refuse(loan, ErrorCode.NO_CAPACITY, _shortage(loan, placement))
 
     def _lends(self, borrower: str) -> bool:

@@ -65,7 +65,7 @@ class Loan:
         held, need = self.held().values(), self.need
         payload_bytes = sum(share.size_bytes for share in held) - len(held) * need.overhead_bytes
         spread = max(1, need.min_lenders - len(self.lenders()))
-        return Need(need.size_bytes - payload_bytes, self.grain_bytes, need.overhead_bytes, spread)
+        return Need(need.size_bytes - payload_bytes, self.grain_bytes, need.overhead_bytes, spread, need.at_most)
 
     @property
     def grain_bytes(self) -> int:

@@ -39,6 +39,8 @@ class Need:
     grain_bytes: int
     overhead_bytes: int = 0
     min_lenders: int = 1
+    at_most: bool = False
+    """Less will do."""
 
 
 MAX_LENDERS = 64
@@ -58,6 +60,8 @@ def place(need: Need, candidates: list[Candidate]) -> Placement:
         if len(chosen) >= wanted and sum(rooms[c] for c in chosen) >= grains:
             break
     room = sum(rooms[c] for c in chosen)
+    if need.at_most and room:
+        grains = min(grains, room)
     if room < grains:
         able = lendable_bytes(need, candidates)
         return Placement((), f"asked for {_mib(need.size_bytes)}, but the cluster can lend {_mib(able)} now")

@@ -36,6 +36,10 @@ class BorrowVolume(Request):
     VERB: ClassVar[str] = "borrow"
     volume: VolumeName
     mode: Mode = Mode.MIRROR
+    size_bytes: PositiveBytes | None = Field(
+        default=None, description="Put so much of the volume on leases and leave the rest at home; null for all of it."
+    )
+    at_most: bool = Field(default=False, description="Take less if the cluster has less.")
     min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
     encrypt: bool | None = Field(default=None, description="Encrypt its pages; null: as the borrower's settings say.")
     dry_run: DryRun = False
@@ -60,6 +64,7 @@ class BorrowMemory(Request):
     grain_bytes: PositiveBytes = Field(default=4 << 20, description="Leases are multiples of it: the VG's extent size.")
     mode: Mode
     initiator: InitiatorName
+    at_most: bool = Field(default=False, description="Less will do, if there is less.")
     min_lenders: int = Field(default=1, ge=1, le=64)
     exclude: tuple[ClientName, ...] = Field(default=(), max_length=64, description="Lenders not to ask.")
     dry_run: DryRun = False

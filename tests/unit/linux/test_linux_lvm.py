@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kit.fakes import FakeRunner
 from kit.linux_data import lvm_report
 from ramshare.linux.lvm import Lvm, LvmUsageError, Segment, split_volume
+from ramshare.linux.lvm_extents import first_extents
 from ramshare.linux.lvm_report import LvmReportError, parse_report
 from ramshare.linux.lvm_state import LogicalVolume
 from ramshare.linux.run import CommandError
@@ -264,6 +265,21 @@ def test_a_move_is_atomic_in_large_regions_watched_every_second_and_in_the_backg
     assert changes(runner) == [
         f"pvmove --config {regions} --background --interval 1 --atomic --name swap /dev/vda /dev/sda /dev/sdb"
     ]
+
+
+def test_a_part_is_moved_by_its_first_extents(runner: FakeRunner, lvm: Lvm) -> None:
+    runner.on("vgs", ..., stdout="  4194304\n").on("pvmove", ...)
+    runner.on("lvs", ..., stdout="  /dev/sda:0-9 \n  /dev/vda:100-104 \n  /dev/vda:7-50 \n")
+    lvm.start_move("vg0/swap", "/dev/vda", ["/dev/sdb"], (7 << 22) + 1)
+    assert changes(runner)[-1].endswith("--name swap /dev/vda:100-104:7-9 /dev/sdb")
+
+
+@pytest.mark.parametrize(
+    ("count", "taken"),
+    [(1, "/dev/vda:5-5"), (3, "/dev/vda:5-7"), (4, "/dev/vda:5-7:0-0"), (99, "/dev/vda:5-7:0-1")],
+)
+def test_the_first_extents_of_a_volume_are_taken_in_its_own_order(count: int, taken: str) -> None:
+    assert first_extents("  /dev/vda:5-7 \n  /dev/vdb:0-9 \n  /dev/vda:0-1 \n", "/dev/vda", count) == taken
 
 
 def test_moving_what_is_there_already_is_success_and_any_other_failure_is_not(runner: FakeRunner, lvm: Lvm) -> None:

@@ -1,5 +1,6 @@
 """Who lends how much: every share fits, the need is met exactly, no lender too many, and always the same answer."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -29,6 +30,17 @@ def payload_rooms(need: Need, cluster: list[Candidate]) -> dict[str, int]:
     return {
         c.lender: max(0, c.free_bytes - need.overhead_bytes) // need.grain_bytes * need.grain_bytes for c in cluster
     }
+
+
+def test_less_will_do_where_that_was_said() -> None:
+    cluster = [Candidate("lender.a", 20 * MIB), Candidate("lender.b", 12 * MIB)]
+    need = Need(size_bytes=100 * MIB, grain_bytes=4 * MIB, overhead_bytes=4 * MIB)
+    assert not place(need, cluster).shares
+    shares = place(replace(need, at_most=True), cluster).shares
+    assert {share.lender: share.size_bytes for share in shares} == {"lender.a": 20 * MIB, "lender.b": 12 * MIB}
+    small = replace(need, size_bytes=8 * MIB, at_most=True)
+    assert [share.size_bytes for share in place(small, cluster).shares] == [12 * MIB]
+    assert not place(replace(need, at_most=True), []).shares
 
 
 half_met = settings(suppress_health_check=[HealthCheck.filter_too_much])

@@ -55,11 +55,12 @@ class Host(Protocol):
         leases: Sequence[LeaseTag],
         grants: Sequence[Grant],
         encrypt: bool | None = None,
+        part_bytes: int = 0,
     ) -> None:
         """Write down that these leases are for this volume, before anything is done with them.
 
-        With a `mode` the volume is to be attached from now on, its leases encrypted or not (None: by this
-        host's setting); without one the goal stays what it has become meanwhile.
+        With a `mode` the volume is to be attached from now on, `part_bytes` of it or all (0), its leases encrypted or
+        not (None: by this host's setting); without one the goal stays what it has become meanwhile.
         """
         ...
 

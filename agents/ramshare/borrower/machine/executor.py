@@ -61,10 +61,10 @@ class Executor:
                     self._rescue.keep(volume, state, HOME)
                 tags = [pv_tag(lease), *([PV_ENCRYPTED] if view.encrypts(lease) else [])]
                 lvm.extend_vg(view.vg, device, tags, ours=True)
-            case s.StartMove(source, destinations):
+            case s.StartMove(source, destinations, size_bytes):
                 self._rescue.keep(volume, state, BEFORE_MOVE)
                 copy_in_large_requests((source, *destinations))
-                lvm.start_move(volume, source, destinations)
+                lvm.start_move(volume, source, destinations, size_bytes)
             case s.AbortMove():
                 lvm.abort_move(state.existing(volume).move_pv)
             case s.StartMirror(devices):

@@ -84,12 +84,14 @@ class BorrowerHost:
         leases: Sequence[LeaseTag],
         grants: Sequence[Grant],
         encrypt: bool | None = None,
+        part_bytes: int = 0,
     ) -> None:
         """See `Host`."""
         self._iscsi.take(grants)
         lv = self._look.state.existing(volume)
         encrypt = self._encrypt if encrypt is None else encrypt
-        self._tags.add_leases(lv, mode, leases, home_of(self._look.state, lv), encrypt=encrypt)
+        home = home_of(self._look.state, lv)
+        self._tags.add_leases(lv, mode, leases, home, encrypt=encrypt, part_bytes=part_bytes)
 
     def send_home(self, volume: str) -> bool:
         """See `Host`."""

@@ -26,6 +26,7 @@ def not_as_needed(grants: Sequence[Grant], need: BorrowMemory, own_host: str) ->
     if len({grant.lease for grant in grants}) < len(grants):
         return "one lease twice"
     payload_bytes = sum(grant.size_bytes - need.overhead_bytes for grant in grants)
-    if not need.size_bytes <= payload_bytes < need.size_bytes + need.grain_bytes + LEAST_LEASE_BYTES:
+    least_bytes = 1 if need.at_most else need.size_bytes
+    if not least_bytes <= payload_bytes < need.size_bytes + need.grain_bytes + LEAST_LEASE_BYTES:
         return f"room for {payload_bytes} bytes, not {need.size_bytes}"
     return ""

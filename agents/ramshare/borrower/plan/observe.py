@@ -11,6 +11,7 @@ from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView,
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm_state import LogicalVolume, LvmState, PhysicalVolume
 from ramshare.messages.names import lease_of
+from ramshare.messages.state import Mode
 
 
 def observe(
@@ -53,6 +54,7 @@ def observe(
         local_bytes=_local_bytes(lv, here),
         local_devices=tuple(pv.name for pv in at_home if lv.pvs.get(pv.name)) or way_home.devices,
         leases=leases,
+        part_bytes=tags.part_bytes if tags.mode is Mode.MOVE and tags.part_bytes < lv.size_bytes else 0,
         sync_percent=(lv.sync_percent or 0.0) if lv.is_mirror else 100.0,
         write_mostly=any(leg.writemostly for leg in lv.legs if leg.pvs <= here),
         degraded=any(leg.health for leg in lv.legs),

@@ -176,7 +176,7 @@ def _unload(view: VolumeView, loaded: Leases) -> Step:
 
 def _bring_home(view: VolumeView, lease: LeaseView) -> Step:
     """The reserved room must be free for the pages to come into it."""
-    return FreeHome() if view.reserved_bytes else StartMove(str(lease.device), view.way_home, view.home_note)
+    return FreeHome() if view.reserved_bytes else StartMove(str(lease.device), view.way_home, note=view.home_note)
 
 
 # ---- what is missing for the goal?
@@ -191,7 +191,7 @@ def _reach_goal(view: VolumeView) -> Step:
         return FreeHome() if view.reserved_bytes else ReserveHome(view.way_home, view.remote_bytes, view.home_note)
     if view.layout is Layout.RAID1 and not view.remote_bytes:
         return Wait("the volume is raid1 by itself and cannot be put on leases as well", 0.0)
-    missing = view.size_bytes - sum(lease.size_bytes for lease in view.leases)
+    missing = view.wanted_bytes - sum(lease.size_bytes for lease in view.leases)
     if missing > 0:
         return AskForMemory(missing)
     return _join(view.leases) or (_move(view) if view.mode is Mode.MOVE else _mirror(view))
@@ -215,11 +215,13 @@ def _join(leases: Leases) -> Step | None:
 def _move(view: VolumeView) -> Step:
     if view.layout is Layout.RAID1:
         return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
-    if view.local_bytes:
-        return StartMove(view.local_devices[0], _devices(tuple(lease for lease in view.leases if lease.spare_bytes)))
-    if view.remote_bytes < view.size_bytes:
+    missing = view.wanted_bytes - view.remote_bytes
+    if view.local_bytes and missing > 0:
+        spare = _devices(tuple(lease for lease in view.leases if lease.spare_bytes))
+        return StartMove(view.local_devices[0], spare, missing if view.part_bytes else 0)
+    if missing > 0:
         return _incomplete(view)
-    return Attached(Mode.MOVE, len(view.leases))
+    return Attached(Mode.MOVE, len(view.leases), _part(view))
 
 
 def _mirror(view: VolumeView) -> Step:
@@ -237,9 +239,15 @@ def _mirror(view: VolumeView) -> Step:
     return Attached(Mode.MIRROR, len(view.leases))
 
 
+def _part(view: VolumeView) -> str:
+    if not view.local_bytes:
+        return ""
+    return f", {view.remote_bytes >> 20} of its {view.size_bytes >> 20} MiB; the rest is at home"
+
+
 def _incomplete(view: VolumeView) -> Step:
     """LVM shows a part of the volume neither at home nor on a lease of its own."""
-    where = f"{view.remote_bytes >> 20} of {view.size_bytes >> 20} MiB lie on its leases"
+    where = f"{view.remote_bytes >> 20} of {view.wanted_bytes >> 20} MiB lie on its leases"
     return Wait(
         f"{where}, `lvs -a -o +devices {view.volume}` shows where the rest is", 0.0, stuck=not view.remote_bytes
     )

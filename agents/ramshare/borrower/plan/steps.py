@@ -105,11 +105,15 @@ GroupStep = Login | Logout | Join | Leave | ReserveHome | FreeHome | Forget
 
 
 class StartMove(AnyStep):
-    """Start `pvmove` of the volume from one device to others; the kernel goes on by itself."""
+    """Start `pvmove` of the volume from one device to others; the kernel goes on by itself.
+
+    `size_bytes` of the volume, its first ones that lie there, or all of them for 0.
+    """
 
     says = "move the pages from {source} to {destinations}"
     source: str
     destinations: tuple[str, ...]
+    size_bytes: int = 0
     note: str = field(default="", compare=False)
 
 
@@ -234,10 +238,12 @@ class AtHome(Done):
 class Attached(Done):
     """The volume is on its leases."""
 
-    says = "attached by {mode} to {leases} lease(s)"
+    says = "attached by {mode} to {leases} lease(s){part}"
     event = EventKind.ATTACHED
     mode: Mode
     leases: int
+    part: str = ""
+    """How much of it, if the rest stays at home."""
 
 
 NoStep = Wait | AtHome | Attached

@@ -46,6 +46,8 @@ class Tags:
     """Whether leases that it gets are encrypted."""
     home: frozenset[str] = frozenset()
     """UUIDs of the local physical volumes that it lay on before it was attached: names change, disks do not."""
+    part_bytes: int = 0
+    """How much of the volume is to be on leases; 0 for all."""
     present: bool = False
 
 
@@ -57,7 +59,7 @@ def pv_tag(lease: str) -> str:
 PV_ENCRYPTED = f"{PREFIX}encrypted"
 """Tag of the physical volume of a lease whose pages are encrypted; its key dies with the machine."""
 _NO_ENCRYPTION = f"{PREFIX}encrypt=no"
-WISHES = (f"{PREFIX}goal=", f"{PREFIX}mode=", f"{PREFIX}encrypt=")
+WISHES = (f"{PREFIX}goal=", f"{PREFIX}mode=", f"{PREFIX}encrypt=", f"{PREFIX}part=")
 """How tags begin that say what is wanted of a volume; a new wish takes the old one's place."""
 
 
@@ -82,6 +84,11 @@ def home_tag(pv_uuid: str) -> str:
     return f"{PREFIX}home={pv_uuid}"
 
 
+def part_tags(part_bytes: int) -> list[str]:
+    """Return the tag that says how much of the volume is to be on leases; none for all of it (0)."""
+    return [f"{PREFIX}part={part_bytes}"] if part_bytes else []
+
+
 def ours(tags: Iterable[str]) -> list[str]:
     """Return those of a volume's tags that are ours."""
     return sorted(tag for tag in tags if tag.startswith(PREFIX))
@@ -89,7 +96,7 @@ def ours(tags: Iterable[str]) -> list[str]:
 
 def parse(tags: Iterable[str]) -> Tags:
     """Read a volume's tags; what is not ours or damaged is passed over."""
-    goal, mode, leases, home = Goal.HOME, None, [], set()
+    goal, mode, leases, home, part_bytes = Goal.HOME, None, [], set(), 0
     mine = ours(tags)
     for tag in mine:
         key, _, value = tag.removeprefix(PREFIX).partition("=")
@@ -97,6 +104,8 @@ def parse(tags: Iterable[str]) -> Tags:
             goal = Goal(value)
         elif key == "mode" and value in set(Mode):
             mode = Mode(value)
+        elif key == "part" and value.isdecimal():
+            part_bytes = int(value)
         elif key == "home" and value:
             home.add(value)
         elif key in ("lease", "lost"):
@@ -109,5 +118,6 @@ def parse(tags: Iterable[str]) -> Tags:
         leases=tuple(sorted(leases, key=lambda tag: tag.lease)),
         encrypt=_NO_ENCRYPTION not in mine,
         home=frozenset(home),
+        part_bytes=part_bytes,
         present=bool(mine),
     )

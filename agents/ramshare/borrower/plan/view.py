@@ -119,6 +119,8 @@ class VolumeView:
     local_devices: tuple[str, ...]
     """Local disks that it lies on, else those that it would come home to."""
     leases: tuple[LeaseView, ...] = ()
+    part_bytes: int = 0
+    """How much of it is to be on leases; 0 for all. The rest stays at home."""
     sync_percent: float = 100.0
     write_mostly: bool = False
     degraded: bool = False
@@ -150,6 +152,11 @@ class VolumeView:
     def encrypts(self, lease: str) -> bool:
         """Whether this lease of the volume is encrypted, or will be."""
         return any(x.encrypted for x in self.leases if x.lease == lease)
+
+    @property
+    def wanted_bytes(self) -> int:
+        """Bytes of it that are to lie on leases while it is attached."""
+        return self.part_bytes or self.size_bytes
 
     @property
     def way_home(self) -> tuple[str, ...]:

@@ -44,11 +44,18 @@ def attached(size: int, mode: Mode, largest: int = 3, *, encrypt: bool = True) -
 class Life(RuleBasedStateMachine):
     """Steps of the plan, mixed with everything that may befall a borrower's host."""
 
-    @initialize(size=st.integers(1, 6), mode=st.sampled_from(Mode), largest=st.integers(1, 6), encrypt=st.booleans())
-    def begin(self, size: int, mode: Mode, largest: int, *, encrypt: bool) -> None:
+    @initialize(
+        size=st.integers(1, 6),
+        mode=st.sampled_from(Mode),
+        largest=st.integers(1, 6),
+        encrypt=st.booleans(),
+        part=st.integers(0, 5),
+    )
+    def begin(self, size: int, mode: Mode, largest: int, part: int, *, encrypt: bool) -> None:
         self.host = Host(
             size, goal=Goal.ATTACHED, mode=mode, tagged=True, capacity=20, largest=largest, encrypt=encrypt
         )
+        self.host.part = part if mode is Mode.MOVE and part < size else 0
         self.ever_moved = mode is Mode.MOVE
 
     @rule(number=st.integers(1, 8))
@@ -163,7 +170,11 @@ class Life(RuleBasedStateMachine):
             assert (view.layout, view.local_bytes, view.reserved_bytes) == (Layout.RAID1, host.size, 0)
             assert view.write_mostly
         else:
-            assert (view.layout, view.remote_bytes, view.reserved_bytes) == (Layout.LINEAR, host.size, host.size)
+            assert (view.layout, view.remote_bytes, view.reserved_bytes) == (
+                Layout.LINEAR,
+                view.wanted_bytes,
+                view.wanted_bytes,
+            )
 
     def at_home(self, host: Host) -> None:
         assert (host.leases, host.reserved, host.tagged, host.leg) == ({}, 0, False, None)
@@ -215,6 +226,44 @@ def test_a_moved_lease_that_is_called_back_goes_straight_to_another_one() -> Non
     assert ask == s.AskForMemory(2, ("lender.of-l1",))
     assert set(host.pages) == {"l2", "l3"}
     assert host.reserved == 4
+
+
+def test_a_part_of_a_volume_lies_on_leases_its_first_pages_and_the_rest_stays_at_home() -> None:
+    host = Host(5, goal=Goal.ATTACHED, mode=Mode.MOVE, part=3, tagged=True, capacity=9, largest=2)
+    steps = run(host)
+    assert steps[0] == s.AskForMemory(3)
+    assert host.pages == ["l1", "l1", "l2", LOCAL, LOCAL]
+    assert host.reserved == 3
+    assert steps[-1] == s.Attached(Mode.MOVE, 2, ", 0 of its 0 MiB; the rest is at home")
+
+
+def test_a_part_comes_home_to_its_place() -> None:
+    host = Host(5, goal=Goal.ATTACHED, mode=Mode.MOVE, part=3, tagged=True, capacity=9, largest=2)
+    run(host)
+    host.goal = Goal.HOME
+    run(host)
+    assert host.pages == [LOCAL] * 5
+    assert not host.leases
+    assert host.reserved == 0
+
+
+def test_a_part_whose_lease_is_called_back_goes_to_another_lease_and_stays_as_large() -> None:
+    host = Host(5, goal=Goal.ATTACHED, mode=Mode.MOVE, part=3, tagged=True, capacity=9, largest=3)
+    run(host)
+    host.vacate = {"l1"}
+    run(host)
+    assert host.pages == ["l2", "l2", "l2", LOCAL, LOCAL]
+
+
+def test_a_part_that_had_to_come_home_in_part_is_made_up_again_when_there_is_memory() -> None:
+    host = Host(5, goal=Goal.ATTACHED, mode=Mode.MOVE, part=4, tagged=True, capacity=4, largest=2)
+    run(host)
+    host.vacate = {"l1"}
+    run(host)
+    assert host.pages == [LOCAL, LOCAL, "l2", "l2", LOCAL]
+    host.capacity, host.nothing_to_borrow = 10, False
+    run(host)
+    assert host.pages == ["l3", "l3", "l2", "l2", LOCAL]
 
 
 def test_a_moved_lease_that_is_called_back_comes_home_if_there_is_no_other() -> None:
