@@ -45,6 +45,7 @@ class GuestPlan:
             name=name,
             guests=0,
             swap_bytes=self.swap_bytes,
+            swap_queue=False,  # the guest's disk is a queue by itself
             lender_bytes=self.swap_bytes * 3 // 4,
             disk_iops=self.disk_iops,
             accel=accel,
