@@ -10,4 +10,8 @@ WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until i
 TimeoutOption = Annotated[
     float | None, typer.Option(help="Stop waiting after so many seconds; the work itself goes on.", min=0.1, max=1e6)
 ]
+OneHostOption = Annotated[str | None, typer.Option("--host", help="Show this host or guest only.", metavar="NAME")]
+LimitOption = Annotated[
+    int, typer.Option(help="Rows of each table, those that need attention first; 0: all.", min=0, max=1_000_000)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of words.")]

@@ -12,7 +12,8 @@ from rich.text import Text
 from ramshare.bus.api import EventArrived
 from ramshare.cli import options as opts
 from ramshare.cli import tables
-from ramshare.cli.arguments import JsonOption
+from ramshare.cli.arguments import JsonOption, LimitOption, OneHostOption
+from ramshare.cli.focus import DEFAULT_LIMIT, Focus, known, of_host
 from ramshare.cli.output import age, err, out, print_json, size
 from ramshare.cli.report import build
 from ramshare.cli.rows import Why
@@ -28,23 +29,35 @@ SHOWN_EVENTS = 12
 _EVENTS = Text("Events, newest last; Ctrl-C ends", style="bold")
 
 
-def status(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def status(
+    ctx: typer.Context,
+    as_json: JsonOption = False,
+    host: OneHostOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
+) -> None:
     """Show the cluster: hosts, volumes and where their pages really are, leases, guests, agents.
 
-    Every fact comes with its age. Warnings name what is missing, old or contradictory.
+    Every fact comes with its age. Warnings name what is missing, old or contradictory. Of a large cluster each table
+    shows what needs attention first; totals are always of all, and --json leaves nothing out.
     """
     options = opts.of(ctx, as_json=as_json)
     with connected(options) as session:
         report = build(session.collect(), session.broker, session.wall())
+    if host is not None:
+        report = of_host(report, host)
+        if not known(report):
+            raise UnknownNameError(f"nobody named {host} has said anything", "ramshare status")
     if as_json:
         print_json(report)
     else:
-        out().print(tables.status(report))
+        out().print(tables.status(report, Focus(limit)))
 
 
 def watch(
     ctx: typer.Context,
     for_s: Annotated[float | None, typer.Option("--for", help="End after so many seconds.", min=0.1, max=1e9)] = None,
+    host: OneHostOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
 ) -> None:
     """Show the same as `status`, live, with the newest events beneath. Ctrl-C ends it."""
     options = opts.of(ctx)
@@ -52,10 +65,10 @@ def watch(
     with connected(options) as session:
         session.bus.watch_events()
         session.collect(COLLECT_S if for_s is None else min(COLLECT_S, for_s))
-        _live(session, until_s)
+        _live(session, until_s, host, Focus(limit))
 
 
-def _live(session: Session, until_s: float | None) -> None:
+def _live(session: Session, until_s: float | None, host: str | None, focus: Focus) -> None:
     """Draw until the time is over: the whole screen of a terminal, or elsewhere one picture at the end."""
     events: deque[Text] = deque(maxlen=SHOWN_EVENTS)
     drawn_s, news = 0.0, True
@@ -68,15 +81,19 @@ def _live(session: Session, until_s: float | None) -> None:
             news = news or arrival is not None
             if session.clock() - drawn_s >= (REFRESH_S if news else IDLE_REFRESH_S):
                 drawn_s, news = session.clock(), False
-                live.update(_picture(session, events, console.height if console.is_terminal else None), refresh=True)
+                height = console.height if console.is_terminal else None
+                live.update(_picture(session, events, height, host, focus), refresh=True)
 
 
-def _picture(session: Session, events: deque[Text], height: int | None) -> RenderableType:
+def _picture(
+    session: Session, events: deque[Text], height: int | None, host: str | None, focus: Focus
+) -> RenderableType:
     """Return the cluster and the newest events beneath it; at a given height both keep their share of the screen."""
     above: list[RenderableType] = []
     if not session.connected:
         above += tables.alerts(["the broker is away: this is the last that was heard"])
-    above.append(tables.status(build(session.snapshot, session.broker, session.wall())))
+    report = build(session.snapshot, session.broker, session.wall())
+    above.append(tables.status(of_host(report, host) if host is not None else report, focus))
     if height is None:
         return Group(*above, *([Text(), _EVENTS, *events] if events else []))
     shown = max(1, min(SHOWN_EVENTS, height // 4))

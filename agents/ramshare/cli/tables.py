@@ -1,12 +1,13 @@
 """Rows as Rich tables. Pure: a report in, something to print out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ramshare.bus.api import EventArrived
+from ramshare.cli.focus import EVERYTHING, Focus, R
 from ramshare.cli.output import age, clock, one_line, size
 from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, Report, VolumeRow
 from ramshare.messages.events import Event, EventKind
@@ -16,14 +17,25 @@ _ALARMING = {EventKind.FAILED, EventKind.PAGES_LOST, EventKind.LEG_LOST, EventKi
 Cell = str | Text
 
 
-def status(report: Report) -> RenderableType:
-    """Return the whole of `ramshare status`: alerts first, then hosts, volumes, leases, guests and agents."""
-    parts: list[RenderableType] = [*alerts(report.warnings), summary(report)]
-    tables = (hosts(report.hosts), volumes(report.volumes), leases(report.leases))
-    for table in (*tables, guests(report.guests), agents(report.agents)):
-        if table.row_count:
-            parts += [Text(), table]
+def status(report: Report, focus: Focus = EVERYTHING) -> RenderableType:
+    """Return the whole of `ramshare status`: alerts first, then hosts, volumes, leases, guests and agents.
+
+    The totals are those of the whole report, whatever rows are shown.
+    """
+    parts: list[RenderableType] = [*alerts(focus.sentences(report.warnings)), summary(report)]
+    parts += _shown(hosts, *focus.of(report.hosts))
+    parts += _shown(volumes, *focus.of(report.volumes))
+    parts += _shown(leases, *focus.of(report.leases))
+    parts += _shown(guests, *focus.of(report.guests))
+    parts += _shown(agents, *focus.of(report.agents))
     return Group(*parts)
+
+
+def _shown(table: Callable[[list[R]], Table], rows: list[R], hidden: int) -> list[RenderableType]:
+    if not rows:
+        return []
+    more = Text(f"and {hidden} more, none in more need of attention; --host NAME shows one, --limit 0 all")
+    return [Text(), table(rows), *([more] if hidden else [])]
 
 
 def alerts(sentences: Iterable[str]) -> list[Text]:
