@@ -34,8 +34,10 @@ def status(report: Report, focus: Focus = EVERYTHING) -> RenderableType:
 def _shown(table: Callable[[list[R]], Table], rows: list[R], hidden: int) -> list[RenderableType]:
     if not rows:
         return []
-    more = Text(f"and {hidden} more, none in more need of attention; --host NAME shows one, --limit 0 all")
-    return [Text(), table(rows), *([more] if hidden else [])]
+    parts: list[RenderableType] = [Text(), table(rows)]
+    if hidden:
+        parts.append(Text(f"and {hidden} more, none in more need of attention; --host NAME shows one, --limit 0 all"))
+    return parts
 
 
 def alerts(sentences: Iterable[str]) -> list[Text]:

@@ -4,14 +4,17 @@ Read-only and without authentication, so loopback is what README proposes. A por
 agent: loans go before graphs.
 """
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ramshare.bus.api import Bus
-from ramshare.errors import MissingPartError
+from ramshare.bus.tls import Certificate
+from ramshare.errors import MissingPartError, RamshareError
 from ramshare.settings import BrokerSettings, SettingsError
 
 try:
@@ -53,6 +56,8 @@ class Exporter:
         """See `Watcher`."""
         bus = WatchedMqttBus(settings, client)
         self.attend(bus)
+        if not settings.broker_insecure:
+            self.meters.registry.register(CertificateExpiry(partial(Certificate.read, settings.cert_file)))
         return bus
 
     def attend(self, bus: WatchedBus) -> None:
@@ -85,6 +90,20 @@ class Exporter:
             server.shutdown()
             server.server_close()
             self._thread.join(1.0)
+
+
+class CertificateExpiry:
+    """When the agent's certificate ends, read anew at each scrape: it may have been renewed."""
+
+    def __init__(self, read: Callable[[], Certificate]) -> None:
+        """`read` returns the certificate or raises `RamshareError`; then there is nothing to show."""
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the end as seconds since 1970."""
+        name, text = "ramshare_certificate_expiry_timestamp_seconds", "When this agent's certificate ends."
+        with contextlib.suppress(RamshareError):
+            yield GaugeMetricFamily(name, text, value=self._read().ends.timestamp())
 
 
 class LoopLag:

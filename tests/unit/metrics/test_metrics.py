@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,13 +22,14 @@ from kit.hands import VOLUME, ModelHost
 from kit.memory_bus import MemoryBroker, MemoryBus
 from ramshare.agent import Agent
 from ramshare.borrower.agent import Borrower
+from ramshare.bus.tls import Certificate
 from ramshare.contract.examples import EXAMPLES
-from ramshare.errors import ExitCode, MissingPartError
+from ramshare.errors import ExitCode, MissingPartError, RamshareError
 from ramshare.launch import main
 from ramshare.manager.agent import Manager
 from ramshare.messages.state import Export, LeasePhase, Memory, Mode, Offer
 from ramshare.metrics.bus import WatchedBus
-from ramshare.metrics.exporter import PORTS, Exporter, LoopLag
+from ramshare.metrics.exporter import PORTS, CertificateExpiry, Exporter, LoopLag
 from ramshare.metrics.off import Unwatched, watcher_for
 from ramshare.metrics.states import gauges
 from ramshare.metrics.steps import timed
@@ -36,6 +38,10 @@ from ramshare.settings import BorrowerSettings, HostSettings, SettingsError
 pytestmark = pytest.mark.unit
 
 BOARD = Path(__file__).parents[3] / "docs" / "grafana.json"
+ENDS = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+CERTIFICATE = Certificate("lender.x", "ramshare hosts", ENDS - timedelta(days=365), ENDS, False)
 
 
 class WatchedMemoryBus(WatchedBus, MemoryBus):
@@ -158,6 +164,16 @@ def test_the_loops_lag_is_the_age_of_a_probe_that_waits(scene: WatchedScene) -> 
     assert seen() > 0
 
 
+def test_the_end_of_the_certificate_is_shown_and_nothing_where_there_is_none() -> None:
+    (family,) = CertificateExpiry(lambda: CERTIFICATE).collect()
+    assert family.samples[0].value == ENDS.timestamp()
+
+    def unreadable() -> Certificate:
+        raise RamshareError("cannot read it")
+
+    assert list(CertificateExpiry(unreadable).collect()) == []
+
+
 def test_no_secret_is_in_any_metric(loan: WatchedScene) -> None:
     loan.bring_back()
     for client in loan.exporters:
@@ -177,7 +193,8 @@ def _every_name(scene: WatchedScene) -> set[str]:
     bus.watched_by("monitor", Exporter("monitor", "127.0.0.1:9390").meters)
     lag = LoopLag(cast("Agent", object.__new__(Manager)))
     lag._posted_s = 0.0
-    samples = [s.name for family in (*monitor.collect(), *lag.collect()) for s in family.samples]
+    families = (*monitor.collect(), *lag.collect(), *CertificateExpiry(lambda: CERTIFICATE).collect())
+    samples = [sample.name for family in families for sample in family.samples]
     return names.union(samples)
 
 
