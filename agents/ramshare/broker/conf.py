@@ -73,7 +73,7 @@ class Place:
     port: int = HOSTS_PORT
     plugin: str = PLUGIN
     user: str = ""
-    """Whom it becomes if it is started as root; empty: Mosquitto's default."""
+    """Whom it becomes if it is started as root: by default `mosquitto`, who reads no private directory of another."""
     log: str = "stdout"
     """Mosquitto's `log_dest`."""
     sys_interval_s: int = 5
@@ -136,8 +136,7 @@ def _head(place: Place, memory_bytes: int) -> list[str]:
         queue_bytes=memory_bytes // 4,
         sys_interval_s=place.sys_interval_s,
     )
-    pid_file = f"pid_file {place.data}/ramshare-{place.directory.name}.pid"
-    return [*([f"user {place.user}"] if place.user else []), f"log_dest {place.log}", pid_file, "", common]
+    return [*([f"user {place.user}"] if place.user else []), f"log_dest {place.log}", "", common]
 
 
 def _listener(place: Place) -> str:

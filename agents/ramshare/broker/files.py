@@ -111,7 +111,7 @@ class _Maker:
         cluster = self._cluster
         seen_at = PurePosixPath(cluster.seen_at) if cluster.seen_at else self._directory
         data = PurePosixPath(cluster.data)
-        place = Place(seen_at / HOSTS, data, port=cluster.port, plugin=cluster.plugin)
+        place = Place(seen_at / HOSTS, data, port=cluster.port, plugin=cluster.plugin, user=cluster.owner or "root")
         of_guests = replace(place, directory=seen_at / GUESTS, port=cluster.guests_port)
         hosts_broker = (cluster.addresses[0], cluster.port)
         hosts_text, guests_text = (

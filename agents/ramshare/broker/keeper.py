@@ -1,7 +1,7 @@
-"""Keeps the set of broker files: init, add, revoke, renew. Each writes a whole new set, then tells the brokers.
+"""Keeps the set of broker files: init, add, revoke, renew. Each writes a whole new set, then starts the brokers again.
 
-The files come first: a broker that is away, or starts again, goes by them. What a running broker could not be told is
-named in `Done.problems` with the command that mends it.
+The files come first: a broker goes by them when it starts. What could not be done is named in `Done.problems` with the
+command that mends it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from ramshare.broker import pki
 from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, check_account
 from ramshare.broker.files import BUNDLES, GUESTS, HOSTS, due_within, make_files
-from ramshare.broker.rights import GUEST
+from ramshare.broker.rights import BRIDGE, GUEST
 from ramshare.broker.store import Store
-from ramshare.broker.telling import Brokers, Telling
+from ramshare.broker.telling import BACK_WITHIN_S, Brokers, clear, restart
 from ramshare.topics import role
 
 WARN_DAYS = 30
@@ -75,25 +75,28 @@ def add(store: Store, clients: Sequence[str], now: datetime, brokers: Brokers) -
     files = make_files(new, PurePosixPath(store.current), now, old)
     store.replace(new, files)
     told = tuple(f"{c}: {store.current / BUNDLES / bundle_of(c, new.accounts)}" for c in clients)
-    return Done(told, Telling(new, files, now, brokers).rules(cluster))
+    return Done(told, restart(brokers, *_brokers_of(clients)))
 
 
-def revoke(store: Store, client: str, now: datetime, brokers: Brokers) -> Done:
-    """Take an account away; again, if it is revoked already. Raises `AccountError`."""
+def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s: float = BACK_WITHIN_S) -> Done:
+    """Take an account away; again, if it is revoked already. Raises `AccountError`.
+
+    The brokers get `within_s` to be there again, so that what the account had stored can be cleared.
+    """
     cluster, old = store.load()
     again = not cluster.has(client) and any(revoked.client == client for revoked in cluster.revoked)
     if again:
         new, files = cluster, old
     else:
+        without = cluster.without(client)
         cert = old[f"{BUNDLES}/{bundle_of(client, cluster.accounts)}/tls/{client}.crt"]
         mark = Revoked(client=client, serial=str(pki.serial_of(cert)), at=now)
-        new = cluster.without(client).model_copy(update={"revoked": (*cluster.revoked, mark)})
+        new = without.model_copy(update={"revoked": (*cluster.revoked, mark)})
         files = make_files(new, PurePosixPath(store.current), now, old)
         store.replace(new, files)
-    telling = Telling(new, files, now, brokers)
-    before = new.model_copy(update={"revoked": ()}).having(client)
-    problems = (*telling.reload(), *telling.end(client), *telling.rules(before), *telling.clear(client))
-    return Done((f"{client} is revoked", *telling.cleared), problems)
+    problems = restart(brokers, *_brokers_of([client]))
+    cleared, kept = clear(brokers, new, files, client, now, within_s)
+    return Done((f"{client} is revoked", *cleared), (*problems, *kept))
 
 
 def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime, brokers: Brokers) -> Done:
@@ -116,7 +119,9 @@ def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime
     store.replace(cluster, files)
     bundles = sorted({bundle_of(client, cluster.accounts) for client in made if cluster.has(client)})
     copies = tuple(f"copy again: {store.current / BUNDLES / bundle}" for bundle in bundles)
-    return Done((f"new certificates: {', '.join(made)}", *copies), Telling(cluster, files, now, brokers).reload())
+    own = {"hosts broker": HOSTS, "guests broker": GUESTS, BRIDGE: GUESTS}
+    problems = restart(brokers, *sorted({own[name] for name in made if name in own}))
+    return Done((f"new certificates: {', '.join(made)}", *copies), problems)
 
 
 def entries(store: Store) -> list[Entry]:
@@ -141,6 +146,11 @@ def warnings(found: Iterable[Entry], now: datetime) -> list[str]:
         for entry, days in soon
         if days < WARN_DAYS
     ]
+
+
+def _brokers_of(clients: Iterable[str]) -> list[str]:
+    """Return the brokers that go by other rules when these accounts come or go: a guest's name is known to both."""
+    return [HOSTS, GUESTS] if any(role(client) == GUEST for client in clients) else [HOSTS]
 
 
 def _strings(values: object) -> list[str]:

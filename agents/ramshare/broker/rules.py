@@ -1,8 +1,8 @@
 """The rights as Mosquitto's dynamic-security plugin reads them: one JSON document for each broker. Pure.
 
 Not an access file: with one Mosquitto grants every subscription of every account, and each costs it memory until the
-broker ends at its limit. The plugin refuses them, ends the connections of an account that is deleted, and takes changes
-while the broker runs. It belongs to Mosquitto 2 and is in its Debian package and its container.
+broker ends at its limit. The plugin refuses them. It belongs to Mosquitto 2 and is in its Debian package and its
+container. It is given its rules as a file; its commands are nobody's, see `telling.py`.
 """
 
 from collections.abc import Iterable
@@ -12,17 +12,15 @@ from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES, Rights, bridge_ri
 from ramshare.topics import DEFAULT_ROOT, VERSION, role
 
 Json = dict[str, Any]
-ADMIN = "broker-admin"
-"""Account of `ramshare broker add` and `revoke`; its certificate is made for minutes and never stored."""
-CONTROL = "$CONTROL/dynamic-security/v1"
+ADMIN = "broker.admin"
+"""Account of `ramshare broker revoke`; its certificate is made for minutes and never stored."""
 NONE = Rights()
 
 
 def admin_rights(root: str) -> Rights:
-    """Return what an administrator's command may do: give the plugin commands, and clear what accounts left."""
+    """Return what an administrator's command may do: clear what accounts left. Nobody may command the plugin."""
     states = f"{root}/{VERSION}/state/#"
-    answers = f"{CONTROL}/response"
-    return Rights((CONTROL, states), (answers, states), (answers,), (states,))
+    return Rights((states,), (states,), (), (states,))
 
 
 def hosts_rules(

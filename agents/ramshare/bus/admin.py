@@ -1,13 +1,10 @@
-"""What an administrator tells a running broker: new rules, and that an account's connection and stored state go.
+"""What an administrator does to a running broker: clear what an account that is gone has left there.
 
-Used by `ramshare broker add` and `revoke`. Each call is a connection of its own, as an account whose certificate is
-made for minutes.
+Used by `ramshare broker revoke`, as an account whose certificate is made for minutes.
 """
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from ramshare.bus.api import BrokerUnreachableError
 from ramshare.bus.session import Acknowledged, LostError, Session
@@ -17,32 +14,10 @@ from ramshare.settings import BrokerSettings
 from ramshare.topics import VERSION
 
 TIMEOUT_S = 10.0
-CONTROL = "$CONTROL/dynamic-security/v1"
-COMMANDS_AT_ONCE = 200
-"""Their JSON stays far below the largest packet."""
 
 
-class PluginError(RamshareError):
-    """The broker's plugin does not take a change."""
-
-
-def send_commands(settings: BrokerSettings, commands: Sequence[dict[str, Any]]) -> None:
-    """Have the dynamic-security plugin carry out commands. Raises `PluginError` with what it says."""
-    with _Connection(settings) as broker:
-        broker.subscribe(f"{CONTROL}/response")
-        for first in range(0, len(commands), COMMANDS_AT_ONCE):
-            some = list(commands[first : first + COMMANDS_AT_ONCE])
-            broker.send(Packet(CONTROL, json.dumps({"commands": some}).encode()))
-            answer = broker.until(lambda packet: packet.topic == f"{CONTROL}/response")
-            failed = [r for r in json.loads(answer.payload)["responses"] if "error" in r]
-            if failed:
-                raise PluginError(f"{failed[0]['command']}: {failed[0]['error']}", "restart the broker")
-
-
-def take_over(settings: BrokerSettings) -> None:
-    """Connect once as an account, in order: whoever was connected as it is out, and its last will is forgotten."""
-    with _Connection(settings):
-        pass
+class RefusedError(RamshareError):
+    """The broker does not let the administrator's account do it: it goes by older rules."""
 
 
 def clear_state(settings: BrokerSettings, client: str) -> list[str]:
@@ -101,7 +76,7 @@ class _Connection:
             for verdict in self._turn(deadline):
                 if verdict.mid == number:
                     if verdict.refusal:
-                        raise PluginError(f"the broker at {self._where} refuses it: {verdict.refusal}", "restart it")
+                        raise RefusedError(f"the broker at {self._where} refuses it: {verdict.refusal}", "restart it")
                     return
 
     def _turn(self, deadline: float) -> list[Acknowledged]:

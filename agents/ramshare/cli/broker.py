@@ -11,11 +11,13 @@ from rich.text import Text
 from ramshare.broker import keeper, matrix
 from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT, PLUGIN
 from ramshare.broker.store import Store
-from ramshare.bus import admin
+from ramshare.bus.admin import clear_state
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import UsageError, note, one_line, out, print_json
-from ramshare.errors import ExitCode
+from ramshare.errors import ExitCode, RamshareError
+from ramshare.linux.run import Runner, SystemRunner
+from ramshare.settings import BrokerSettings
 from ramshare.topics import DASHBOARD, DEFAULT_ROOT, MANAGER
 
 app = typer.Typer(
@@ -99,9 +101,9 @@ def add(
     directory: Directory = DIRECTORY,
     as_json: JsonOption = False,
 ) -> None:
-    """Make accounts, and have running brokers know them at once."""
+    """Make accounts. Brokers that know of them are started again: agents are back within seconds."""
     opts.of(ctx, as_json=as_json)
-    _tell(keeper.add(Store(directory), account, opts.utc_now(), admin), as_json)
+    _tell(keeper.add(Store(directory), account, opts.utc_now(), Services()), as_json)
 
 
 @app.command(epilog="Example: ramshare broker revoke guest.web3")
@@ -116,7 +118,7 @@ def revoke(
     Safe to repeat, for brokers that were away.
     """
     opts.of(ctx, as_json=as_json)
-    _tell(keeper.revoke(Store(directory), account, opts.utc_now(), admin), as_json)
+    _tell(keeper.revoke(Store(directory), account, opts.utc_now(), Services()), as_json)
 
 
 @app.command(epilog="Example: ramshare broker renew, once a month; ramshare broker renew lender.hosta")
@@ -129,7 +131,9 @@ def renew(
 ) -> None:
     """Make new certificates where old ones expire soon, the brokers' own included; old ones stay valid till then."""
     opts.of(ctx, as_json=as_json)
-    _tell(keeper.renew(Store(directory), account or [], timedelta(days=within_days), opts.utc_now(), admin), as_json)
+    _tell(
+        keeper.renew(Store(directory), account or [], timedelta(days=within_days), opts.utc_now(), Services()), as_json
+    )
 
 
 @app.command(epilog="Example: ramshare broker show --json")
@@ -161,6 +165,28 @@ def show_matrix(ctx: typer.Context, as_json: JsonOption = False) -> None:
     for channel, whose, cells in found:
         table.add_row(channel, whose, *(cells[kind] or "-" for kind in matrix.ROLES))
     out().print(table)
+
+
+class Services:
+    """The brokers as services of this machine; implements `telling.Brokers`."""
+
+    def __init__(self, runner: Runner | None = None) -> None:
+        self._runner = runner or SystemRunner()
+
+    def restart(self, which: str) -> str:
+        """Start a broker again if it runs; return what went wrong, or nothing."""
+        unit = f"ramshare-broker@{which}"
+        try:
+            if self._runner.run(["systemctl", "is-active", "--quiet", unit], ok=range(256)).returncode == 0:
+                self._runner.run(["systemctl", "restart", unit])
+                return ""
+        except RamshareError as error:
+            return f"{unit} was not started again: {error.message}"
+        return f"{unit} does not run as a service here: start the {which}' broker again, it goes by the old rules"
+
+    def clear_state(self, settings: BrokerSettings, client: str) -> list[str]:
+        """Clear what an account had stored; return the topics."""
+        return clear_state(settings, client)
 
 
 def _tell(done: keeper.Done, as_json: bool) -> None:

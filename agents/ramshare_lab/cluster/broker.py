@@ -193,12 +193,10 @@ def start_broker(
 def write_set(directory: Path, cluster: Cluster, overrides: tuple[str, ...] = (), everybody: Rights = NONE) -> None:
     """Write a whole set, or a new one with the old certificates: what `ramshare broker` does, for one run."""
     store = set_store(directory)
-    # Without a user Mosquitto, started as root, becomes `mosquitto`, who cannot read a private directory.
-    user = "root" if os.geteuid() == 0 else ""
 
     def tune(place: Place) -> Place:
         log = f"file {log_path(directory, place.directory.name)}"
-        return replace(place, address=cluster.addresses[0], user=user, log=log)
+        return replace(place, address=cluster.addresses[0], log=log)
 
     old = store.load()[1] if store.exists else None
     seen_at = PurePosixPath(store.current)
