@@ -25,7 +25,7 @@ BROKER_DIRECTORIES = ("hosts", "guests")
 """The brokers' own, which their user reads."""
 OPEN_DIRECTORIES = frozenset({"", *BROKER_DIRECTORIES})
 PRIVATE_FILE, PUBLIC_FILE = 0o600, 0o644
-PUBLIC_SUFFIXES = frozenset({".crt", ".nft", ".conf"})
+PUBLIC_SUFFIXES = frozenset({".crt", ".nft", ".conf", ".env"})
 
 
 class StoreError(RamshareError):
