@@ -273,11 +273,11 @@ def _hypervisor(uri: str) -> "Hypervisor":
 
 
 def _require(role: str) -> None:
-    from ramshare.linux.programs import TOOLS
+    from ramshare.linux.programs import tools_of
     from ramshare.linux.run import require_root, require_tools
 
     require_root(f"a {role}")
-    require_tools(TOOLS[role])
+    require_tools(tools_of(role))
 
 
 def _one_line(text: str) -> str:

@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -222,6 +222,10 @@ class LenderSettings(Settings):
         "route's own. IPv4, IPv6, or a name of exactly one address.",
     )
     port: int = Field(default=3260, ge=1, le=65535)
+    target: Literal["tgt", "lio"] = Field(
+        default="tgt",
+        description="What serves leases: tgt (a daemon of its own), or lio (the kernel itself, no process to kill).",
+    )
     control_port: int = Field(
         default=0, ge=0, le=32767, description="tgtd -C; several per machine need different ones."
     )

@@ -10,8 +10,8 @@ from ramshare.lender.exports.store import Exports
 from ramshare.linux.disk_identity import disk_id
 from ramshare.linux.portal import Portal
 from ramshare.linux.ramdisk import NotEnoughMemoryError
-from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo
-from ramshare.linux.tgt_show import LunInfo, TargetSession
+from ramshare.linux.target import Export, LunInfo, TargetBusyError, TargetInfo, TargetSession
+from ramshare.linux.tgt_service import TgtService
 from ramshare.messages.names import target_of
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Mode
@@ -116,14 +116,13 @@ class Machine:
         self.hindrance = ""
 
     def unstarted(self) -> Exports:
-        return Exports(
-            cast("Any", self.files),
+        service = TgtService(
             cast("Any", self.tgt),
-            "a",
             PORTAL,
             sleep=lambda _seconds: None,
             hindrance=lambda _portal: self.hindrance,
         )
+        return Exports(cast("Any", self.files), service, "a")
 
     def agent(self) -> Exports:
         exports = self.unstarted()

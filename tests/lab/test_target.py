@@ -14,7 +14,8 @@ from ramshare.linux.memory import read_memory
 from ramshare.linux.portal import Portal
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk, RamdiskError
 from ramshare.linux.run import SystemRunner
-from ramshare.linux.tgt import Export, TargetBusyError, Tgt
+from ramshare.linux.target import Export, TargetBusyError
+from ramshare.linux.tgt import Tgt
 
 pytestmark = [
     pytest.mark.lab,

@@ -17,6 +17,7 @@ from ramshare.linux.portal import Portal, why_not_free
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import SystemRunner
 from ramshare.linux.tgt import Tgt
+from ramshare.linux.tgt_service import TgtService
 from ramshare.messages.names import target_of
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Mode
@@ -44,7 +45,7 @@ class Lender:
         self.disk = Ramdisk(SystemRunner(), root / self.host)
         self.tgt = Tgt(SystemRunner(), control_port=21_000 + (os.getpid() * 4 + number) % 10_000)
         hindrance = why_not_free if looks_first else (lambda _portal: "")
-        self.exports = Exports(self.disk, self.tgt, self.host, portal, hindrance=hindrance)
+        self.exports = Exports(self.disk, TgtService(self.tgt, portal, hindrance=hindrance), self.host)
 
     def lend(self, lease: str) -> None:
         wanted = ExportLease(

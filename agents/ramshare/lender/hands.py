@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 
 from ramshare.lender.exports.store import Exports
 from ramshare.linux.hypervisor import Hypervisor, NullHypervisor
-from ramshare.linux.portal import told_portal
+from ramshare.linux.lio import Lio
+from ramshare.linux.portal import Portal, told_portal
 from ramshare.linux.pressure_watch import NoWatch, PressureWatch, Watch
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import Runner
 from ramshare.linux.sampling import MemorySampler, Sampler
+from ramshare.linux.target import Target
 from ramshare.linux.tgt import Tgt
+from ramshare.linux.tgt_service import TgtService
+from ramshare.messages.names import targets_of
 from ramshare.policy.model import Policy
 from ramshare.policy.registry import DEFAULT_POLICY, make_policy
 from ramshare.settings import HostSettings, LenderLabSettings, LenderSettings
@@ -35,9 +39,9 @@ def hands_of(
 ) -> Hands:
     """Return the hands that the settings ask for. Raises `UnknownPolicyError` and `PortalError`."""
     portal = told_portal(settings)
-    ramdisk, tgt = Ramdisk(runner, settings.directory), Tgt(runner, settings.control_port)
+    target = target_of(host.host, settings, portal, runner)
     return Hands(
-        exports=Exports(ramdisk, tgt, host.host, portal),
+        exports=Exports(Ramdisk(runner, settings.directory), target, host.host),
         portal=str(portal),
         sampler=MemorySampler(host.sample_interval_s),
         policy=make_policy(settings.policy or DEFAULT_POLICY, settings.policy_caution, lab.policy_pace),
@@ -45,3 +49,10 @@ def hands_of(
         hypervisor=hypervisor,
         share_bytes=lab.capacity_bytes,
     )
+
+
+def target_of(host: str, settings: LenderSettings, portal: Portal, runner: Runner) -> Target:
+    """Return the target that the settings ask for."""
+    if settings.target == "lio":
+        return Lio(runner, targets_of(host), portal)
+    return TgtService(Tgt(runner, settings.control_port), portal)

@@ -1,8 +1,8 @@
-"""Where a lender serves: one address and port of its own, told or found, compared with what tgtd really listens at.
+"""Where a lender serves: one address and port of its own, told or found, compared with where its target really listens.
 
 tgtd that cannot have the address it was told to listens at every address of the host instead (tgt 1.0.85,
 `iscsid.c`): its exports are then open to networks that the owner did not mean, and the offered portal leads to whoever
-has that port. Used by the lender, by `tgt.py` and by the checks of a host.
+has that port. Used by the targets (`tgt_service.py`, `lio.py`) and by the checks of a host.
 """
 
 import errno
@@ -111,11 +111,11 @@ def why_not_free(portal: Portal) -> str:
 
 
 def difference(told: Portal, served: Collection[Portal]) -> str:
-    """Return how what tgtd serves differs from what it was told to, empty if it does not. Pure."""
+    """Return how what a target serves differs from what it was told to, empty if it does not. Pure."""
     if set(served) == {told}:
         return ""
     places = ", ".join(str(portal) for portal in _sorted(served)) or "no address at all"
-    return f"tgtd serves {places}, and it was told to serve {told} only"
+    return f"the target serves {places}, and it was told to serve {told} only"
 
 
 def _sorted(portals: Iterable[Portal]) -> list[Portal]:

@@ -1,22 +1,20 @@
 """The iSCSI target in user space (tgtd): per export one target, one unit, one initiator name and one CHAP secret.
 
 tgtd keeps everything in memory, so `Tgt.show` is the truth about what is exported now. Every operation may be repeated.
-A tgtd has its own control port (`-C`), so several can run on one machine. Used by the lender and the lab.
+A tgtd has its own control port (`-C`), so several can run on one machine. Used by `tgt_service.py` and the lab.
 """
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ramshare.errors import RamshareError
 from ramshare.linux.disk_identity import PRODUCT, VENDOR, disk_id, serial_number
 from ramshare.linux.portal import Portal
 from ramshare.linux.run import CommandError, Commands, Runner
+from ramshare.linux.target import Export, TargetBusyError, TargetInfo
 from ramshare.linux.tgt_account import create_account, socket_path
-from ramshare.linux.tgt_show import LunInfo, TargetInfo, TargetSession, parse_portals, parse_targets
-
-__all__ = ["TARGET_PARAMETERS", "Export", "LunInfo", "TargetBusyError", "TargetInfo", "TargetSession", "Tgt"]
+from ramshare.linux.tgt_show import parse_portals, parse_targets
 
 LUN = 1
 """tgtd keeps 0 for itself."""
@@ -48,26 +46,6 @@ _GONE = (
     "can't find the connection",
     "can't find the logical unit",
 )
-
-
-class TargetBusyError(RamshareError):
-    """An initiator is logged in."""
-
-
-@dataclass(frozen=True)
-class Export:
-    """Everything about one target. The secret is left out of the representation."""
-
-    tid: int
-    iqn: str
-    path: Path
-    initiator: str
-    user: str
-    secret: str = field(repr=False)
-    thin: bool = False
-    """Offer UNMAP: only where the file system can punch holes (tmpfs; on ramfs an UNMAP is a hardware error)."""
-    serial: str = ""
-    """What the borrower's disk calls its serial number: the lease."""
 
 
 class Tgt:

@@ -7,46 +7,11 @@ from dataclasses import dataclass, field
 
 from ramshare.errors import RamshareError
 from ramshare.linux.portal import Portal, PortalError
+from ramshare.linux.target import LunInfo, TargetInfo, TargetSession
 
 
 class TgtShowError(RamshareError):
     """tgtadm printed something that is not its list of targets, or of portals."""
-
-
-@dataclass(frozen=True)
-class LunInfo:
-    """A logical unit with a backing file; tgtd's own LUN 0 (the controller) is left out."""
-
-    lun: int
-    path: str
-    serial: str = ""
-    online: bool = True
-    scsi_id: str = ""
-    """Who the disk says it is; initiators take disks of one id for one disk."""
-
-
-@dataclass(frozen=True)
-class TargetSession:
-    """An initiator that is logged in."""
-
-    sid: int
-    initiator: str
-    address: str
-    cid: int = 0
-
-
-@dataclass(frozen=True)
-class TargetInfo:
-    """A target: its units, who may log in (`initiators`, `accounts`) and who is logged in (`sessions`)."""
-
-    tid: int
-    iqn: str
-    state: str = "ready"
-    luns: tuple[LunInfo, ...] = ()
-    initiators: tuple[str, ...] = ()
-    """The access list: initiator names (and addresses, which ramshare never adds)."""
-    sessions: tuple[TargetSession, ...] = ()
-    accounts: tuple[str, ...] = ()
 
 
 @dataclass

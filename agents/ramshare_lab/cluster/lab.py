@@ -46,7 +46,7 @@ class Lab:
         self.vms: dict[str, Vm] = {}
         self.agents: dict[str, AgentProcess] = {}
         self.hosts: dict[str, SystemRunner] = {}
-        """A runner for each native host (the lenders)."""
+        """A runner for each native host (lenders that are no VMs)."""
         self.leftovers: list[str] = []
         """What could not be removed at the end, one sentence each."""
         self._say = progress
@@ -165,6 +165,8 @@ class Lab:
         self._network = Network(self.spec.name, self.runner, self._premises.journal)
         self._network.create()
         for name in self.spec.lender_names:
+            if name in self.spec.vm_lender_names:
+                continue
             self.hosts[name] = self._network.add_host(name, address_of(name))
         self._network.enter()
 

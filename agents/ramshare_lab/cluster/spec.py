@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ramshare.errors import ExitCode, RamshareError
 from ramshare_lab.cluster.vm_spec import BORROWER_BASE_BYTES, DISK_BYTES_PER_S, DISK_IOPS, GUEST_MEMORY_BYTES, MIB
@@ -39,6 +40,10 @@ class LabSpec:
     """The most that each lender lends."""
     committed_bytes: int | None = None
     """Of it, what is set aside for good; None for all. The rest depends on what the host's guests report."""
+    target: Literal["tgt", "lio"] = "tgt"
+    """What serves leases; LIO is a kernel's, so such lenders are virtual machines."""
+    lenders_in_vms: bool = False
+    """Lenders are virtual machines with tgt, too, to compare the two side by side."""
     swap_bytes: int = 600 * MIB
     ceiling_bytes: int = 0
     """Size of the RAM disk in a borrower's VM for the measurement without a network; 0 for none."""
@@ -86,6 +91,11 @@ class LabSpec:
     def lender_names(self) -> tuple[str, ...]:
         """Hosts that lend."""
         return LENDER_NAMES[: self.lenders]
+
+    @property
+    def vm_lender_names(self) -> tuple[str, ...]:
+        """Lenders that are virtual machines: all of them or none."""
+        return self.lender_names if self.lenders_in_vms or self.target == "lio" else ()
 
     @property
     def borrower_names(self) -> tuple[str, ...]:

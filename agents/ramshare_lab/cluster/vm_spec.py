@@ -22,6 +22,8 @@ DISK_BYTES_PER_S = 100_000_000
 BORROWER_BASE_BYTES = 320 * MIB
 """Memory of a borrower's host without its RAM disk: about 256 MB stay usable after kernel text and tables."""
 GUEST_MEMORY_BYTES = 256 * MIB
+LENDER_BASE_BYTES = 288 * MIB
+"""Memory of a lender's virtual machine besides what it lends."""
 
 KERNEL_WORDS = (
     "console=ttyS0 loglevel=4 panic=1 mitigations=off psi=1 nokaslr audit=0 apparmor=0 no_timer_check"
@@ -52,7 +54,7 @@ class VmSpec:
     lab: str
     name: str
     role: str
-    """`borrower` or `guest`; see `vm_init.sh`."""
+    """`borrower`, `lender` or `guest`; see `vm_init.sh`."""
     state_dir: Path
     """On this machine; its `persist` directory is `/var/lib/ramshare` inside and survives a reset."""
     address: str

@@ -235,7 +235,7 @@ def test_a_lender_that_cannot_start_says_so_offers_nothing_and_tries_again(scene
 def test_a_lender_whose_target_listens_elsewhere_offers_nothing_says_why_and_keeps_what_is_lent(scene: Scene) -> None:
     scene.lender()
     assert scene.export(100).ok
-    scene.exports.misplaced = "tgtd serves 0.0.0.0:3260, and it was told to serve 10.0.0.1:3260 only"
+    scene.exports.misplaced = "the target serves 0.0.0.0:3260, and it was told to serve 10.0.0.1:3260 only"
     scene.advance(30)
     offer = scene.offer()
     assert (offer.free_bytes, offer.lent_bytes, offer.exportable) == (0, 100 * MIB, False)

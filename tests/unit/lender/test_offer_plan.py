@@ -121,10 +121,10 @@ def test_a_host_below_its_reserve_wants_memory_back(available_mib: int, lent_mib
 
 @given(limits())
 def test_a_lender_that_serves_elsewhere_offers_nothing_and_asks_nothing_back_for_it(given_limits: Limits) -> None:
-    well, ill = plan_offer(given_limits), plan_offer(replace(given_limits, misplaced="tgtd serves 0.0.0.0:3260"))
+    well, ill = plan_offer(given_limits), plan_offer(replace(given_limits, misplaced="the target serves 0.0.0.0:3260"))
     assert (ill.free_bytes, ill.committed_free_bytes) == (0, 0)
     assert ill.capacity_bytes == min(well.capacity_bytes, given_limits.lent_bytes)
-    assert "tgtd serves 0.0.0.0:3260" in ill.reason
+    assert "the target serves 0.0.0.0:3260" in ill.reason
 
 
 def test_guests_that_are_left_alone_are_named_by_reason_and_not_all_of_a_crowd() -> None:

@@ -10,8 +10,9 @@ from ramshare.errors import RamshareError
 from ramshare.linux.disk_identity import disk_id
 from ramshare.linux.portal import Portal
 from ramshare.linux.run import CommandError
-from ramshare.linux.tgt import TARGET_PARAMETERS, Export, TargetBusyError, TargetInfo, TargetSession, Tgt
-from ramshare.linux.tgt_show import LunInfo, TgtShowError, parse_targets
+from ramshare.linux.target import Export, LunInfo, TargetBusyError, TargetInfo, TargetSession
+from ramshare.linux.tgt import TARGET_PARAMETERS, Tgt
+from ramshare.linux.tgt_show import TgtShowError, parse_targets
 
 pytestmark = pytest.mark.unit
 

@@ -109,10 +109,10 @@ def test_a_free_address_is_free_and_stays_so(taken: Portal) -> None:
     ("served", "says"),
     [
         ({TOLD}, ""),
-        (EVERYWHERE, "tgtd serves 0.0.0.0:3260, [::]:3260, and it was told to serve 10.0.0.1:3260 only"),
-        ({TOLD, Portal.parse("10.9.9.9:3260")}, "tgtd serves 10.0.0.1:3260, 10.9.9.9:3260"),
-        ({Portal.parse("10.0.0.1:3261")}, "tgtd serves 10.0.0.1:3261"),
-        (set(), "tgtd serves no address at all"),
+        (EVERYWHERE, "the target serves 0.0.0.0:3260, [::]:3260, and it was told to serve 10.0.0.1:3260 only"),
+        ({TOLD, Portal.parse("10.9.9.9:3260")}, "the target serves 10.0.0.1:3260, 10.9.9.9:3260"),
+        ({Portal.parse("10.0.0.1:3261")}, "the target serves 10.0.0.1:3261"),
+        (set(), "the target serves no address at all"),
     ],
 )
 def test_what_is_served_is_what_was_told_and_nothing_else(served: set[Portal], says: str) -> None:

@@ -1,14 +1,13 @@
 """What a lender exports: made, watched and removed (RAM file + iSCSI target). Runs on the agent's worker thread.
 
-The truth is on the RAM file system (images and records) and in tgtd (targets and sessions); this class keeps nothing
-that could not be read again. `start` brings both in line, whoever died before.
+The truth is on the RAM file system (images and records) and in the target (exports and sessions); this class keeps
+nothing that could not be read again. `start` brings both in line, whoever died before.
 """
 
 import logging
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +15,8 @@ from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord, parse_records
 from ramshare.linux.disk_identity import disk_id, target_number
-from ramshare.linux.portal import Portal, PortalError, difference, why_not_free
-from ramshare.linux.protect import protect_threads_of
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
-from ramshare.linux.tgt import Export, TargetBusyError, TargetInfo, Tgt
+from ramshare.linux.target import Export, Target, TargetBusyError, TargetInfo
 from ramshare.messages.base import LEASE_PATTERN
 from ramshare.messages.names import lease_of, target_of
 from ramshare.messages.replies import ErrorCode
@@ -28,7 +25,6 @@ from ramshare.messages.state import LeasePhase
 
 log = logging.getLogger(__name__)
 
-DAEMON_WITHIN_S = 10.0
 SECRET_BYTES = 12
 """16 characters of base64: RFC 3720 (8.2.1) asks for 96 random bits, and some initiators take no more than 16."""
 
@@ -36,35 +32,24 @@ SECRET_BYTES = 12
 class Exports:
     """Every export of this host."""
 
-    def __init__(
-        self,
-        ramdisk: Ramdisk,
-        tgt: Tgt,
-        host: str,
-        portal: Portal,
-        sleep: Callable[[float], None] = time.sleep,
-        hindrance: Callable[[Portal], str] = why_not_free,
-    ) -> None:
-        """Serve at `portal` only; `hindrance` says what keeps a new tgtd from it."""
+    def __init__(self, ramdisk: Ramdisk, target: Target, host: str) -> None:
         self._ramdisk = ramdisk
-        self._tgt = tgt
+        self._target = target
         self._host = host
-        self._portal = portal
-        self._sleep = sleep
-        self._hindrance = hindrance
         self.misplaced = ""
-        """Why tgtd is not where it was told to be, or not there alone: then nothing new is exported. Mostly empty."""
+        """Why the target does not serve where it was told to, or not there alone: then nothing new is exported. Mostly
+        empty."""
         self.records: dict[str, ExportRecord] = {}
         self._strays: dict[str, str] = {}
         """Target to lease of what is in use without a record that can be read."""
 
     def start(self) -> dict[str, ExportRecord]:
-        """Mount, start tgtd unless it runs, and make targets match records; what has no record is swept.
+        """Mount, start the target unless it runs, and make targets match records; what has no record is swept.
 
         But not while somebody is logged in: pages lie there, whatever became of the record (another version wrote it).
         """
         self._ramdisk.mount()
-        self._ensure_daemon()
+        self._start_target()
         found, images = self._ramdisk.records(), self._ramdisk.images()
         records = {lease: r for lease, r in parse_records(found).items() if images.get(lease) == r.size_bytes}
         self._compare_portals()
@@ -121,17 +106,17 @@ class Exports:
         if record is None:
             return
         try:
-            self._tgt.delete_target(record.target, force=force)
+            self._target.delete_target(record.target, force=force)
         except TargetBusyError as error:
             raise RefusedError(ErrorCode.IN_USE, f"{error.message}: log out first") from error
         self._ramdisk.free(lease)
         del self.records[lease]
 
     def look(self) -> dict[str, bool]:
-        """Return which leases have an open session; a tgtd that died is started again with everything it served."""
-        if not self._tgt.ready():
-            log.error("tgtd is gone: starting it again")
-            self._ensure_daemon()
+        """Return which leases have an open session; a target that died is started again with everything it served."""
+        if not self._target.ready():
+            log.error("the target is gone: starting it again")
+            self._start_target()
         self._compare_portals()
         targets = self._own_targets()
         self._serve_missing(targets)
@@ -142,7 +127,7 @@ class Exports:
                 self._keep(record.model_copy(update={"phase": LeasePhase.ATTACHED}))
         for iqn, lease in list(self._strays.items()):
             if not _sessions(targets.get(iqn)):
-                self._tgt.delete_target(iqn)
+                self._target.delete_target(iqn)
                 del self._strays[iqn]
                 self._free(lease)
         return connected
@@ -166,7 +151,7 @@ class Exports:
         """Return our targets by name: by this host's names, or (it was called otherwise once) of our images."""
         return {
             target.iqn: target
-            for target in self._tgt.show()
+            for target in self._target.show()
             if (lease := lease_of(target.iqn)) is not None
             and (target.iqn == target_of(self._host, lease) or self._is_of_ours(target))
         }
@@ -181,7 +166,7 @@ class Exports:
             log.error("lease %s has a borrower but no record to go by: left alone until it logs out", lease)
             self._strays[target.iqn] = lease
             return
-        self._tgt.delete_target(target.iqn)
+        self._target.delete_target(target.iqn)
         self._free(lease)
 
     def _free(self, lease: str) -> None:
@@ -206,7 +191,7 @@ class Exports:
         self.records[record.lease] = record
 
     def _serve(self, record: ExportRecord) -> None:
-        self._tgt.export(
+        self._target.export(
             Export(
                 tid=record.tid,
                 iqn=record.target,
@@ -221,14 +206,14 @@ class Exports:
 
     def _undo(self, record: ExportRecord) -> None:
         try:
-            self._tgt.delete_target(record.target)
+            self._target.delete_target(record.target)
         except RamshareError as error:
             log.error("cannot remove the half-made target of %s: %s", record.lease, error)
         self._ramdisk.free(record.lease)
         self.records.pop(record.lease, None)
 
     def _free_tid(self, iqn: str) -> int:
-        used = {target.tid for target in self._tgt.show()} | {record.tid for record in self.records.values()}
+        used = self._target.numbers() | {record.tid for record in self.records.values()}
         first = target_number(iqn)
         return next(tid for tid in range(first, first + len(used) + 1) if tid not in used)
 
@@ -241,43 +226,23 @@ class Exports:
     def _serve_again(self, record: ExportRecord) -> None:
         """Serve an export whose target is gone; one that cannot be served hinders no other and is tried again."""
         try:
-            others = {target.tid for target in self._tgt.show() if target.iqn != record.target}
-            if record.tid in others:
+            own = {target.tid for target in self._target.show() if target.iqn == record.target}
+            if record.tid in self._target.numbers() - own:
                 record = record.model_copy(update={"tid": self._free_tid(record.target)})
                 self._keep(record)
             self._serve(record)
         except RamshareError as error:
             log.error("cannot serve lease %s: %s", record.lease, error)
 
-    def _ensure_daemon(self) -> None:
-        """Have a tgtd run; one that was started here and listens elsewhere than it was told to is ended again."""
-        if self._tgt.ready():
-            return
+    def _start_target(self) -> None:
         try:
-            if why := self._hindrance(self._portal):
-                raise PortalError(why)
-            started = self._tgt.start_daemon(self._portal)
-            self._wait_until_ready()
-            if started is not None:
-                # Killed for memory, it would stall every borrower at once; the images are not its own memory.
-                protect_threads_of(started.pid)
-            self._compare_portals()
-            if self.misplaced:
-                self._tgt.stop_daemon()
-                raise PortalError(self.misplaced)
+            self._target.start()
         except RamshareError as error:
             self.misplaced = str(error)
             raise
 
-    def _wait_until_ready(self) -> None:
-        for _ in range(int(DAEMON_WITHIN_S / 0.1)):
-            if self._tgt.ready():
-                return
-            self._sleep(0.1)
-        raise RamshareError(f"tgtd does not answer within {DAEMON_WITHIN_S:g} s", "is its port taken? ss -ltnp")
-
     def _compare_portals(self) -> None:
-        before, self.misplaced = self.misplaced, difference(self._portal, self._tgt.portals())
+        before, self.misplaced = self.misplaced, self._target.misplaced()
         if self.misplaced and self.misplaced != before:
             log.error("nothing is offered: %s", self.misplaced)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ramshare.errors import ExitCode
 from ramshare.linux.host_checks.model import Finding, Host
-from ramshare.linux.programs import TOOLS
+from ramshare.linux.programs import tools_of
 from ramshare.linux.run import find_tool, packages_of
 
 
@@ -23,7 +23,7 @@ def observer(role: str) -> Callable[[Host], Programs]:
     """Return what looks for the programs of one role."""
 
     def observe(_host: Host) -> Programs:
-        return Programs(role, tuple(tool for tool in TOOLS[role] if find_tool(tool) is None), os.geteuid() == 0)
+        return Programs(role, tuple(tool for tool in tools_of(role) if find_tool(tool) is None), os.geteuid() == 0)
 
     return observe
 

@@ -6,6 +6,7 @@ from ramshare.linux.host_checks import (
     clock,
     double_swap,
     kernel,
+    lender_lio,
     lender_portal,
     lvm_filters,
     lvm_settings,
@@ -30,6 +31,7 @@ RIGHTS = tuple(
 CHECKS: tuple[Check[Any], ...] = (
     *RIGHTS,
     Check("the lender's address", LENDER, lender_portal.observe, lender_portal.judge, by_tools=True),
+    Check("the kernel's target", LENDER, lender_lio.observe, lender_lio.judge, by_tools=True),
     Check("the kernel", BORROWER, kernel.observer(), kernel.judge),
     Check("which disks LVM sees", BORROWER, lvm_filters.observe, lvm_filters.judge, by_tools=True),
     Check("LVM's configuration", BORROWER, lvm_settings.observe, lvm_settings.judge, by_tools=True),

@@ -11,8 +11,8 @@ from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.linux.disk_identity import disk_id
 from ramshare.linux.portal import Portal, PortalError
-from ramshare.linux.tgt import TargetInfo
-from ramshare.linux.tgt_show import LunInfo, parse_targets
+from ramshare.linux.target import LunInfo, TargetInfo
+from ramshare.linux.tgt_show import parse_targets
 from ramshare.messages.names import lease_of, target_of
 from ramshare.messages.replies import ErrorCode
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from kit.lenders_machine import MIB, SESSION, Machine, wanted
 from ramshare.desk import RefusedError
 from ramshare.lender.exports.records import parse_records
-from ramshare.linux.tgt import TargetInfo
-from ramshare.linux.tgt_show import LunInfo
+from ramshare.linux.target import LunInfo, TargetInfo
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode
 
