@@ -100,7 +100,7 @@ class Tgt:
 
     def show(self) -> list[TargetInfo]:
         """Return every target with its units, access list, accounts and sessions."""
-        return parse_targets(self._adm("show", "target"))
+        return shown_targets(self._runner, self._port)
 
     def find(self, iqn: str) -> TargetInfo | None:
         """Return the target named `iqn`."""
@@ -196,6 +196,11 @@ class Tgt:
         except CommandError as error:
             if not any(words in error.done.stderr for words in harmless):
                 raise
+
+
+def shown_targets(runner: Commands, control_port: int) -> list[TargetInfo]:
+    """Return every target of the tgtd behind a control port."""
+    return parse_targets(runner.run(_argv(control_port, "show", "target"), timeout_s=_TIMEOUT_S).stdout)
 
 
 def served_portals(runner: Commands, control_port: int) -> frozenset[Portal] | None:

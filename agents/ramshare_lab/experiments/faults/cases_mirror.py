@@ -5,7 +5,7 @@ from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.experiments.faults.case import Case
 from ramshare_lab.experiments.faults.stage import Stage
-from ramshare_lab.experiments.faults.targets import kill_target, targets_of
+from ramshare_lab.experiments.faults.targets import kill_target, serves
 
 REPAIRED_S = 150.0
 
@@ -75,14 +75,14 @@ def lender_dies_during_sync(stage: Stage) -> str:
 
 
 def target_dies(stage: Stage) -> str:
-    """Only tgtd dies; the lender's agent starts it again over the same RAM files."""
+    """Only the target dies; the lender's agent starts it again over the same RAM files."""
     stage.attach(Mode.MIRROR)
     stage.victim.storm.start()
     stage.operator.listen(3.0)
     lender = stage.lenders_in_use()[0]
     with stage.fault():
         kill_target(stage.lab, lender)
-    stage.wait(lambda: bool(targets_of(stage.lab, lender)), "tgtd runs again", 60.0)
+    stage.wait(lambda: serves(stage.lab, lender), "the target serves again", 60.0)
     stage.operator.listen(6.0)
     stage.operator.follow(VOLUME, VolumePhase.ATTACHED, REPAIRED_S)
     return leg_lost(stage)

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ramshare.errors import ExitCode
+from ramshare.linux.target import Kind
 from ramshare_lab.experiments.faults.case import FaultReport, FaultRow
 from ramshare_lab.experiments.results import save, tell
 from ramshare_lab.options import Accel, Name, Results, interruptible
@@ -19,6 +20,8 @@ def faults(
     results: Results = Path("results"),
     only: Annotated[list[str] | None, typer.Option(help="Cases whose name begins so; all by default.")] = None,
     accel: Accel = "",
+    target: Annotated[Kind, typer.Option(help="What serves leases; lio has lenders in virtual machines.")] = "tgt",
+    lenders_in_vms: Annotated[bool, typer.Option(help="With tgt, too: the two side by side.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results/faults.json instead of the table.")] = False,
 ) -> None:
     """Break every part of a running cluster and prove that no page is lost (about 45 minutes for all cases)."""
@@ -31,7 +34,16 @@ def faults(
             show.note(fault_line(so_far.rows[-1]))
             save(so_far, results / "faults.json")
 
-        report = run_suite(cases, name=name, accel=accel, logs=results / "faults", say=show.stage, on_row=told)
+        report = run_suite(
+            cases,
+            name=name,
+            accel=accel,
+            target=target,
+            lenders_in_vms=lenders_in_vms,
+            logs=results / "faults",
+            say=show.stage,
+            on_row=told,
+        )
     tell(report, [results / "faults.json"], faults_table(report), as_json=as_json)
     if not all(row.survived for row in report.rows):
         raise typer.Exit(ExitCode.FAILED)

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
-from ramshare.linux.tgt import Tgt
-from ramshare_lab.cluster.blueprint import control_port
+from ramshare.linux.run import Commands
+from ramshare.linux.tgt import shown_targets
+from ramshare.messages.names import lease_of
+from ramshare_lab.cluster.blueprint import DIRECTORY_IN_VM, control_port
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.cluster.vm import Vm
 
 LOCAL_DISK = "/dev/vda"
+LIO_TARGETS = "/sys/kernel/config/target/iscsi"
 
 
 def left_behind(lab: Lab) -> list[str]:
@@ -32,12 +35,20 @@ def _guarded(sentences: Iterator[str], host: str) -> list[str]:
 
 
 def _at_lender(lab: Lab, name: str) -> Iterator[str]:
-    directory = lab.state_dir / "lender" / name
-    for path in sorted([*directory.glob("*.img"), *directory.glob("*.json")]):
-        yield f"{path.name} is left"
-    port = control_port(lab.spec, name)
-    for target in Tgt(lab.hosts[name], port).show():
-        yield f"target {target.iqn} is left"
+    vm = lab.vms.get(name)
+    there: Commands = vm.shell if vm else lab.hosts[name]
+    directory = DIRECTORY_IN_VM if vm else lab.state_dir / "lender" / name
+    for file in there.run(["ls", str(directory)], ok=(0, 2)).stdout.split():
+        if Path(file).suffix in (".img", ".json"):
+            yield f"{file} is left"
+    for iqn in _targets(lab, there, name):
+        yield f"target {iqn} is left"
+
+
+def _targets(lab: Lab, there: Commands, name: str) -> list[str]:
+    if lab.spec.target == "lio":
+        return [iqn for iqn in there.run(["ls", LIO_TARGETS], ok=(0, 2)).stdout.split() if lease_of(iqn)]
+    return [target.iqn for target in shown_targets(there, control_port(lab.spec, name))]
 
 
 def _at_borrower(vm: Vm) -> Iterator[str]:

@@ -175,14 +175,19 @@ class Stage:
         self.agent(client).start()
 
     def pause(self, client: str) -> None:
-        """Stop a native agent in its tracks; it keeps its connections but does nothing."""
-        os.kill(self._native_pid(client), signal.SIGSTOP)
+        """Stop an agent in its tracks; it keeps its connections but does nothing."""
+        self._signal(client, signal.SIGSTOP)
 
     def resume(self, client: str) -> None:
         """Undo `pause`."""
-        os.kill(self._native_pid(client), signal.SIGCONT)
+        self._signal(client, signal.SIGCONT)
 
-    def _native_pid(self, client: str) -> int:
-        pid = self.agent(client).pid()
+    def _signal(self, client: str, number: signal.Signals) -> None:
+        agent = self.agent(client)
+        pid = agent.pid()
         assert pid is not None
-        return pid
+        vm = self.lab.vms.get(agent.spec.host)
+        if vm is not None:
+            vm.shell.run(["sh", "-c", f"kill -{number.value} {pid}"])
+        else:
+            os.kill(pid, number)

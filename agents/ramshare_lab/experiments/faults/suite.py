@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ramshare.errors import ExitCode, RamshareError
+from ramshare.linux.target import Kind
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.experiments.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
@@ -51,6 +52,8 @@ def run_suite(
     *,
     name: str = "faults",
     accel: str = "",
+    target: Kind = "tgt",
+    lenders_in_vms: bool = False,
     logs: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     on_row: Callable[[FaultReport], None] = lambda _: None,
@@ -71,7 +74,8 @@ def run_suite(
         for case in cases:
             if stage is None or shape != case.lab:
                 stack.close()
-                lab = stack.enter_context(Lab(SHAPES[case.lab](name, accel=accel), say))
+                spec = SHAPES[case.lab](name, accel=accel, target=target, lenders_in_vms=lenders_in_vms)
+                lab = stack.enter_context(Lab(spec, say))
                 stage, shape = stack.enter_context(Stage(lab, say)), case.lab
             say(f"case {case.name}: {case.fault}")
             row = play(case, stage)
