@@ -11,7 +11,7 @@ import pytest
 
 from kit.vm_python import VmPython
 from ramshare.linux.disk_identity import disk_id
-from ramshare.messages.names import target_of, targets_of
+from ramshare.messages.names import PREFIX, target_of
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.remote import RemoteShell
@@ -60,10 +60,10 @@ from ramshare.linux.portal import Portal
 from ramshare.linux.ramdisk import Ramdisk
 from ramshare.linux.run import SystemRunner
 from ramshare.linux.target import TargetBusyError
-from ramshare.messages.names import target_of, targets_of
+from ramshare.messages.names import target_of
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Mode
-lio = Lio(SystemRunner(), targets_of("{HOST}"), Portal.parse("{address_of(HOST)}:3260"))
+lio = Lio(SystemRunner(), Portal.parse("{address_of(HOST)}:3260"))
 disk = Ramdisk(SystemRunner(), Path("/run/ramshare/test"))
 def lender():
     exports = Exports(disk, lio, "{HOST}")
@@ -187,7 +187,7 @@ def test_one_address_is_served_and_what_the_owner_serves_there_stays_as_it_is(
     assert [word for word in listening if word.endswith(":3260")] == [f"{address_of(HOST)}:3260"]
     python("exports.remove('l1')")
     assert shell.run(["sh", "-c", OWN_CONFIGURATION]).stdout == before
-    found = shell.run(["sh", "-c", f"ls {TARGETS}/iscsi | grep -c {targets_of(HOST)}"], ok=(0, 1)).stdout
+    found = shell.run(["sh", "-c", f"ls {TARGETS}/iscsi | grep -c {PREFIX}"], ok=(0, 1)).stdout
     assert found.strip() == "0"
 
 

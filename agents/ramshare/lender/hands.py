@@ -13,7 +13,6 @@ from ramshare.linux.sampling import MemorySampler, Sampler
 from ramshare.linux.target import Target
 from ramshare.linux.tgt import Tgt
 from ramshare.linux.tgt_service import TgtService
-from ramshare.messages.names import targets_of
 from ramshare.policy.model import Policy
 from ramshare.policy.registry import DEFAULT_POLICY, make_policy
 from ramshare.settings import HostSettings, LenderLabSettings, LenderSettings
@@ -39,7 +38,7 @@ def hands_of(
 ) -> Hands:
     """Return the hands that the settings ask for. Raises `UnknownPolicyError` and `PortalError`."""
     portal = told_portal(settings)
-    target = target_of(host.host, settings, portal, runner)
+    target = target_of(settings, portal, runner)
     return Hands(
         exports=Exports(Ramdisk(runner, settings.directory), target, host.host),
         portal=str(portal),
@@ -51,8 +50,8 @@ def hands_of(
     )
 
 
-def target_of(host: str, settings: LenderSettings, portal: Portal, runner: Runner) -> Target:
+def target_of(settings: LenderSettings, portal: Portal, runner: Runner) -> Target:
     """Return the target that the settings ask for."""
     if settings.target == "lio":
-        return Lio(runner, targets_of(host), portal)
+        return Lio(runner, portal)
     return TgtService(Tgt(runner, settings.control_port), portal)

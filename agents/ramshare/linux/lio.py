@@ -4,7 +4,7 @@ There is no daemon that could be killed or swapped out. The kernel keeps everyth
 about what is exported now. It is written to directly, not by rtslib: that moves the kernel's directory for reservations
 whenever it is used, remembers numbers that others (targetcli) may take meanwhile, and saves to `/etc/target` what must
 not outlive the memory it names. All that a host's owner has configured in LIO besides is never touched: ours are the
-targets of our prefix and host, and the stores named after them.
+targets that are named as leases are, and the stores named after them.
 
 What may be surprising about the unit: it writes through (`emulate_write_cache` 0). A RAM file has nothing slower below
 it that a cache could hide, and an initiator without a cache to flush sends no flushes.
@@ -21,6 +21,7 @@ from ramshare.linux.disk_identity import NAA_PREFIX, PRODUCT, VENDOR, disk_id
 from ramshare.linux.portal import Portal, PortalError, difference, why_not_free
 from ramshare.linux.run import Commands
 from ramshare.linux.target import Export, LunInfo, TargetBusyError, TargetInfo, TargetSession
+from ramshare.messages.names import lease_of
 
 MODULES = ("target_core_mod", "target_core_file", "iscsi_target_mod")
 
@@ -78,7 +79,6 @@ class Lio:
     def __init__(
         self,
         runner: Commands,
-        prefix: str,
         portal: Portal,
         *,
         configfs: Configfs | None = None,
@@ -86,9 +86,8 @@ class Lio:
         modules: Path = Path("/sys/module"),
         mount_point: Path = MOUNT_POINT,
     ) -> None:
-        """Serve at `portal` only; ours are the targets whose names are `prefix` and a lease."""
+        """Serve at `portal` only; ours are the targets that are named as leases are."""
         self._runner = runner
-        self._prefix = prefix
         self._portal = portal
         self._configfs = configfs or Configfs(mount_point / "target")
         self._hindrance = hindrance
@@ -166,8 +165,7 @@ class Lio:
     # How
 
     def _ours(self) -> list[str]:
-        names = (name for name in self._configfs.groups("iscsi") if name.startswith(self._prefix))
-        return [name for name in names if "." not in name.removeprefix(self._prefix)]
+        return [name for name in self._configfs.groups("iscsi") if lease_of(name) is not None]
 
     def _group(self, iqn: str) -> str:
         return f"iscsi/{iqn}/{_GROUP}"

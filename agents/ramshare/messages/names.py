@@ -6,14 +6,9 @@ PREFIX = "iqn.2026-11.io.ramshare"
 _TARGET = re.compile(rf"^{re.escape(PREFIX)}:(?P<host>[a-z0-9_.-]+)\.(?P<lease>[a-z0-9][a-z0-9-]*)$")
 
 
-def targets_of(host: str) -> str:
-    """Return how the IQNs of all that `host` exports begin; iSCSI names are lower case (RFC 3722)."""
-    return f"{PREFIX}:{host.lower()}."
-
-
 def target_of(host: str, lease: str) -> str:
-    """Return the IQN under which `host` exports `lease`."""
-    return f"{targets_of(host)}{lease}"
+    """Return the IQN under which `host` exports `lease`; iSCSI names are lower case (RFC 3722)."""
+    return f"{PREFIX}:{host.lower()}.{lease}"
 
 
 def lease_of(target: str) -> str | None:

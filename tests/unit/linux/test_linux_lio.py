@@ -12,7 +12,7 @@ from ramshare.linux.disk_identity import disk_id
 from ramshare.linux.lio import MODULES, Lio
 from ramshare.linux.portal import Portal, PortalError
 from ramshare.linux.target import Export, LunInfo, TargetBusyError, TargetInfo, TargetSession
-from ramshare.messages.names import target_of, targets_of
+from ramshare.messages.names import target_of
 
 pytestmark = pytest.mark.unit
 
@@ -33,13 +33,12 @@ class Host:
         self.hindrance = ""
         self.image = directory / "l1.img"
         self.image.write_bytes(bytes(8192))
-        self.lio = self.lender("hosta")
+        self.lio = self.lender()
         self.lio.start()
 
-    def lender(self, host: str, portal: Portal = PORTAL) -> Lio:
+    def lender(self, portal: Portal = PORTAL) -> Lio:
         return Lio(
             self.runner,
-            targets_of(host),
             portal,
             configfs=self.kernel,
             hindrance=lambda _portal: self.hindrance,
@@ -135,12 +134,9 @@ def test_what_was_made_by_half_is_removed(host: Host, at: str) -> None:
 def test_what_the_hosts_owner_serves_is_never_touched(host: Host) -> None:
     host.own_target()
     host.lio.export(host.export())
-    others = host.lender("hosta.b")
-    others.export(replace(host.export(), tid=6, iqn=target_of("hosta.b", "l1")))
     before = host.kernel.snapshot(f"iscsi/{OWN}") | host.kernel.snapshot("core/fileio_0")
     assert [target.iqn for target in host.lio.show()] == [IQN]
-    assert [target.iqn for target in others.show()] == [target_of("hosta.b", "l1")]
-    assert host.lio.numbers() == {0, 5, 6}
+    assert host.lio.numbers() == {0, 5}
     host.lio.delete_target(IQN)
     assert host.kernel.snapshot(f"iscsi/{OWN}") | host.kernel.snapshot("core/fileio_0") == before
 
@@ -168,7 +164,7 @@ def test_an_address_that_another_program_has_stops_it_and_one_of_lios_own_does_n
 
 def test_leases_at_an_address_from_before_are_told(host: Host) -> None:
     host.lio.export(host.export())
-    moved = host.lender("hosta", Portal.parse("10.0.0.9:3260"))
+    moved = host.lender(Portal.parse("10.0.0.9:3260"))
     assert moved.misplaced() == "the target serves 10.0.0.1:3260, and it was told to serve 10.0.0.9:3260 only"
 
 

@@ -6,8 +6,8 @@ from ramshare.linux.configfs import Configfs
 from ramshare.linux.host_checks.model import Finding, Host
 from ramshare.linux.lio import MODULES, Lio
 from ramshare.linux.portal import PortalError, told_portal
-from ramshare.messages.names import targets_of
-from ramshare.settings import HostSettings, LenderSettings, load
+from ramshare.messages.names import PREFIX
+from ramshare.settings import LenderSettings, load
 
 AUTOMATIC_SAVE = "etc/target/saveconfig.json"
 """Where targetcli keeps a host's own LIO configuration, and restores it from at boot."""
@@ -31,16 +31,15 @@ def observe(host: Host) -> LioFacts:
     settings = load(LenderSettings)
     if settings.target != "lio":
         return LioFacts()
-    prefix = targets_of(load(HostSettings).host)
     absent = [name for name in ("configfs", *MODULES) if not (host.root / "sys/module" / name).is_dir()]
     missing = [name for name in absent if host.runner.run(["modprobe", "-n", "-q", name], ok=range(256)).returncode]
     try:
-        lio = Lio(host.runner, prefix, told_portal(settings), configfs=Configfs(host.root / "sys/kernel/config/target"))
+        lio = Lio(host.runner, told_portal(settings), configfs=Configfs(host.root / "sys/kernel/config/target"))
         hindrance = lio.misplaced()
     except PortalError:
         hindrance = ""  # `lender_portal.py` says it
     file = host.root / AUTOMATIC_SAVE
-    saved = file.is_file() and prefix in file.read_text(errors="replace")
+    saved = file.is_file() and PREFIX in file.read_text(errors="replace")
     return LioFacts(True, tuple(missing), hindrance, saved)
 
 
