@@ -48,8 +48,10 @@ echo 1 > iscsi/{OWN}/tpgt_1/enable
 """What a host's owner may serve by LIO, at the same address."""
 OWN_CONFIGURATION = f"""cd {TARGETS}
 find core/fileio_0 iscsi/{OWN} | sort
-for file in $(find core/fileio_0/own/attrib iscsi/{OWN} -type f | sort); do echo "$file $(cat $file 2> /dev/null)"; done
-cat dbroot; ls /etc/target /var/target 2> /dev/null
+for file in $(find core/fileio_0/own/attrib iscsi/{OWN} -type f ! -path '*statistics*' | sort); do
+    echo "$file $(cat $file 2> /dev/null)"
+done
+cat dbroot; ls /etc/target /var/target 2> /dev/null || true
 """
 EXPORTS = f"""
 from pathlib import Path

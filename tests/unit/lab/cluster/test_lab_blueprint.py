@@ -71,3 +71,20 @@ def test_the_settings_are_what_agents_accept(monkeypatch: pytest.MonkeyPatch, hy
 
 def test_labs_do_not_share_a_control_port() -> None:
     assert control_port(SPEC, "hosta") != control_port(LabSpec(name="other"), "hosta")
+
+
+def test_lenders_by_lio_are_virtual_machines_with_memory_for_what_they_lend() -> None:
+    spec = LabSpec(lenders=2, guests=0, target="lio")
+    found = machines(spec)
+    assert {name: found[name].role for name in found} == {"hosta": "lender", "hostb": "lender", "hostx": "borrower"}
+    assert found["hosta"].memory_bytes > spec.lender_bytes
+    assert found["hosta"].disk is None
+    env = {agent.name: agent.env for agent in agent_specs(spec, STATE, ("10.77.0.1", 1883), Path)}["lender.hosta"]
+    assert env["RAMSHARE_LENDER_TARGET"] == "lio"
+    assert env["RAMSHARE_PASSWORD_FILE"] == str(PASSWORD_IN_VM)
+    assert not env["RAMSHARE_LENDER_DIRECTORY"].startswith(str(STATE))
+
+
+def test_lenders_by_tgt_are_virtual_machines_only_where_that_is_asked_for() -> None:
+    assert "hosta" not in machines(LabSpec(guests=0))
+    assert "hosta" in machines(LabSpec(guests=0, lenders_in_vms=True))
