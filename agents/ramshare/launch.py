@@ -108,14 +108,18 @@ def bring_home(settings: HostSettings) -> None:
 def mount_ramdisk() -> None:
     """Mount the lender's RAM file system where all see it: a service that is shut in sees its own mounts alone.
 
-    Raises `MissingPartError` without root, `RamdiskError` for a place that is taken.
+    Where LIO is to serve, have the kernel ready for it, too: such a service may load no module. Raises
+    `MissingPartError` without root, `RamdiskError` for a place that is taken.
     """
+    from ramshare.linux.lio import load_lio
     from ramshare.linux.ramdisk import Ramdisk
     from ramshare.linux.run import SystemRunner, require_root
 
-    directory = load(LenderSettings).directory
+    settings = load(LenderSettings)
     require_root("mounting a lender's memory")
-    Ramdisk(SystemRunner(), directory).mount()
+    Ramdisk(SystemRunner(), settings.directory).mount()
+    if settings.target == "lio":
+        load_lio(SystemRunner())
 
 
 def check_host(patient: "Patient") -> ExitCode:

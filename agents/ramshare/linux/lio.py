@@ -98,10 +98,7 @@ class Lio:
 
     def start(self) -> None:
         """See `Target.start`: load the modules, and see whether the address can be had."""
-        ensure_configfs(self._runner, self._mount_point)
-        for module in MODULES:
-            if not (self._modules / module).is_dir():
-                self._runner.run(["modprobe", module])
+        load_lio(self._runner, self._modules, self._mount_point)
         self._configfs.make("iscsi")
         if why := self.misplaced():
             raise PortalError(why)
@@ -278,6 +275,14 @@ class Lio:
                 address, cid = (by["address"], int(by["cid"])) if by else ("", 0)
                 found.append(TargetSession(int(session["sid"]), session["initiator"], address, cid))
         return found
+
+
+def load_lio(runner: Commands, modules: Path = Path("/sys/module"), mount_point: Path = MOUNT_POINT) -> None:
+    """Have configfs mounted and LIO's modules loaded. Raises `CommandError`."""
+    ensure_configfs(runner, mount_point)
+    for module in MODULES:
+        if not (modules / module).is_dir():
+            runner.run(["modprobe", module])
 
 
 def _store_name(iqn: str) -> str:

@@ -79,9 +79,9 @@ def test_lenders_by_lio_are_virtual_machines_with_memory_for_what_they_lend() ->
     assert {name: found[name].role for name in found} == {"hosta": "lender", "hostb": "lender", "hostx": "borrower"}
     assert found["hosta"].memory_bytes > spec.lender_bytes
     assert found["hosta"].disk is None
-    env = {agent.name: agent.env for agent in agent_specs(spec, STATE, ("10.77.0.1", 1883), Path)}["lender.hosta"]
+    env = {agent.name: agent.env for agent in agent_specs(spec, STATE, settings)}["lender.hosta"]
     assert env["RAMSHARE_LENDER_TARGET"] == "lio"
-    assert env["RAMSHARE_PASSWORD_FILE"] == str(PASSWORD_IN_VM)
+    assert env["RAMSHARE_TLS_DIRECTORY"] == str(TLS_IN_VM)
     assert not env["RAMSHARE_LENDER_DIRECTORY"].startswith(str(STATE))
 
 
