@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 EXPORT_TIMEOUT_S = 15.0
 """Zeroing 4 GiB takes a lender about 4 s; more than three times that is a lender in trouble."""
 LOGIN_WITHIN_S = 60.0
+LAST_CHOICE_S = 600.0
+"""A lender that offers much and does not deliver costs whoever asks it `EXPORT_TIMEOUT_S`: one loan in ten minutes."""
 LENDS_ITSELF = "this host lends memory itself; drain it before it borrows"
 
 
@@ -55,6 +57,8 @@ class Lending:
         self._least_lease_bytes = settings.least_lease_bytes
         self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
         self._pledges = Pledges()
+        self._failed_until_s: dict[str, float] = {}
+        """Lenders that did not answer, or granted what they were not asked for: until when they are the last choice."""
         self._run_id = uuid4().hex[:8]
         """Marks this run, so that a successor's request for the same lease is a new request."""
 
@@ -134,8 +138,13 @@ class Lending:
         return self._cluster.lends(host) or self._pledges.lends(f"lender.{host}")
 
     def _place(self, loan: Loan) -> Placement:
-        self._database.refresh(self._loop.clock())
-        return place(loan.missing(), candidates(self._cluster, self._database.ranking, loan, self._pledges))
+        """Choose lenders; those that have just failed somebody only if no others can serve."""
+        now_s = self._loop.clock()
+        self._database.refresh(now_s)
+        able = candidates(self._cluster, self._database.ranking, loan, self._pledges)
+        trusted = [lender for lender in able if now_s >= self._failed_until_s.get(lender.lender, now_s)]
+        placement = place(loan.missing(), trusted)
+        return placement if placement.shares else place(loan.missing(), able)
 
     def _over_quota(self, loan: Loan, placement: Placement) -> str:
         """Return why a borrower may not have so much more, empty if it may. What is being made for it counts."""
@@ -183,6 +192,7 @@ class Lending:
         why = not_as_asked(grant, lease, share, self._cluster.portal_of(share.lender))
         if not why:
             loan.grants[lease] = grant
+            self._failed_until_s.pop(share.lender, None)
             self._cluster.grant(share.lender, lease, loan.borrower, self._loop.clock())
             return
         sentence = f"{share.lender} granted {loan.borrower} what it was not asked for: {why}"
@@ -190,10 +200,11 @@ class Lending:
         self._without(loan, lease, share, f"a grant that is not as asked: {why}", made=True)
 
     def _without(self, loan: Loan, lease: str, share: Share, said: str, *, made: bool) -> None:
-        """Go on without a lender; what it has `made` of the lease it is to give up."""
+        """Go on without a lender; what it may have `made`, without a word or not as asked, it is to give up."""
         loan.refused[share.lender] = said
         self._pledges.drop(share.lender, lease)
         if made:
+            self._failed_until_s[share.lender] = self._loop.clock() + LAST_CHOICE_S
             self._unused_grants.release(share.lender, lease)
 
     def _grant(self, loan: Loan) -> None:

@@ -12,6 +12,7 @@ from kit.world import MIB, FakeBorrower, FakeLender, World
 from ramshare.agent import Runtime
 from ramshare.bus.api import RequestArrived
 from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.lending import EXPORT_TIMEOUT_S
 from ramshare.manager.quota import Quota
 from ramshare.messages.events import Event
 from ramshare.messages.names import target_of
@@ -32,6 +33,8 @@ class Forger(FakeLender):
 
     def _export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         reply = super()._export(arrived)
+        if reply is None:
+            return None
         assert isinstance(reply, ExportReply) and reply.grant is not None
         forged = reply.grant.model_copy(update=self.change(reply.grant))
         return reply.model_copy(update={"grant": forged})
@@ -126,6 +129,24 @@ def test_a_manager_that_starts_anew_takes_up_no_lease_that_its_request_cannot_ha
     world.start_manager()
     reply = borrower.borrow(40 * MIB, request_id="request-1")
     assert [grant.size_bytes for grant in reply.grants] == [40 * MIB]
+
+
+@pytest.mark.parametrize("how", ["silent", "forges"])
+def test_a_lender_that_offers_most_and_never_delivers_is_the_last_choice_from_then_on(world: Setting, how: str) -> None:
+    evil = world.lender("evil", 1000, Forger)
+    assert isinstance(evil, Forger)
+    evil.silent = how == "silent"
+    evil.change = lambda _grant: {"size_bytes": 1}
+    world.lender("honest", 200)
+    world.start_manager()
+    first = FakeBorrower(world, "b").ask(40 * MIB)
+    world.advance(EXPORT_TIMEOUT_S + 1)
+    assert first.result(0).ok
+    assert FakeBorrower(world, "c").borrow(40 * MIB).ok, "at once"
+    assert len(evil.asked) == 1
+    evil.silent, evil.change = False, lambda _grant: {}
+    assert FakeBorrower(world, "d").borrow(400 * MIB).ok, "nobody else can serve so much"
+    assert "lender.evil" in {grant.lender for grant in FakeBorrower(world, "e").borrow(40 * MIB).grants}
 
 
 # ---- what lenders claim
