@@ -1,0 +1,156 @@
+"""A real manager on the bus's real code before a cluster of any size, with only the network left out.
+
+What arrives is handed to the bus as packets, what it sends is kept; lenders are not there but for their answers. So the
+manager's own time can be told from everybody else's.
+"""
+
+import time
+from collections import deque
+from datetime import UTC, datetime, timedelta
+
+from ramshare.agent import Runtime
+from ramshare.bus.core import CoreBus
+from ramshare.bus.publisher import Publisher
+from ramshare.bus.wire import LinkUser, Packet
+from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.messages.names import target_of
+from ramshare.messages.replies import BorrowReply, ExportReply, Grant
+from ramshare.messages.requests import BorrowMemory, ExportLease
+from ramshare.messages.state import Export, LeasePhase, Mode, Offer, Status
+from ramshare.topics import ReplyTopic, RequestTopic, Root, name
+
+GIB = 1 << 30
+PORTAL = "10.0.0.1:3260"
+
+
+class _Wire:
+    """A link to nowhere: what is sent waits in `sent`."""
+
+    def __init__(self) -> None:
+        self.sent: deque[Packet] = deque()
+        self._user: LinkUser | None = None
+
+    def start(self, user: LinkUser, timeout_s: float) -> None:
+        self._user = user
+        user.on_up()
+
+    def stop(self, farewell: Packet | None) -> None:
+        pass
+
+    def send(self, packet: Packet) -> None:
+        self.sent.append(packet)
+
+    def subscribe(self, topic_filter: str, qos: int) -> None:
+        assert self._user is not None
+        self._user.on_subscribed(topic_filter, "")
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        pass
+
+
+class ScaledManager:
+    """A manager that serves `hosts` lenders of 1 GiB each, and counts its own seconds of CPU."""
+
+    def __init__(self, hosts: int) -> None:
+        self._wire, self._root = _Wire(), Root()
+        self._lenders = {f"lender.h{n:05}": Publisher(f"lender.h{n:05}", self._root, 180) for n in range(hosts)}
+        self._lent = dict.fromkeys(self._lenders, 0)
+        self.now_s, self.busy_s = 1000.0, 0.0
+        self.bus = CoreBus("manager", self._wire, clock=lambda: self.now_s)
+        self.bus.connect()
+        self.manager = Manager(self.bus, Runtime(clock=lambda: self.now_s, wall=lambda: self.now_s))
+        self.manager.start()
+        for lender in self._lenders:
+            self._say_offer(lender)
+            self._feed(self._lenders[lender].set_state("status", Status(status="online")))
+        self.turn()
+        self.now_s += LISTEN_S + 1
+        self.turn()
+        self.began_s, self.busy_s = self.busy_s, 0.0
+        """What it took to know everybody."""
+
+    def turn(self) -> None:
+        """Let the manager do all that is due; its time is counted."""
+        self.manager.soon()
+        since_s = time.thread_time()
+        self.manager.turn()
+        self.busy_s += time.thread_time() - since_s
+
+    def heartbeat(self, number: int) -> None:
+        """A lender says that it is there."""
+        lender = list(self._lenders)[number % len(self._lenders)]
+        self._feed(self._lenders[lender].set_state("status", Status(status="online")))
+        self.turn()
+
+    def borrow(self, number: int) -> BorrowReply:
+        """Have one borrower ask for 64 MiB, its lender grant and show it, and return the manager's answer."""
+        client = f"borrower.b{number:05}"
+        need = BorrowMemory(volume="vg0/swap", size_bytes=64 << 20, mode=Mode.MIRROR, initiator=f"iqn.x:{number}")
+        publisher = Publisher(client, self._root, 180)
+        self._feed(publisher.message(RequestTopic("manager", client, need.VERB), need, b"c", 60))
+        for _ in range(5):
+            self.turn()
+            for packet in self._taken():
+                topic = self._root.parse(packet.topic)
+                if isinstance(topic, RequestTopic) and topic.verb == "export":
+                    self._grant(topic.server, ExportLease.model_validate_json(packet.payload), packet.correlation)
+                elif isinstance(topic, ReplyTopic) and topic.client == client:
+                    self.turn()
+                    self._wire.sent.clear()
+                    return BorrowReply.model_validate_json(packet.payload)
+        raise AssertionError("the manager does not answer")
+
+    def _grant(self, lender: str, asked: ExportLease, correlation: bytes | None) -> None:
+        host, at = name(lender), datetime.now(UTC)
+        self._lent[lender] += asked.size_bytes
+        export = Export(
+            lease=asked.lease,
+            host=host,
+            borrower=asked.borrower,
+            initiator=asked.initiator,
+            target=target_of(host, asked.lease),
+            portal=PORTAL,
+            size_bytes=asked.size_bytes,
+            mode=asked.mode,
+            phase=LeasePhase.ATTACHED,
+            connected=True,
+            created_at=at,
+            login_by=at + timedelta(seconds=60),
+        )
+        grant = Grant(
+            lease=asked.lease,
+            lender=lender,
+            portal=PORTAL,
+            target=export.target,
+            size_bytes=asked.size_bytes,
+            chap_user=asked.lease,
+            chap_secret=f"secret-of-{asked.lease}",
+        )
+        reply = ExportReply(request_id=asked.request_id, grant=grant)
+        self._feed(self._lenders[lender].set_state(f"export/{asked.lease}", export))
+        self._say_offer(lender)
+        self._feed(self._lenders[lender].message(ReplyTopic("manager", lender), reply, correlation))
+
+    def _say_offer(self, lender: str) -> None:
+        free = GIB - self._lent[lender]
+        offer = Offer(
+            host=name(lender),
+            portal=PORTAL,
+            capacity_bytes=GIB,
+            lent_bytes=self._lent[lender],
+            free_bytes=free,
+            exportable=free > 0,
+            reason="spare",
+        )
+        self._feed(self._lenders[lender].set_state("offer", offer))
+
+    def _feed(self, packet: Packet) -> None:
+        """As a broker delivers what was just published."""
+        since_s = time.thread_time()
+        self.bus.on_packet(Packet(packet.topic, packet.payload, packet.qos, False, packet.correlation))
+        self.busy_s += time.thread_time() - since_s
+
+    def _taken(self) -> list[Packet]:
+        taken = list(self._wire.sent)
+        self._wire.sent.clear()
+        return taken
