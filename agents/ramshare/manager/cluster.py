@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from ramshare.bus.api import StateArrived
-from ramshare.manager.presence import Presence
+from ramshare.manager.presence import COUNTED, Presence
 from ramshare.messages.base import Message
 from ramshare.messages.names import target_of
 from ramshare.messages.state import Export, Lease, LeasePhase, Offer
@@ -53,7 +53,9 @@ class Cluster(Retained):
     # --- what is folded in
 
     def take(self, arrived: StateArrived, said_s: float) -> None:
-        """Fold in one retained topic, unless it contradicts its own name."""
+        """Fold in one topic of a lender or borrower, unless it contradicts its own name; others are not remembered."""
+        if role(arrived.client) not in COUNTED:
+            return
         if not _plausible(arrived):
             log.warning("ignored: state/%s/%s speaks of something else", arrived.client, arrived.path)
             return
@@ -225,7 +227,7 @@ def _drop(index: Any, key: Any, inner: Any) -> None:
 def _plausible(arrived: StateArrived) -> bool:
     """Whether a message speaks of the lease that its topic names, and a lender of nothing but its own host."""
     message, author = arrived.message, name(arrived.client)
-    if role(arrived.client) in ("lender", "borrower") and "." not in arrived.client:
+    if "." not in arrived.client:
         return False
     if isinstance(message, Export | Lease) and not arrived.path.endswith(f"/{message.lease}"):
         return False

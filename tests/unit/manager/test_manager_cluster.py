@@ -128,6 +128,7 @@ def test_nobody_waits_for_guests_operators_or_the_dead() -> None:
         told.hear(client, "status", status(), replay=True)
     told.hear("lender.a", "status", status("offline"), replay=True)
     assert told.cluster.unheard() == []
+    assert set(told.cluster.by_client) == {"lender.a"}, "a hundred thousand guests are the lenders' business"
 
 
 def test_an_agent_that_is_silent_for_two_heartbeats_is_not_asked() -> None:
