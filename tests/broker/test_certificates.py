@@ -20,7 +20,7 @@ from ramshare.bus.api import BrokerUnreachableError, NotAuthorisedError, StateAr
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import ExitCode
 from ramshare.linux.run import SystemRunner
-from ramshare.messages.state import Memory
+from ramshare.messages.state import Memory, Status
 from ramshare.settings import BrokerSettings
 from ramshare_lab.cluster.broker import RunningBroker, start_broker
 
@@ -116,6 +116,22 @@ def test_plain_tcp_to_a_broker_with_tls_is_no_broker(brokers: RunningBroker) -> 
     plain = brokers.settings("lender.hosta").model_copy(update={"broker_insecure": True})
     with pytest.raises(BrokerUnreachableError):
         MqttBus(plain, "lender.hosta").connect(2)
+
+
+def test_an_agent_says_with_its_status_when_its_certificate_ends(brokers: RunningBroker) -> None:
+    lender = MqttBus(brokers.settings("lender.hosta"), "lender.hosta")
+    watcher = MqttBus(brokers.settings("cli.alice"), "cli.alice")
+    lender.connect()
+    lender.set_state("status", Status(status="online"))
+    watcher.connect()
+    watcher.watch_state("lender.hosta", "status")
+    deadline = time.monotonic() + 10
+    while not isinstance(arrival := watcher.next(0.1), StateArrived):
+        assert time.monotonic() < deadline
+    assert isinstance(arrival.message, Status)
+    assert arrival.message.certificate_ends == pki.expires_at(brokers.settings("lender.hosta").cert_file.read_bytes())
+    watcher.close()
+    lender.close()
 
 
 def test_while_the_bridge_is_down_guests_are_silent_and_afterwards_heard_again(brokers: RunningBroker) -> None:

@@ -6,9 +6,11 @@
 import logging
 import threading
 import time
+from datetime import UTC, datetime
 
 from ramshare.bus.core import CoreBus
 from ramshare.bus.link import MqttLink
+from ramshare.bus.tls import RENEW, Certificate, expiry_warning
 from ramshare.settings import BrokerSettings
 from ramshare.topics import Root
 
@@ -23,6 +25,7 @@ class MqttBus(CoreBus):
     """A client on a broker; implements `api.Bus`."""
 
     def __init__(self, settings: BrokerSettings, client: str) -> None:
+        self._settings = settings.model_copy(update={"client": client})
         self._mqtt = MqttLink(settings, client)
         super().__init__(
             client,
@@ -49,6 +52,15 @@ class MqttBus(CoreBus):
         self._pending.wake()
         super().close()
         timer.join(1.0)
+
+    def on_up(self) -> None:
+        """See `CoreBus.on_up`; the certificate may be a new one."""
+        if not self._settings.broker_insecure:
+            own = Certificate.read(self._settings.cert_file)
+            self._publisher.certificate_ends = own.ends
+            if warning := expiry_warning(own, datetime.now(UTC)):
+                log.warning("%s: %s", warning, RENEW)
+        super().on_up()
 
     def _mind_time(self) -> None:
         """Fail overdue requests and see that the network thread lives."""

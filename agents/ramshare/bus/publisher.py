@@ -41,6 +41,8 @@ class Publisher:
         self._has_status = role(client) not in ROLES_WITHOUT_STATUS
         self._now = now
         self._seq = count(1)
+        self.certificate_ends: datetime | None = None
+        """Of the client's certificate; goes out with its status."""
         self._state: dict[str, Message] = {}
         self._cleared: OrderedDict[str, None] = OrderedDict()
 
@@ -91,7 +93,8 @@ class Publisher:
             return None
         known = self._state.get(STATUS)
         version = known.version if isinstance(known, Status) else __version__
-        message = Status.model_validate({"status": status, "version": version})
+        fields = {"status": status, "version": version, "certificate_ends": self.certificate_ends}
+        message = Status.model_validate(fields)
         return self._state_packet(STATUS, self._stamped(message))
 
     def _stamped(self, message: Message) -> Message:

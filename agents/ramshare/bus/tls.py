@@ -16,6 +16,7 @@ from ramshare.settings import BrokerSettings
 
 WARN_DAYS = 30
 """A certificate that expires so soon is warned of."""
+RENEW = "on the brokers' machine: ramshare broker renew, then copy the bundles it names"
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN, _NO_ISSUER = 9, 10, 18, 19, 20
 _NO_HOST, _NO_ADDRESS = 62, 64
 """X509_V_ERR_… of OpenSSL's x509_vfy.h."""
@@ -59,10 +60,6 @@ class Certificate:
         begins, ends = (_moment(found[part]) for part in ("notBefore", "notAfter"))
         return cls(subject, issuer, begins, ends, found["subject"] == found["issuer"])
 
-    def days_left(self, now: datetime) -> float:
-        """Return how long it is still valid."""
-        return (self.ends - now).total_seconds() / 86400
-
 
 def open_context(settings: BrokerSettings, now: datetime | None = None) -> ssl.SSLContext:
     """Return TLS 1.3 with this client's certificate.
@@ -102,10 +99,13 @@ def check_certificate(settings: BrokerSettings, now: datetime) -> Certificate:
 
 def expiry_warning(cert: Certificate, now: datetime) -> str:
     """Return a sentence if the certificate expires within `WARN_DAYS`, else nothing."""
-    days = cert.days_left(now)
-    if days > WARN_DAYS:
-        return ""
-    return f"the certificate of {cert.name} expires in {max(0, int(days))} days, on {cert.ends:%Y-%m-%d}"
+    return expiry_of(cert.name, cert.ends, now)
+
+
+def expiry_of(name: str, ends: datetime, now: datetime) -> str:
+    """Return the same of a certificate that is only known by name."""
+    days = (ends - now).total_seconds() / 86400
+    return f"the certificate of {name} expires in {max(0, int(days))} days" if days <= WARN_DAYS else ""
 
 
 def explain(error: ssl.SSLError, settings: BrokerSettings) -> RamshareError:

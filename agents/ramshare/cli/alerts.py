@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from ramshare.bus.tls import RENEW, expiry_of
 from ramshare.cli.output import age
 from ramshare.cli.snapshot import CLOCK_SLACK_S, Snapshot
-from ramshare.messages.state import Export, Lease, LeasePhase, LeaseRecord, Offer, Volume, VolumePhase
+from ramshare.messages.state import Export, Lease, LeasePhase, LeaseRecord, Offer, Status, Volume, VolumePhase
 from ramshare.topics import MANAGER, role
 
 HOLDING = {LeasePhase.ATTACHING, LeasePhase.ATTACHED, LeasePhase.DETACHING}
@@ -20,7 +21,14 @@ def find_alerts(snapshot: Snapshot, now: datetime) -> list[str]:
         *_volumes(snapshot),
         *_leases(snapshot),
         *_clocks(snapshot, now),
+        *_certificates(snapshot, now),
     ]
+
+
+def _certificates(snapshot: Snapshot, now: datetime) -> list[str]:
+    ends = [(fact.client, status.certificate_ends) for fact, status in snapshot.of_kind(Status)]
+    soon = [expiry_of(client, end, now) for client, end in ends if end is not None]
+    return [f"{warning}: {RENEW}" for warning in soon if warning]
 
 
 def _gaps(snapshot: Snapshot) -> list[str]:

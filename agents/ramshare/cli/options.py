@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from ramshare.bus.api import Bus
-from ramshare.cli.output import UsageError
+from ramshare.cli.output import UsageError, note
+from ramshare.errors import RamshareError
 from ramshare.messages.base import ClientName
 from ramshare.settings import BrokerSettings, default_operator, load
 from ramshare.topics import Root, role
@@ -34,7 +36,12 @@ _CLIENT: TypeAdapter[str] = TypeAdapter(ClientName)
 def open_mqtt(settings: BrokerSettings, client: str) -> Bus:
     """Return a bus on the real broker; imported late, for commands that need none."""
     from ramshare.bus.mqtt import MqttBus
+    from ramshare.bus.tls import RENEW, Certificate, expiry_warning
 
+    if not settings.broker_insecure:
+        with suppress(RamshareError):  # what is wrong with it is told by who connects
+            if warning := expiry_warning(Certificate.read(settings.cert_file), utc_now()):
+                note(f"! {warning}: {RENEW}")
     return MqttBus(settings, client)
 
 

@@ -65,6 +65,9 @@ class Status(Message):
     KIND: ClassVar[str] = "status/1"
     status: Literal["online", "offline"]
     version: str = Field(default="", max_length=40)
+    certificate_ends: Moment | None = Field(
+        default=None, description="When the certificate with which it speaks to the broker expires."
+    )
 
 
 class Memory(Message):

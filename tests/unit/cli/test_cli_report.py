@@ -138,6 +138,16 @@ def test_gaps_in_the_snapshot_are_told() -> None:
     assert "counts 12 leases, 1 of its records" in alerts[1]
 
 
+def test_a_certificate_that_expires_within_a_month_is_told_with_the_command() -> None:
+    snapshot = healthy()
+    assert not any("certificate" in alert for alert in find_alerts(snapshot, NOW))
+    status = Status(status="online", certificate_ends=NOW + timedelta(days=12, hours=1))
+    said(snapshot, "lender.hosta", "status", status)
+    (alert,) = [alert for alert in find_alerts(snapshot, NOW) if "certificate" in alert]
+    assert alert.startswith("the certificate of lender.hosta expires in 12 days")
+    assert "ramshare broker renew" in alert
+
+
 def test_a_lease_that_its_lender_does_not_know_is_told() -> None:
     snapshot = healthy()
     snapshot.hear(StateArrived("lender.hosta", "export/l1", None, retained=False), NOW)
