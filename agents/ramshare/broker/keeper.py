@@ -96,7 +96,8 @@ def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s:
         store.replace(new, files)
     problems = restart(brokers, *_brokers_of([client]))
     cleared, kept = clear(brokers, new, files, client, now, within_s)
-    return Done((f"{client} is revoked", *cleared), (*problems, *kept))
+    retry = (f"and then again: ramshare broker revoke {client}",) if problems and not kept else ()
+    return Done((f"{client} is revoked", *cleared), (*problems, *retry, *kept))
 
 
 def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime, brokers: Brokers) -> Done:
