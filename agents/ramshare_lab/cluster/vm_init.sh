@@ -53,8 +53,8 @@ borrower() {
     done
     cat > /etc/lvm/lvm.conf <<CONF
 devices {
-    filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/mapper/ramshare-|", "a|^/dev/ram[0-9]+\$|", "r|.*|" ]
-    global_filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/mapper/ramshare-|", "a|^/dev/ram[0-9]+\$|", "r|.*|" ]
+    filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/mapper/ramshare-|", "a|^/dev/(ram|nbd)[0-9]+\$|", "a|^/dev/nvme[0-9]+n[0-9]+\$|", "r|.*|" ]
+    global_filter = [ "a|^/dev/vd[a-z]\$|", "a|^/dev/sd[a-z]+\$|", "a|^/dev/mapper/ramshare-|", "a|^/dev/(ram|nbd)[0-9]+\$|", "a|^/dev/nvme[0-9]+n[0-9]+\$|", "r|.*|" ]
     use_devicesfile = 0
     obtain_device_list_from_udev = 0
     external_device_info_source = "none"

@@ -1,7 +1,7 @@
 """One lab of the demo and the stages that its story is told in: fill, measure, borrow, return, check."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,6 +20,8 @@ from ramshare_lab.show import Show, follower, timed_stage
 
 RAM_DISK = "/dev/ram0"
 ATTACH_TIMEOUT_S = 240.0
+BARE_S = 5.0
+"""For each figure of a bare disk, which has no state that longer runs would meet."""
 STORM_WRITE_PERCENT = 0
 """While the volume moves the process reads at random. dm-mirror hands swapped-out pages to the disk one by one: a write
 storm on a disk of 120 IOPS takes minutes and can end in the OOM killer. The fault suite is the place for that."""
@@ -44,12 +46,23 @@ class Run:
     thrash: Thrash
     load: Load
     show: Show
+    bad_pages: int = 0
+    """Found before the array was filled anew."""
 
     def fill(self) -> None:
         """Fill the process's array with checked pages."""
         size = self.load.data_bytes
         with timed_stage(self.show, f"filling {size // MIB} MiB with checked pages"):
             self.thrash.init(on_progress=lambda p: self.show.progress(p.bytes / size, "initialise"))
+
+    def refill(self, where: str) -> None:
+        """Check every page, then fill the array anew: each place is measured from the same state.
+
+        What earlier writes left in memory decides else: in one place sequential reads were 6.7 MB/s after one history
+        and 17.2 after another.
+        """
+        self.bad_pages += self.check(where)
+        self.fill()
 
     def measure(self, where: str) -> Four:
         """Return the throughput of all four patterns with swap as it is now."""
@@ -105,24 +118,38 @@ class Run:
 
     def bare_lease(self) -> fio.Raw:
         """Return what one lease's disk gives by itself: the share of network, target and emulation."""
-        shell, seconds = self.lab.borrower.shell, self.load.seconds
-        pvs = Lvm(shell, udev=False).report().pvs
+        pvs = self.lvm.report().pvs
         device = next(pv.name for pv in pvs if any(tag.startswith("ramshare.lease=") for tag in pv.tags))
-        with timed_stage(self.show, f"measuring the bare lease {device} with fio"):
+        return self.bare(device)
+
+    def bare(self, device: str) -> fio.Raw:
+        """Return what a disk gives by itself; nothing is written."""
+        shell, seconds = self.lab.borrower.shell, min(self.load.seconds, BARE_S)
+        with timed_stage(self.show, f"measuring the bare disk {device} with fio"):
             outputs = [
                 shell.run(argv, timeout_s=60.0).stdout
                 for argv in (fio.random_read_argv(device, seconds), fio.sequential_read_argv(device, seconds))
             ]
         return fio.parse(*outputs)
 
+    @property
+    def lvm(self) -> Lvm:
+        """LVM in the borrower's host."""
+        return Lvm(self.lab.borrower.shell, udev=False)
+
+    def put_on(self, devices: Sequence[str], what: str) -> None:
+        """Move the volume to other disks by hand, by LVM alone; the disks that it leaves stay in its group."""
+        vg = VOLUME.partition("/")[0]
+        sources = next(lv.pvs for lv in self.lvm.report().lvs if lv.full_name == VOLUME)
+        with timed_stage(self.show, f"moving the volume to {what}"):
+            for device in devices:
+                self.lvm.extend_vg(vg, device)
+            for source in sorted(set(sources)):
+                self.lvm.start_move(VOLUME, source, devices, background=False)
+
     def move_to_ram_disk(self) -> None:
         """Put the volume on a RAM disk of its own host, by the same means; it stays there."""
-        lvm = Lvm(self.lab.borrower.shell, udev=False)
-        vg = VOLUME.partition("/")[0]
-        disk = next(pv.name for pv in lvm.report().pvs if pv.vg == vg)
-        with timed_stage(self.show, "moving the volume to a RAM disk inside its host (the ceiling)"):
-            lvm.extend_vg(vg, RAM_DISK)
-            lvm.start_move(VOLUME, disk, [RAM_DISK], background=False)
+        self.put_on([RAM_DISK], "a RAM disk inside its host (the ceiling)")
 
     @contextmanager
     def _storm(self) -> Iterator[None]:

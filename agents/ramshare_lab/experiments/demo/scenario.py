@@ -105,21 +105,24 @@ def _by_move(run: Run) -> _Moved:
     run.page_out()
     attach_s = run.borrow(Mode.MOVE)
     leases = [Lease(lender=x.lender, bytes=x.size_bytes) for x in run.operator.leases()]
+    run.refill("the lenders' memory")
     move = run.measure("the lenders' memory (move)")
     raw = run.bare_lease()
     run.check("the lenders' memory")
     return_s = run.send_home()
     run.move_to_ram_disk()
+    run.refill("the RAM disk")
     ceiling = run.measure("a local RAM disk (ceiling)")
-    bad_pages = run.check("the RAM disk")
+    bad_pages = run.check("the RAM disk") + run.bad_pages
     return _Moved(local, move, ceiling, ModeTimes(attach_s=attach_s, return_s=return_s), leases, raw, bad_pages)
 
 
 def _by_mirror(run: Run) -> _Mirrored:
     """All pages are checked before they go home: there it would take four minutes at the modelled disk's pace."""
     attach_s = run.borrow(Mode.MIRROR)
+    run.refill("the lenders' memory")
     four = run.measure("the lenders' memory (mirror)")
     run.check("the lenders' memory")
     return_s = run.send_home()
-    bad_pages = run.check_some("the local disk")
+    bad_pages = run.check_some("the local disk") + run.bad_pages
     return _Mirrored(four, ModeTimes(attach_s=attach_s, return_s=return_s), bad_pages)
