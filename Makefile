@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup packages demo test check unit lab paper faults schemas clean
+.PHONY: help setup packages demo modes test check unit lab paper faults schemas clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ $(VENV)/ready: pyproject.toml agents/ramshare_lab/pyproject.toml
 
 demo: setup  ## the paper's system end to end on this machine, measured (about 6 minutes)
 	$(SUDO) $(BIN)/ramshare lab demo
+
+modes: setup  ## the ways to attach, nbd, disk and RAM disk, a minute each pattern (about 35 minutes)
+	$(SUDO) $(BIN)/ramshare bench modes
 
 test: setup check  ## every test, the virtual-machine ones included (about 25 minutes)
 	$(SUDO) $(BIN)/python -m pytest
