@@ -58,10 +58,11 @@ def nbd(run: Run) -> Iterator[list[str]]:
             else:
                 server = lab.hosts[name].spawn(argv, die_with_parent=True)
                 stack.callback(server.wait, 10.0)
-                stack.callback(server.terminate)
+                stack.callback(server.kill)  # asked to end, it would wait for its clients
             device = f"/dev/nbd{number}"
             connect = f"nbd-client {address_of(name)} {NBD_PORT} {device} -swap"
             _repeat(run, f"for i in $(seq {UP_WITHIN_S:g}); do {connect} && exit 0; sleep 1; done; exit 1")
+            stack.callback(shell.run, ["nbd-client", "-d", device], ok=(0, 1))
             devices.append(device)
         yield devices
 
