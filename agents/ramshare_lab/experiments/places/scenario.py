@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ramshare.linux.target import Kind
 from ramshare.messages.state import Mode
-from ramshare_lab.cluster.spec import LabSpec
+from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.demo.run import Run, running
 from ramshare_lab.experiments.demo.scenario import DemoPlan
 from ramshare_lab.experiments.places.by_hand import nbd, nvme_tcp
@@ -26,7 +26,6 @@ class Visit:
     """One lab and the places that are measured in it, in this order."""
 
     names: tuple[str, ...]
-    queue: bool = False
     target: Kind = "tgt"
     in_vms: bool = False
     suffix: str = ""
@@ -38,8 +37,7 @@ class Visit:
         return replace(self, names=kept)
 
 
-MODES = (Visit(("local", "move", "nbd", CEILING)), Visit(("mirror",), queue=True))
-"""Swap that is moved or by hand goes to the volume directly, swap that is mirrored through a queue."""
+MODES = (Visit(("local", "move", "mirror", "nbd", CEILING)),)
 TARGETS = (
     Visit(("move",), in_vms=True, suffix=" (tgt)"),
     Visit(("move", "nbd", "nvme-tcp"), in_vms=True, target="lio", suffix=" (LIO)"),
@@ -75,10 +73,10 @@ def run_places(visits: Sequence[Visit], plan: DemoPlan, name: str, accel: str, s
 
 
 def _lab(visit: Visit, plan: DemoPlan, name: str, accel: str) -> LabSpec:
-    spec = plan.lab(name, accel, ceiling=CEILING in visit.names, queue=visit.queue)
+    spec = plan.lab(name, accel, ceiling=CEILING in visit.names)
     if not visit.in_vms:
         return spec
-    whole_bytes = plan.swap_bytes + (32 << 20)
+    whole_bytes = plan.swap_bytes + (64 << 20)
     return replace(
         spec,
         lenders=1,
@@ -99,11 +97,11 @@ def _measure(run: Run, place: str, shown: str) -> Place:
         return Place(name=shown, swap_mb_s=_there(run, "a RAM disk"))
     if place in _BY_HAND:
         with _BY_HAND[place](run) as devices:
-            (home,) = {pv for lv in run.lvm.report().lvs if lv.full_name == "vg0/swap" for pv in lv.pvs}
+            (home,) = {pv for lv in run.lvm.report().lvs if lv.full_name == VOLUME for pv in lv.pvs}
             run.put_on(devices, place)
             found = Place(name=shown, swap_mb_s=_there(run, place), raw=run.bare(devices[0]))
             run.put_on([home], "the local disk again")
-            run.lvm.reduce_vg("vg0", *devices)
+            run.lvm.reduce_vg(VOLUME.partition("/")[0], *devices)
         return found
     mode = Mode(place)
     run.page_out()
