@@ -23,7 +23,7 @@ $(VENV)/ready: pyproject.toml agents/ramshare_lab/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable agents/ramshare_lab
 	touch $@
 
-demo: setup  ## the paper's system end to end on this machine, measured (about 6 minutes)
+demo: setup  ## the paper's system end to end on this machine, measured (about 7 minutes)
 	$(SUDO) $(BIN)/ramshare lab demo
 
 modes: setup  ## the ways to attach, nbd, disk and RAM disk, a minute each pattern (about 35 minutes)

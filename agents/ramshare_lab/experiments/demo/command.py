@@ -22,7 +22,7 @@ def demo(
     accel: Accel = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print results/demo.json instead of the table.")] = False,
 ) -> None:
-    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 6 minutes)."""
+    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 7 minutes)."""
     if modes and Mode.MOVE not in modes:
         raise typer.BadParameter("the demo's figures are of the move; add --mode move")
     plan = DemoPlan(seconds=seconds, mirror=not modes or Mode.MIRROR in modes)

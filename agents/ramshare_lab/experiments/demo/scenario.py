@@ -23,7 +23,7 @@ RAM_DISK_ROOM_BYTES = 32 * MIB
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """Sizes and times of one demo; the defaults fit into six minutes on two cores without KVM."""
+    """Sizes and times of one demo; the defaults fit into seven minutes on two cores without KVM."""
 
     data_bytes: int = 256 * MIB
     """Less than half of the swap gets used, or the kernel frees slots at every read and writes the page out again."""
