@@ -1,4 +1,4 @@
-"""`results/modes.json` and `results/targets.json`: one process's swap in many places, and the project's goals. Pure."""
+"""`results/modes.json`: one process's swap in many places, and the project's goals. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
