@@ -1,5 +1,6 @@
-"""The main job on real kernels: a thrashing process's swap goes to two lenders' memory and home again, and what is
-asked for in vain is refused with a reason and changes nothing.
+"""The main job on real kernels: a thrashing process's swap goes to two lenders' memory, unreadable there, and home.
+
+What is asked for in vain is refused with a reason and changes nothing.
 """
 
 from collections.abc import Iterator
@@ -121,6 +122,67 @@ def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders
         checked = thrash.check()
     assert storm.operations > 0
     assert (storm.bad_pages, checked.bad_pages_total) == (0, 0)
+    operator.listen(3.0)
+    nothing_is_left(lab, operator)
+
+
+SECRET = b"what was swapped out is nobody else's"
+_SWAP_IT_OUT = f"""
+import mmap, time
+pages = mmap.mmap(-1, 4 << 20)
+pages.write(({SECRET!r} + bytes(4096))[:4096] * 1024)
+pages.madvise(21)  # MADV_PAGEOUT
+time.sleep(3)
+"""
+_ONLY = 'filter=["a|^/dev/loop|","r|.*|"]'
+_FORGE = f"""
+truncate -s 8M /dev/shm/forged
+loop=$(losetup --find --show /dev/shm/forged)
+vgcreate -q -s 1m --config 'devices{{{_ONLY} global_{_ONLY}}} backup{{backup=0 archive=0}}' vg0 "$loop"
+losetup --detach "$loop"
+cp /dev/shm/forged /var/lib/ramshare/forged && rm /dev/shm/forged
+"""
+
+
+def lent(lab: Lab) -> dict[str, bytes]:
+    """Return what each lender's root can read of what it has lent."""
+    images = {host: [*(lab.state_dir / "lender" / host).glob("*.img")] for host in lab.spec.lender_names}
+    return {host: b"".join(image.read_bytes() for image in found) for host, found in images.items()}
+
+
+def joined(lab: Lab) -> list[str]:
+    """Return the devices that the group has got from lenders, as LVM knows them."""
+    return [pv.name for pv in Lvm(lab.borrower.shell, udev=False).report().disks_of("vg0") if pv.name != "/dev/vda"]
+
+
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_lenders_root_reads_pages_only_where_encryption_was_done_without(
+    lab: Lab, operator: Operator, *, encrypt: bool
+) -> None:
+    operator.borrow(VOLUME, Mode.MIRROR, encrypt=encrypt)
+    operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
+    lab.borrower.shell.run(["python3", "-c", _SWAP_IT_OUT])
+    assert any(SECRET in memory for memory in lent(lab).values()) is not encrypt
+    assert all(name.startswith("/dev/mapper/ramshare-" if encrypt else "/dev/sd") for name in joined(lab))
+    operator.send_home(VOLUME)
+    operator.follow(VOLUME, VolumePhase.HOME, WITHIN_S)
+    operator.listen(3.0)
+    nothing_is_left(lab, operator)
+
+
+def test_a_lender_that_forges_a_label_of_the_borrowers_own_group_loses_its_lease_and_stops_nothing(
+    lab: Lab, operator: Operator
+) -> None:
+    lab.borrower.shell.run(["sh", "-ec", _FORGE])
+    forged = (lab.borrower.spec.persist_dir / "forged").read_bytes()
+    assert b"vg0" in forged
+    operator.borrow(VOLUME, Mode.MIRROR, min_lenders=2)
+    operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
+    [image] = (lab.state_dir / "lender" / "hosta").glob("*.img")
+    with image.open("r+b") as memory:
+        memory.write(forged[: 1 << 20])
+    operator.send_home(VOLUME)
+    operator.follow(VOLUME, VolumePhase.HOME, WITHIN_S)
     operator.listen(3.0)
     nothing_is_left(lab, operator)
 

@@ -5,12 +5,14 @@ Every operation may be repeated: it ends well if what it asks for is already so.
 and the lab.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ramshare.linux.ballast import Ballast
+from ramshare.linux.host_checks.lvm_settings import strings, whole_configuration
 from ramshare.linux.lvm_config import PINNED
 from ramshare.linux.lvm_extents import first_extents
+from ramshare.linux.lvm_filter import setting
 from ramshare.linux.lvm_names import LvmUsageError, split_volume, tag_options
 from ramshare.linux.lvm_report import LvmReportError, parse_report, report_argv
 from ramshare.linux.lvm_state import (
@@ -64,7 +66,6 @@ swap is read and written in whole pages, which are aligned to both."""
 DEVICES_FILES = Path("/etc/lvm/devices")
 """Where LVM lists the disks that it uses, on hosts that have it so (RHEL 9 does by default)."""
 _UDEV_CONTROL = Path("/run/udev/control")
-_LVMPOLLD_SOCKET = Path("/run/lvm/lvmpolld.socket")
 
 
 class Lvm:
@@ -78,19 +79,22 @@ class Lvm:
         config: str = "",
         ballast: Ballast | None = None,
         devices_files: Path = DEVICES_FILES,
+        hidden: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """Take `udev=None` for "look whether udevd runs"; `config` is added to LVM's `--config`.
 
-        `ballast` is dropped during every change.
+        `ballast` is dropped during every change. `hidden` returns patterns for what LVM must not see at this moment,
+        besides what the owner's filter hides (see `lvm_filter.py`).
         """
         self._runner = runner
         self._devices_files = devices_files
         self._ballast = ballast or Ballast()
         udev = _UDEV_CONTROL.exists() if udev is None else udev
         # Without udevd LVM must create the device nodes itself, or pvmove hangs after its last poll.
-        parts = [PINNED, *([] if udev else ["activation{udev_sync=0 udev_rules=0}"])]
-        if not _LVMPOLLD_SOCKET.exists():
-            parts.append("global{use_lvmpolld=0}")
+        # lvmpolld would run its commands without this configuration; so a pvmove watches itself.
+        parts = [PINNED, "global{use_lvmpolld=0}", *([] if udev else ["activation{udev_sync=0 udev_rules=0}"])]
+        self._hidden = hidden
+        self._settings: Mapping[str, str] | None = None
         self._config = " ".join(filter(None, [*parts, config]))
 
     # What is true
@@ -257,8 +261,20 @@ class Lvm:
 
     def _with_config(self, argv: Sequence[str], extra: str = "") -> list[str]:
         at = 2 if argv[0] == "lvm" else 1
-        text = " ".join(filter(None, [self._config, extra]))
+        text = " ".join(filter(None, [self._config, self._filter(), extra]))
         return [*argv[:at], *(["--config", text] if text else []), *argv[at:]]
+
+    def _filter(self) -> str:
+        """Return the setting that hides `hidden`. What the owner has set is asked for once, when it first matters."""
+        patterns = self._hidden()
+        if not patterns:
+            return ""
+        if self._settings is None:
+            self._settings = whole_configuration(self._runner)
+        # With a devices file LVM looks at no filter, and only at disks that it labelled itself.
+        if self._settings.get("devices/use_devicesfile") == "1" and any(self._devices_files.glob("*.devices")):
+            return ""
+        return setting([*patterns, *strings(self._settings, "devices/filter")])
 
     def _change(self, argv: Sequence[str], timeout_s: float = CHANGE_TIMEOUT_S, extra: str = "") -> Completed:
         with self._ballast.dropped():

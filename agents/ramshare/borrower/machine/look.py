@@ -6,9 +6,10 @@ Runs on the borrower's worker thread.
 from collections.abc import Sequence
 from typing import Protocol
 
+from ramshare.borrower.machine.bare_disks import BareDisks
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.plan.observe import observe
-from ramshare.borrower.plan.tags import lease_of_pv
+from ramshare.borrower.plan.tags import lease_of_pv, unencrypted
 from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, VolumeView
 from ramshare.desk import RefusedError
 from ramshare.linux.iscsi_sessions import Session, sessions
@@ -42,15 +43,19 @@ class Look(Protocol):
 class LvmLook:
     """Remembers LVM's last report: what is applied goes by the report that it was planned from."""
 
-    def __init__(self, lvm: Lvm, iscsi: LeaseSessions) -> None:
+    def __init__(self, lvm: Lvm, iscsi: LeaseSessions, bare: BareDisks) -> None:
         self._lvm = lvm
         self._iscsi = iscsi
+        self._bare = bare
         self.state = LvmState()
         self.seen: Sequence[Session] = ()
 
     def report(self) -> LvmState:
         """Ask LVM for everything; takes seconds while swap storms."""
         self.state = self._lvm.report()
+        # What is not encrypted is known by tags in the report, and hidden until then.
+        if self._bare.show(unencrypted(self.state)):
+            self.state = self._lvm.report()
         return self.state
 
     def sessions(self) -> Sequence[Session]:

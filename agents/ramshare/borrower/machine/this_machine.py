@@ -3,6 +3,7 @@
 from functools import partial
 
 from ramshare.borrower.machine.api import Machine
+from ramshare.borrower.machine.bare_disks import BareDisks
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.machine.iscsi import LeaseSessions
@@ -32,10 +33,11 @@ wedged such a host of 320 MB."""
 def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
     """Return it; nothing is looked at before `start`."""
     ballast = Ballast(BALLAST_BYTES)
-    lvm, dm = Lvm(runner, ballast=ballast), Dmsetup(runner)
+    bare = BareDisks()
+    lvm, dm = Lvm(runner, ballast=ballast, hidden=bare.hidden), Dmsetup(runner)
     iscsi = LeaseSessions(runner, settings.patience_s, left=lambda iqn: lvm.forget_disk(wwid(iqn)))
     cache = LvmCache()
-    tags, rescue, look = VolumeTags(lvm, cache), Rescue(runner, lvm, settings.directory), LvmLook(lvm, iscsi)
+    tags, rescue, look = VolumeTags(lvm, cache), Rescue(runner, lvm, settings.directory), LvmLook(lvm, iscsi, bare)
     executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
     return Machine(
         start=Startup(runner, lvm, look, ballast).start,

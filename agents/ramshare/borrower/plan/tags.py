@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ramshare.borrower.plan.view import Goal
+from ramshare.linux.lvm_state import LvmState
 from ramshare.messages.state import Mode
 
 PREFIX = "ramshare."
@@ -87,6 +88,14 @@ def home_tag(pv_uuid: str) -> str:
 def part_tags(part_bytes: int) -> list[str]:
     """Return the tag that says how much of the volume is to be on leases; none for all of it (0)."""
     return [f"{PREFIX}part={part_bytes}"] if part_bytes else []
+
+
+def unencrypted(state: LvmState) -> frozenset[str]:
+    """Return the leases that LVM gets as they are: those in a group without the mark, and those meant to join so."""
+    joined = {lease: pv.tags for pv in state.pvs if (lease := lease_of_pv(pv.tags)) is not None}
+    meant = {tag.lease for lv in state.lvs if not (tags := parse(lv.tags)).encrypt for tag in tags.leases}
+    clear = {lease for lease, tags in joined.items() if PV_ENCRYPTED not in tags}
+    return frozenset(clear | (meant - joined.keys()))
 
 
 def ours(tags: Iterable[str]) -> list[str]:
