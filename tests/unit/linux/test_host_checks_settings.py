@@ -14,7 +14,9 @@ from ramshare.linux.run import SystemRunner, find_tool
 
 pytestmark = pytest.mark.unit
 
-DEFAULTS = """\
+HOST_WIDE = 'global_filter=["r|^/dev/disk/by-id/.*672616d|", "r|^/dev/disk/by-path/.*iqn.2026-11.io.ramshare:|"]'
+"""What `--check` proposes: the host's own LVM commands look at no leased disk."""
+DEBIANS = """\
 devices {
 	dir="/dev"
 	scan=["/dev"]
@@ -37,6 +39,7 @@ activation {
 }
 """
 OF_FILES = tuple(check for check in CHECKS if check.judge in {m.judge for m in (lvm_filters, lvm_settings, open_iscsi)})
+DEFAULTS = DEBIANS.replace('global_filter=["a|.*|"]', HOST_WIDE)
 GROUP, UUID = "p9GszyjCbSnDqc0ET0qjCnxwVpYlwAr9", "p9Gszy-jCbS-nDqc-0ET0-qjCn-xwVp-YlwAr9"
 
 
@@ -68,25 +71,44 @@ def host(tmp_path: Path) -> Host:
 # Which disks LVM sees
 
 
-def test_debians_own_configuration_is_fine(host: Host) -> None:
+def test_debians_own_configuration_lacks_only_what_hides_leased_disks_from_the_hosts_own_commands(host: Host) -> None:
     assert findings("borrower", host, OF_FILES) == []
+    runner = FakeRunner().on("lvm", "vgs", ..., stdout=f"  {UUID}\n").on("lvm", "lvmconfig", ..., stdout=DEBIANS)
+    [finding] = findings("borrower", Host(runner, host.root), OF_FILES)
+    assert not finding.blocks
+    assert finding.mend.replace(" = [ ", "=[").replace(" ]", "]").startswith(f"set {HOST_WIDE} in section devices")
+
+
+def test_patterns_of_the_owners_stay_in_the_line_that_is_proposed() -> None:
+    [finding] = lvm_filters.judge(LvmSight(configuration(devices__global_filter='["r|/dev/cdrom|","a|.*|"]')))
+    assert ':|", "r|/dev/cdrom|" ]' in finding.mend
+    own = '["a|^/dev/sd|","a|^/dev/mapper/|","r|.*|"]'
+    [finding] = lvm_filters.judge(LvmSight(configuration(devices__global_filter=own)))
+    assert "by their names in /dev/disk/by-id" in finding.mend
+
+
+def test_where_leases_are_not_encrypted_lvm_must_see_their_disks() -> None:
+    assert lvm_filters.judge(LvmSight(configuration(devices__global_filter="[]"), encrypt=False)) == []
+    [finding] = lvm_filters.judge(LvmSight(configuration(), encrypt=False))
+    assert finding.blocks
+    assert f'"{lvm_filters.BARE_PATTERN}" first' in finding.mend
 
 
 @pytest.mark.parametrize(
     "patterns",
     [
         '["a|^/dev/sda[0-9]*$|","r|.*|"]',
-        '["r|^/dev/sd[b-z]|"]',
+        '["r|^/dev/mapper/|","r|.*|"]',
         '["a|^/dev/sd[a-d]|","r|.*|"]',
         '["a/nvme/","r/.*/"]',
         '["a(md)","r{.*}"]',
-        '["r|/dev/disk/by-path/.*iscsi|","r|/dev/sd|","r|/dev/disk/by-id|"]',
-        '"r|sd|"',
+        '["r|/dev/sd|","r|/dev/disk/by-id|"]',
+        '["r|^/dev/dm-|","r|sd|"]',
     ],
 )
 @pytest.mark.parametrize("key", ["devices__filter", "devices__global_filter"])
 def test_a_filter_that_hides_a_lease_stops_a_borrower(key: str, patterns: str) -> None:
-    [finding] = lvm_filters.judge(LvmSight(configuration(**{key: patterns})))
+    finding = lvm_filters.judge(LvmSight(configuration(**{key: patterns})))[0]
     assert finding.blocks
     assert key.replace("__", "/") in finding.what
     assert f'"{lvm_filters.LEASE_PATTERN}" first' in finding.mend
@@ -95,11 +117,10 @@ def test_a_filter_that_hides_a_lease_stops_a_borrower(key: str, patterns: str) -
 @pytest.mark.parametrize(
     "patterns",
     [
-        '["a|.*|"]',
-        '["r|/dev/cdrom|"]',
-        '["r|^/dev/sda$|"]',
-        '["a|^/dev/disk/by-path/ip-.*-iscsi-|","r|.*|"]',
-        '["a|^/dev/sd|","r|.*|"]',
+        '["r|sd|"]',
+        '["r|/dev/cdrom|","r|^/dev/sd|","a|.*|"]',
+        '["a|^/dev/mapper/|","r|.*|"]',
+        '["a|^/dev/sda$|","a|/dm-|","r|.*|"]',
         f'["{lvm_filters.LEASE_PATTERN}","a|^/dev/sda|","r|.*|"]',
     ],
 )

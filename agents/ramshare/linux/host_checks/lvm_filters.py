@@ -1,28 +1,44 @@
-"""Whether LVM may see the disks of leases, and those of the volumes in use: filters and the devices file.
+"""Whether LVM sees leases' encrypted devices and nothing below them, and the disks of the volumes in use.
 
 Rules as LVM 2.03.16 follows them (tried out): a devices file in use makes LVM ignore both filters, and `vgextend` puts
-a lease's disk into it. Without one, the first pattern that matches a name decides for that name, and a device is hidden
+what it labels into it. Without one, the first pattern that matches a name decides for that name, and a device is hidden
 if any of its names is refused and none is let in.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 
+from ramshare.linux.crypt_names import DIRECTORY, PREFIX, mapper_name, mapper_of
+from ramshare.linux.disk_identity import NAA_PREFIX
 from ramshare.linux.host_checks.lvm_settings import strings, text, whole_configuration
 from ramshare.linux.host_checks.model import Finding, Host
+from ramshare.linux.lvm_filter import STABLE_IDS
 from ramshare.linux.proc import read
+from ramshare.settings import BorrowerSettings, load
 
-LEASE_PATTERN = "a|^/dev/disk/by-path/ip-.*-iscsi-iqn.2026-11.io.ramshare:.*|"
-"""Lets in what is a lease, by udev's name for it."""
-_OTHER_NAMES = (
+LEASE_PATTERN = f"a|^{DIRECTORY}{PREFIX}|"
+"""Lets the encrypted device of a lease in."""
+_LEASE_NAMES = (
+    mapper_of("l1-1"),
+    "/dev/dm-99",
+    f"/dev/disk/by-id/dm-name-{mapper_name('l1-1')}",
+    f"/dev/disk/by-id/dm-uuid-CRYPT-PLAIN-{mapper_name('l1-1')}",
+)
+"""How device mapper and udev name it."""
+BARE_PATTERN = "a|^/dev/disk/by-path/ip-.*-iscsi-iqn.2026-11.io.ramshare:.*|"
+"""Lets in what is a lease, by udev's name for it, where leases are not encrypted."""
+_BARE_NAMES = (
     "/dev/disk/by-path/ip-192.0.2.1:3260-iscsi-iqn.2026-11.io.ramshare:hosta.l1-1-lun-1",
-    "/dev/disk/by-id/scsi-360000000000000000e00000000010001",
-    "/dev/disk/by-id/wwn-0x60000000000000000e00000000010001",
+    f"/dev/disk/by-id/scsi-3{NAA_PREFIX}0e0000000000000000010001a",
+    f"/dev/disk/by-id/wwn-0x{NAA_PREFIX}0e0000000000000000010001a",
 )
 """How udev names a lease's disk besides `/dev/sdX`; the numbers differ."""
+FILTER, GLOBAL_FILTER = "devices/filter", "devices/global_filter"
+_LETS_ALL_IN = ("a|.*|", "a/.*/", "a|.*/|")
+"""What LVM does anyway with a device that no pattern refuses; behind a refusal by one name it would undo it."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -38,6 +54,8 @@ class LvmSight:
     devices_file_writable: bool = True
     hidden_volumes: tuple[str, ...] = ()
     """Device-mapper names of active logical volumes whose group LVM does not show."""
+    encrypt: bool = True
+    """Whether this host's leases are encrypted, so that LVM need not see their disks."""
 
 
 def observe(host: Host) -> LvmSight:
@@ -54,6 +72,7 @@ def observe(host: Host) -> LvmSight:
         f"/{path.relative_to(host.root)}" if used else None,
         os.access(path, os.W_OK) and os.access(path.parent, os.W_OK),
         tuple(sorted(name for name, vg in _active_volumes(host) if vg not in groups)),
+        load(BorrowerSettings).encrypt,
     )
 
 
@@ -93,22 +112,55 @@ def _directories(facts: LvmSight) -> list[Finding]:
 
 
 def _filters(facts: LvmSight) -> list[Finding]:
-    letters = [*ascii_lowercase, *(f"a{letter}" for letter in ascii_lowercase)]
-    free = [f"/dev/sd{letter}" for letter in letters if f"sd{letter}" not in facts.taken]
+    bare = _bare_disks(facts)
+    wanted, pattern = ([_LEASE_NAMES], LEASE_PATTERN) if facts.encrypt else (bare, BARE_PATTERN)
     found = []
-    for key in ("devices/filter", "devices/global_filter"):
+    for key in (FILTER, GLOBAL_FILTER):
         patterns = strings(facts.settings, key)
-        hidden = next((disk for disk in free if not lets_in(patterns, (disk, *_OTHER_NAMES))), None)
+        hidden = next((names[0] for names in wanted if not lets_in(patterns, names)), None)
         if hidden is not None:
             found.append(
                 Finding(
-                    f"{key} hides a lease's disk (for example {hidden}) from LVM: no lease can join a volume group",
-                    f'put "{LEASE_PATTERN}" first in {key.partition("/")[2]} of /etc/lvm/lvm.conf '
+                    f"{key} hides a lease (for example {hidden}) from LVM: no lease can join a volume group",
+                    f'put "{pattern}" first in {key.partition("/")[2]} of /etc/lvm/lvm.conf '
                     f"(`lvmconfig {key}` shows what is set)",
                     blocks=True,
                 )
             )
-    return found
+    return [*found, *(_exposed(facts, bare) if facts.encrypt else [])]
+
+
+def _bare_disks(facts: LvmSight) -> list[tuple[str, ...]]:
+    """Return the names that the disk of a next lease may have."""
+    letters = [*ascii_lowercase, *(f"a{letter}" for letter in ascii_lowercase)]
+    return [(f"/dev/sd{letter}", *_BARE_NAMES) for letter in letters if f"sd{letter}" not in facts.taken]
+
+
+def _exposed(facts: LvmSight, bare: Sequence[Collection[str]]) -> list[Finding]:
+    """Say how to keep the host's other LVM commands, udev's among them, away from what lenders may write."""
+    filters = [strings(facts.settings, key) for key in (FILTER, GLOBAL_FILTER)]
+
+    def seen(*filters: Sequence[str]) -> bool:
+        return any(all(lets_in(patterns, names) for patterns in filters) for names in bare)
+
+    if not seen(*filters):
+        return []
+    line = [*STABLE_IDS, *(pattern for pattern in filters[1] if pattern not in _LETS_ALL_IN)]
+    if seen(line):
+        mend = (
+            f'put "{STABLE_IDS[0]}", "{STABLE_IDS[1]}" first in global_filter, and let your own disks in by '
+            "their names in /dev/disk/by-id: a pattern for /dev/sd lets leases in, too"
+        )
+    else:
+        quoted = ", ".join(f'"{pattern}"' for pattern in line)
+        mend = f"set global_filter = [ {quoted} ] in section devices of /etc/lvm/lvm.conf"
+    return [
+        Finding(
+            "LVM commands of this host other than ramshare's look at leased disks below their encryption: a lender who "
+            "forges a label of your own volume group there hinders them",
+            mend,
+        )
+    ]
 
 
 def _devices_file(facts: LvmSight) -> list[Finding]:
