@@ -149,7 +149,7 @@ STATES: dict[str, dict[str, type[Message]]] = {
         "decisions": state.Decisions,
         "export/+": state.Export,
     },
-    "borrower": {"status": state.Status, "lease/+": state.Lease, "volume/+/+": state.Volume},
+    "borrower": {"status": state.Status, "key": state.SealingKey, "lease/+": state.Lease, "volume/+/+": state.Volume},
     MANAGER: {
         "status": state.Status,
         "summary": state.ManagerState,
@@ -211,7 +211,7 @@ TELLS_EVENTS = frozenset({"lender", "borrower", MANAGER})
 EVERYTHING = (("+", "#"),)
 WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
     "guest": (),
-    "lender": (("guest", "memory"), ("borrower", "lease/+")),
+    "lender": (("guest", "memory"), ("borrower", "lease/+"), ("+", "key")),
     "borrower": (),
     MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+")),
     "cli": EVERYTHING,

@@ -24,6 +24,7 @@ from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import LeasePhase, Memory, Mode
 from ramshare.policy.model import Decision, HostSample
+from ramshare.sealed import SealingKeys
 
 VOLUME = "vg0/swap"
 GIB = 1 << 30
@@ -40,13 +41,15 @@ class ModelHost:
         self.fails_at: tuple[type[s.Step], ...] = ()
         """Kinds of steps that fail; none for every kind."""
         self.grants: dict[str, Grant] = {}
+        self.keys = SealingKeys()
 
     def start(self) -> list[str]:
         return [VOLUME] if self.model.tagged else []
 
     def machine(self, directory: Path) -> Machine:
         """Return what a borrower's agent is given; what it owes is kept in `directory`."""
-        return Machine(self.start, self.turn, self, OwedFile(directory), lambda: False, NoneSuspended())
+        owed, suspended = OwedFile(directory), NoneSuspended()
+        return Machine(self.start, self.turn, self, owed, lambda: False, suspended, self.keys.public)
 
     def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
         if volume != VOLUME:
@@ -173,6 +176,7 @@ class FakeExports:
                 tid=len(self.records) + 1,
                 chap_user=request.lease,
                 chap_secret=cast("Any", f"secret-of-{request.lease}"),
+                proof_secret=cast("Any", f"proof-of-{request.lease}"),
                 created_at=datetime.now(UTC),
             )
         return self.records[request.lease]

@@ -261,7 +261,7 @@ class FakeLender(Agent):
             target=export.target,
             size_bytes=export.size_bytes,
             chap_user=lease,
-            chap_secret=f"secret-of-{lease}",
+            sealed_secrets=f"secret-of-{lease}",
         )
 
     def _release(self, arrived: RequestArrived[ReleaseLease]) -> Reply | None:

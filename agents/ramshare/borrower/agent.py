@@ -22,6 +22,7 @@ from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import Bus
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.state import SealingKey
 from ramshare.settings import BorrowerSettings
 from ramshare.topics import name
 
@@ -37,6 +38,7 @@ class Borrower(Agent):
     def __init__(self, bus: Bus, settings: BorrowerSettings, machine: Machine, runtime: Runtime = REAL) -> None:
         super().__init__(bus, runtime)
         self._suspended = machine.suspended
+        self._public_key = machine.public_key
         self._volumes = Volumes(self)
         self._publisher = Publisher(bus)
         timeout_s, own_host = settings.ask_timeout_s, name(bus.client)
@@ -50,6 +52,7 @@ class Borrower(Agent):
         self.handle(BorrowVolume, self._requests.borrow)
         self.handle(ReturnVolume, self._requests.send_home)
         self.handle(Vacate, self._requests.vacate)
+        self.bus.set_state("key", SealingKey(public_key=self._public_key))
         self._suspended.start(lambda device: self.post(partial(self._resumed, device)))
         self._releases.start()
         self._reconciler.start()
@@ -67,7 +70,7 @@ class Borrower(Agent):
 
     def true_paths(self) -> Collection[str] | None:
         """See `Agent`: known as soon as every volume with our tags was looked at."""
-        return self._publisher.paths if self._volumes.all_seen else None
+        return {"key", *self._publisher.paths} if self._volumes.all_seen else None
 
     def _resumed(self, device: str) -> None:
         self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")

@@ -25,7 +25,7 @@ _GRANT = replies.Grant(
     target=_TARGET,
     size_bytes=_SIZE,
     chap_user=_LEASE,
-    chap_secret=SecretStr("an-example-only"),
+    sealed_secrets=SecretStr("an-example-only"),
 )
 
 _STATES: tuple[Message, ...] = (

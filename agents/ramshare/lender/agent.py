@@ -30,6 +30,7 @@ from ramshare.lender.surplus import Surplus
 from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
+from ramshare.messages.state import SealingKey
 from ramshare.settings import HostSettings, LenderSettings
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Lender(Agent):
         self.handle(Undrain, partial(self._requests.drain, draining=False))
         self._ledger.listen(self._ledger_changed)
         self.reports.start()
+        self.bus.watch_state(path="key")
         self._hands.watch.start(lambda: self.post(self._decide_soon))
         self._guests.start(self._look_at_guests)
         self._start()
@@ -93,7 +95,11 @@ class Lender(Agent):
             self._learnt.write(self._learnt.snapshot())
 
     def on_state(self, arrived: StateArrived) -> None:
-        """Take a guest's report, or note that this host's own swap is remote."""
+        """Take a guest's report, a borrower's key, or note that this host's own swap is remote."""
+        if arrived.path == "key":
+            key = arrived.message if isinstance(arrived.message, SealingKey) else None
+            self._ledger.hear_key(arrived.client, key)
+            return
         self.reports.take(arrived, self._wall())
         self._decide_soon()
 

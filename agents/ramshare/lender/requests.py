@@ -35,6 +35,7 @@ class Requests:
         if request.lease in self._ledger.pending:
             raise RefusedError(ErrorCode.BUSY, f"lease {request.lease} is being made")
         if request.lease not in self._ledger.records:
+            self._ledger.require_key(request.borrower)
             self._offer.check_room(request)
             self._desk.when_answered(arrived, lambda _reply: self._ledger.abandon(request.lease))
             self._ledger.begin(request)

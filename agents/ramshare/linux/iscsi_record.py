@@ -86,15 +86,17 @@ MOVE_PARAMETERS = SessionParameters(noop_interval_s=5, noop_timeout_s=5, replace
 """The pages lie nowhere else: waiting for the lender to come back beats killing whoever touches them."""
 
 
-def authentication(user: str, secret: str) -> dict[str, str]:
-    """Return how we prove who we are to the target; with no secret we do not. The target never has to, to us."""
+def authentication(user: str, secret: str, target_user: str = "", target_secret: str = "") -> dict[str, str]:
+    """Return how we prove who we are to the target, and the target to us; who has no secret does not."""
     if not secret:
         return {"node.session.auth.authmethod": "None"}
+    proof = {"node.session.auth.username_in": target_user, "node.session.auth.password_in": target_secret}
     return {
         "node.session.auth.authmethod": "CHAP",
         "node.session.auth.chap_algs": CHAP_ALGORITHM,
         "node.session.auth.username": user,
         "node.session.auth.password": secret,
+        **(proof if target_secret else {}),
     }
 
 

@@ -95,11 +95,22 @@ class Iscsiadm:
         self._nodes = nodes or next((path for path in NODE_DIRECTORIES if path.is_dir()), NODE_DIRECTORIES[0])
 
     def create_node(
-        self, portal: str, iqn: str, parameters: SessionParameters, *, user: str = "", secret: str = ""
+        self,
+        portal: str,
+        iqn: str,
+        parameters: SessionParameters,
+        *,
+        user: str = "",
+        secret: str = "",
+        target_user: str = "",
+        target_secret: str = "",
     ) -> None:
-        """Write the record for the target `iqn` at `portal` (`address:port`), with CHAP if `secret` is given."""
+        """Write the record for the target `iqn` at `portal` (`address:port`), with CHAP if `secret` is given.
+
+        With a `target_secret` the target must prove itself, too.
+        """
         self._run(["-o", "new", "-T", iqn, "-p", f"{portal},1"])
-        settings = parameters.settings() | authentication(user, secret)
+        settings = parameters.settings() | authentication(user, secret, target_user, target_secret)
         record = self._record(portal, iqn)
         _write_secretly(record, own_record(record.read_text(errors="replace"), settings))
 

@@ -202,6 +202,9 @@ class Lio:
         self._configfs.make(entry)
         self._configfs.write(f"{entry}/auth/userid", export.user)
         self._configfs.write(f"{entry}/auth/password", export.secret)
+        if export.proof_secret:
+            self._configfs.write(f"{entry}/auth/userid_mutual", export.proof_user)
+            self._configfs.write(f"{entry}/auth/password_mutual", export.proof_secret)
         self._set(f"{entry}/attrib", INITIATOR_ATTRIBUTES)
         self._configfs.make(f"{entry}/lun_{LUN}")
         self._configfs.link(f"{entry}/lun_{LUN}", f"{group}/lun/lun_{LUN}", _ALIAS)

@@ -30,6 +30,9 @@ class Export:
     initiator: str
     user: str
     secret: str = field(repr=False)
+    proof_user: str = ""
+    proof_secret: str = field(default="", repr=False)
+    """By which the target proves itself to the initiator; none: it does not."""
     thin: bool = False
     """Offer UNMAP: only where the file system can punch holes (tmpfs; on ramfs an UNMAP is a hardware error)."""
     serial: str = ""

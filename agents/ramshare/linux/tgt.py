@@ -113,6 +113,8 @@ class Tgt:
         self.create_target(export.tid, export.iqn)
         self.set_parameters(export.tid)
         self.add_account(export.tid, export.user, export.secret)
+        if export.proof_secret:
+            self.add_account(export.tid, export.proof_user, export.proof_secret, outgoing=True)
         self.add_lun(export.tid, export.path, export.iqn, thin=export.thin, serial=export.serial)
         self.bind(export.tid, export.initiator)
 
@@ -138,12 +140,16 @@ class Tgt:
         params += [f"scsi_id={disk_id(iqn)}", f"scsi_sn={serial_number(serial or disk_id(iqn), iqn)}"]
         self._adm("update", "logicalunit", *unit, "--params", ",".join(params))
 
-    def add_account(self, tid: int, user: str, secret: str) -> None:
-        """Demand CHAP with this name and secret. An account of that name that exists already gets the new secret."""
+    def add_account(self, tid: int, user: str, secret: str, *, outgoing: bool = False) -> None:
+        """Demand CHAP with this name and secret, or (`outgoing`) have the target prove itself by them.
+
+        An account of that name that exists already gets the new secret.
+        """
         if not self._create_account(self._port, user, secret):
             self.delete_account(user)
             self._create_account(self._port, user, secret)
-        self._unless(_EXISTS, "bind", "account", "--tid", str(tid), "--user", user)
+        options = ["--outgoing"] if outgoing else []
+        self._unless(_EXISTS, "bind", "account", "--tid", str(tid), "--user", user, *options)
 
     def delete_account(self, user: str) -> None:
         """Remove the account everywhere."""

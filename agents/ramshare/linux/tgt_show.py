@@ -50,7 +50,8 @@ class _Draft:
                 )
                 for nexus in self.sessions
             ),
-            accounts=tuple(self.names.get("Account information", [])),
+            # tgtd marks the one by which the target proves itself.
+            accounts=tuple(name.removesuffix(" (outgoing)") for name in self.names.get("Account information", [])),
         )
 
 

@@ -41,7 +41,7 @@ class Reply(Message):
 
 
 class Grant(BaseModel):
-    """A lease that its borrower may log in to, with the one-time CHAP secret; part of a reply."""
+    """A lease that its borrower may log in to, with the one-time CHAP secrets of both sides; part of a reply."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
@@ -51,9 +51,11 @@ class Grant(BaseModel):
     target: Iqn
     size_bytes: PositiveBytes
     chap_user: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")
-    chap_secret: SecretStr = Field(min_length=12, max_length=64)
+    sealed_secrets: SecretStr = Field(
+        min_length=12, max_length=256, description="Sealed to the borrower's key (libsodium's sealed box, in base64)."
+    )
 
-    @field_serializer("chap_secret", when_used="json")
+    @field_serializer("sealed_secrets", when_used="json")
     def _reveal(self, secret: SecretStr) -> str:
         return secret.get_secret_value()
 

@@ -154,6 +154,13 @@ class Volume(Message):
     step: Sentence = Field(default="", description="What is being done now, or what it waits for.")
 
 
+class SealingKey(Message):
+    """`state/borrower.<host>/key`: lenders seal the secrets of leases to it, so that only this borrower reads them."""
+
+    KIND: ClassVar[str] = "key/1"
+    public_key: str = Field(pattern=r"^[A-Za-z0-9+/]{43}=$", description="X25519, in base64.")
+
+
 class HostRecord(Message):
     """`state/manager/host/<host>`: the manager's database, one record a lender."""
 

@@ -128,7 +128,7 @@ class ForgingManager(Agent):
             target="iqn.2026-11.io.ramshare:y.l1",
             size_bytes=arrived.request.size_bytes + arrived.request.overhead_bytes,
             chap_user="l1",
-            chap_secret=SecretStr("secret-of-lease"),
+            sealed_secrets=SecretStr("secret-of-lease"),
         )
         return BorrowReply(request_id=arrived.request.request_id, grants=(grant,))
 

@@ -66,11 +66,13 @@ class Scene(World):
         self.on_loop: set[str] = set()
         self.model = Host(4)
         machine = ModelHost(self.model, self.session).machine(directory)
-        watched = {f.name: Watched(getattr(machine, f.name), f.name, self.note) for f in fields(machine)}
+        parts = {f.name: getattr(machine, f.name) for f in fields(machine)}
+        key = parts.pop("public_key")
+        watched = {name: Watched(part, name, self.note) for name, part in parts.items()}
 
         def borrower(bus: MemoryBus, runtime: Runtime) -> Borrower:
             mine = Runtime(clock=runtime.clock, worker=lambda _name: self.borrowers_worker)
-            return Borrower(bus, BorrowerSettings(directory=directory), Machine(**watched), mine)
+            return Borrower(bus, BorrowerSettings(directory=directory), Machine(**watched, public_key=key), mine)
 
         def lender(bus: MemoryBus, runtime: Runtime) -> FakeLender:
             self.lent = FakeLender(bus, runtime, 9)

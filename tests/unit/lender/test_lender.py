@@ -22,7 +22,8 @@ from ramshare.linux.hypervisor import BalloonNote, Guest, Hypervisor, Hypervisor
 from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain, Vacate
-from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer
+from ramshare.messages.state import Export, Lease, LeasePhase, Memory, Mode, Offer, SealingKey
+from ramshare.sealed import SealingKeys, Secrets
 from ramshare.settings import HostSettings, LenderSettings
 
 pytestmark = pytest.mark.unit
@@ -64,6 +65,13 @@ class Scene(World):
         self.manager = self.bus("manager")
         self.clients: dict[str, MemoryBus] = {"manager": self.manager}
         self.numbers = iter(range(10_000))
+        self.keys = SealingKeys()
+        for borrower in ("borrower.b", "borrower.c"):
+            self.tell_key(borrower, self.keys)
+
+    def tell_key(self, borrower: str, keys: SealingKeys | None) -> None:
+        message = SealingKey(public_key=keys.public).to_json() if keys else b""
+        self.broker.publish(borrower, f"ramshare/v1/state/{borrower}/key", message, retain=True)
 
     def lender(self, hypervisor: Hypervisor | None = None, share_bytes: int | None = None, **changes: Any) -> Lender:
         settings = LenderSettings(**{"reserve_bytes": 512 * MIB, "directory": self.exports.marker.parent, **changes})
@@ -146,11 +154,40 @@ def test_an_export_is_granted_shown_and_taken_off_the_offer(scene: Scene) -> Non
     assert scene.offer().lent_bytes == 400 * MIB
 
 
-def test_the_secret_travels_in_the_reply_only(scene: Scene) -> None:
+def secrets_of(scene: Scene, reply: Reply) -> Secrets:
+    assert isinstance(reply, ExportReply)
+    assert reply.grant is not None
+    return scene.keys.open(reply.grant.sealed_secrets.get_secret_value())
+
+
+def test_the_secrets_travel_sealed_to_the_borrowers_own_key_and_nobody_else_can_read_them(scene: Scene) -> None:
     scene.lender()
-    scene.export(400, "l1")
-    holders = [p.topic for _, p in scene.broker.published if b"secret-of-l1" in p.payload]
-    assert holders == ["ramshare/v1/reply/manager/lender.a"]
+    assert secrets_of(scene, scene.export(400, "l1")) == Secrets("secret-of-l1", "proof-of-l1")
+    assert not [p.topic for _, p in scene.broker.published if b"-of-l1" in p.payload]
+
+
+def test_a_key_that_somebody_else_publishes_for_a_borrower_is_not_sealed_to(scene: Scene) -> None:
+    scene.lender()
+    forged = SealingKey(public_key=SealingKeys().public).to_json()
+    for topic in ("state/borrower.b/key", "state/manager/key", "state/guest.b/key"):
+        scene.broker.publish("manager", f"ramshare/v1/{topic}", forged, retain=True)
+    assert secrets_of(scene, scene.export(400, "l1")).borrower == "secret-of-l1"
+
+
+def test_a_borrower_that_restarts_is_granted_by_its_new_key(scene: Scene) -> None:
+    scene.lender()
+    scene.keys = SealingKeys()
+    scene.tell_key("borrower.b", scene.keys)
+    assert secrets_of(scene, scene.export(400, "l1")).borrower == "secret-of-l1"
+
+
+def test_nothing_is_made_for_a_borrower_without_a_key(scene: Scene) -> None:
+    scene.lender()
+    scene.tell_key("borrower.b", None)
+    reply = scene.export(400, "l1")
+    assert reply.error is ErrorCode.NOT_READY
+    assert "has not published the key" in reply.sentence
+    assert scene.lent() == 0
 
 
 def test_a_lease_that_is_asked_for_again_is_the_same_lease(scene: Scene) -> None:
@@ -158,7 +195,11 @@ def test_a_lease_that_is_asked_for_again_is_the_same_lease(scene: Scene) -> None
     first, again = scene.export(400, "l1"), scene.export(400, "l1")
     assert isinstance(first, ExportReply)
     assert isinstance(again, ExportReply)
-    assert first.grant == again.grant
+    assert first.grant is not None
+    assert again.grant is not None
+    sealed = {"sealed_secrets"}
+    assert first.grant.model_dump(exclude=sealed) == again.grant.model_dump(exclude=sealed)
+    assert secrets_of(scene, first) == secrets_of(scene, again)
     assert scene.lent() == 400 * MIB
 
 

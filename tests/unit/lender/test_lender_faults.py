@@ -17,7 +17,8 @@ from ramshare.errors import RamshareError
 from ramshare.lender.agent import Lender
 from ramshare.lender.hands import Hands
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Request, Undrain
-from ramshare.messages.state import Mode, Offer
+from ramshare.messages.state import Mode, Offer, SealingKey
+from ramshare.sealed import SealingKeys
 from ramshare.settings import HostSettings, LenderSettings
 
 pytestmark = pytest.mark.unit
@@ -62,6 +63,7 @@ class Scene(World):
         self.faults = Faults()
         self.exports = FakeExports(directory)
         self.clients = {client: self.bus(client) for client, _ in REQUESTS.values()}
+        self.clients["borrower.b"].set_state("key", SealingKey(public_key=SealingKeys().public))
 
         def make(bus: MemoryBus, runtime: Runtime) -> Lender:
             on = self.faults.on

@@ -534,7 +534,7 @@ def test_anyone_can_read_who_lends_what_to_whom(world: Setting) -> None:
 
 def test_nothing_secret_is_in_any_state_or_event(world: Setting) -> None:
     _, borrower = serving(world, 100)
-    secret = borrower.borrow(40 * MIB).grants[0].chap_secret.get_secret_value().encode()
+    secret = borrower.borrow(40 * MIB).grants[0].sealed_secrets.get_secret_value().encode()
     for _, packet in world.broker.published:
         assert secret not in packet.payload or "/reply/" in packet.topic
 

@@ -35,7 +35,7 @@ def grant(**changes: Any) -> dict[str, Any]:
         "target": "iqn.2026-11.io.ramshare:hosta.l1",
         "size_bytes": 1 << 20,
         "chap_user": "u",
-        "chap_secret": SECRET,
+        "sealed_secrets": SECRET,
         **changes,
     }
 
@@ -175,7 +175,7 @@ def test_a_secret_travels_but_shows_nowhere_else() -> None:
         assert SECRET not in shown
 
 
-@pytest.mark.parametrize("damage", [{"size_bytes": -1}, {"chap_secret": "s3cret"}, {"chap_user": "no spaces"}])
+@pytest.mark.parametrize("damage", [{"size_bytes": -1}, {"sealed_secrets": "s3cret"}, {"chap_user": "no spaces"}])
 def test_the_error_about_a_malformed_reply_holds_no_secret(damage: dict[str, Any]) -> None:
     wire = json.dumps({"request_id": "12345678", "grants": [grant(**damage)]})
     with pytest.raises(ValidationError) as caught:
@@ -195,7 +195,7 @@ def test_the_largest_borrow_reply_fits_into_one_payload() -> None:
         target=f"iqn.2026-11.io.ramshare:{host}.{'l' * 63}",
         size_bytes=MAX_BYTES,
         chap_user="u" * 64,
-        chap_secret="s" * 64,
+        sealed_secrets="s" * 256,
     )
     reply = BorrowReply(request_id="r" * 64, sentence="ü" * 1000, grants=(Grant.model_validate(largest),) * 64)
     assert len(reply.to_json()) <= MAX_PAYLOAD_BYTES

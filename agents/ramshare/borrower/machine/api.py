@@ -124,3 +124,5 @@ class Machine:
     """Loop: whether any iSCSI session changed since this was last asked."""
     suspended: Suspended
     """Has a thread of its own."""
+    public_key: str
+    """Lenders seal the secrets of leases to it."""

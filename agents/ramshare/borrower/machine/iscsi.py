@@ -18,6 +18,7 @@ from ramshare.linux.run import Runner
 from ramshare.messages.names import lease_of
 from ramshare.messages.replies import Grant
 from ramshare.messages.state import Mode
+from ramshare.sealed import SealingKeys, Secrets
 
 DISK_WITHIN_S = 10.0
 """A login's disk appears within milliseconds; under emulation within two seconds."""
@@ -34,22 +35,31 @@ class LeaseSessions:
         patience_s: float,
         sleep: Callable[[float], None] = time.sleep,
         left: Callable[[str], None] = lambda _iqn: None,
+        unseal: Callable[[str], Secrets] | None = None,
         nodes: Path | None = None,
     ) -> None:
-        """Wait `patience_s` for a lost lender that has the only copy of pages; `left` hears which target is no more."""
+        """Wait `patience_s` for a lost lender that has the only copy of pages; `left` hears which target is no more.
+
+        `unseal` opens the secrets of a grant.
+        """
         self._iscsi = Iscsiadm(runner, nodes)
         self._crypt = Cryptsetup(runner)
         self._move_parameters = replace(MOVE_PARAMETERS, replacement_timeout_s=min(3600, max(5, round(patience_s))))
         self._sleep = sleep
         self._left = left
+        self._unseal = unseal or SealingKeys().open
         self._grants: dict[str, Grant] = {}
+        self._secrets: dict[str, Secrets] = {}
         self._refused: dict[str, int] = {}
         self._given_up: set[str] = set()
         """Leases whose pages are being written off; LVM takes no mark of it before that is done."""
 
     def take(self, grants: Iterable[Grant]) -> None:
-        """Remember how to log in to these leases."""
-        self._grants |= {grant.lease: grant for grant in grants}
+        """Remember how to log in to these leases. Raises `UnreadableGrantError` if any is not sealed to our key."""
+        taken = list(grants)
+        opened = {grant.lease: self._unseal(grant.sealed_secrets.get_secret_value()) for grant in taken}
+        self._grants |= {grant.lease: grant for grant in taken}
+        self._secrets |= opened
 
     def possible(self, joined: Collection[str]) -> set[str]:
         """Return the leases that can be logged in to. Those `joined` to a group are tried however often they refuse.
@@ -69,8 +79,15 @@ class LeaseSessions:
         grant = self._grants.get(lease)
         if grant is not None:
             parameters = self._move_parameters if mode is Mode.MOVE else MIRROR_PARAMETERS
-            secret = grant.chap_secret.get_secret_value()
-            self._iscsi.create_node(grant.portal, grant.target, parameters, user=grant.chap_user, secret=secret)
+            self._iscsi.create_node(
+                grant.portal,
+                grant.target,
+                parameters,
+                user=grant.chap_user,
+                secret=self._secrets[lease].borrower,
+                target_user=f"{grant.chap_user}.target",
+                target_secret=self._secrets[lease].lender,
+            )
         portal, iqn = self._node(lease)
         try:
             self._iscsi.login(portal, iqn)
@@ -123,6 +140,7 @@ class LeaseSessions:
     def forget(self, lease: str) -> None:
         """Forget everything about a lease."""
         self._grants.pop(lease, None)
+        self._secrets.pop(lease, None)
         self._refused.pop(lease, None)
         self._given_up.discard(lease)
         self._crypt.close(lease, when_unused=True)

@@ -23,6 +23,7 @@ from ramshare.linux.lvm import Lvm
 from ramshare.linux.run import Runner
 from ramshare.linux.signatures import found_on
 from ramshare.linux.swap import turn_off_if_it_fits
+from ramshare.sealed import SealingKeys
 from ramshare.settings import BorrowerSettings
 
 BALLAST_BYTES = 24 << 20
@@ -35,7 +36,8 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
     ballast = Ballast(BALLAST_BYTES)
     bare = BareDisks()
     lvm, dm = Lvm(runner, ballast=ballast, hidden=bare.hidden), Dmsetup(runner)
-    iscsi = LeaseSessions(runner, settings.patience_s, left=lambda iqn: lvm.forget_disk(wwid(iqn)))
+    keys = SealingKeys()
+    iscsi = LeaseSessions(runner, settings.patience_s, left=lambda iqn: lvm.forget_disk(wwid(iqn)), unseal=keys.open)
     cache = LvmCache()
     tags, rescue, look = VolumeTags(lvm, cache), Rescue(runner, lvm, settings.directory), LvmLook(lvm, iscsi, bare)
     executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
@@ -48,4 +50,5 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
         owed=OwedFile(settings.directory),
         sessions_changed=SessionWatch().changed,
         suspended=SuspendWatch(dm),
+        public_key=keys.public,
     )

@@ -6,11 +6,15 @@ it, on the agent's loop; whoever changes it need not know who goes by it: those 
 
 from collections.abc import Callable, Mapping
 
+from pydantic import SecretStr
+
 from ramshare.bus.api import Bus
+from ramshare.desk import RefusedError
 from ramshare.lender.exports.records import ExportRecord
-from ramshare.messages.replies import Grant
+from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
-from ramshare.messages.state import Export, Mode
+from ramshare.messages.state import Export, Mode, SealingKey
+from ramshare.sealed import Secrets, seal
 
 
 class Ledger:
@@ -28,6 +32,8 @@ class Ledger:
         self.draining = False
         self.misplaced = ""
         """Why exports are not served at `portal`, and there alone; empty if they are."""
+        self._keys: dict[str, str] = {}
+        """Borrower to the key that it has published."""
         self._connected: dict[str, bool] = {}
         self._shown: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
@@ -54,8 +60,26 @@ class Ledger:
         """What exports hold that have been made."""
         return sum(record.size_bytes for record in self.records.values())
 
+    def hear_key(self, borrower: str, key: SealingKey | None) -> None:
+        """Seal the secrets of this borrower's leases to this key from now on; None: it has none any more."""
+        if key is None:
+            self._keys.pop(borrower, None)
+        else:
+            self._keys[borrower] = key.public_key
+
+    def require_key(self, borrower: str) -> str:
+        """Return the borrower's key. Raises `RefusedError` if it has not told any."""
+        if borrower not in self._keys:
+            sentence = f"{borrower} has not published the key that secrets are sealed to; is its agent connected?"
+            raise RefusedError(ErrorCode.NOT_READY, sentence)
+        return self._keys[borrower]
+
     def grant(self, record: ExportRecord) -> Grant:
-        """Return what the lease's borrower needs to log in; it holds the secret."""
+        """Return what the lease's borrower needs to log in, with secrets that only that borrower can read.
+
+        Raises `RefusedError` without its key.
+        """
+        secrets = Secrets(record.chap_secret.get_secret_value(), record.proof_secret.get_secret_value())
         return Grant(
             lease=record.lease,
             lender=self._bus.client,
@@ -63,7 +87,7 @@ class Ledger:
             target=record.target,
             size_bytes=record.size_bytes,
             chap_user=record.chap_user,
-            chap_secret=record.chap_secret,
+            sealed_secrets=SecretStr(seal(secrets, self.require_key(record.borrower))),
         )
 
     # --- changes

@@ -25,6 +25,8 @@ class ExportRecord(BaseModel):
     tid: int = Field(ge=1)
     chap_user: str
     chap_secret: SecretStr
+    proof_secret: SecretStr = SecretStr("")
+    """By which the target proves itself to the borrower; a record of an earlier version has none."""
     created_at: Moment
     login_within_s: Seconds
     phase: LeasePhase = LeasePhase.EXPORTED
@@ -34,7 +36,12 @@ class ExportRecord(BaseModel):
         """When the grant ends unless somebody has logged in."""
         return self.created_at + timedelta(seconds=self.login_within_s)
 
-    @field_serializer("chap_secret", when_used="json")
+    @property
+    def proof_user(self) -> str:
+        """The name under which the target proves itself."""
+        return f"{self.chap_user}.target"
+
+    @field_serializer("chap_secret", "proof_secret", when_used="json")
     def _reveal(self, secret: SecretStr) -> str:
         return secret.get_secret_value()
 

@@ -85,6 +85,7 @@ class Exports:
             tid=self._free_tid(target_of(self._host, request.lease)),
             chap_user=request.lease,
             chap_secret=secrets.token_urlsafe(SECRET_BYTES),
+            proof_secret=secrets.token_urlsafe(SECRET_BYTES),
             created_at=datetime.now(UTC),
             login_within_s=request.login_within_s,
         )
@@ -199,6 +200,8 @@ class Exports:
                 initiator=record.initiator,
                 user=record.chap_user,
                 secret=record.chap_secret.get_secret_value(),
+                proof_user=record.proof_user,
+                proof_secret=record.proof_secret.get_secret_value(),
                 thin=self._ramdisk.can_unmap,
                 serial=record.lease,
             )

@@ -25,7 +25,7 @@ def grant(host: str = "x", lease: str = "l1", mib: int = 48, **changes: Any) -> 
         "target": target_of(host, lease),
         "size_bytes": mib * MIB,
         "chap_user": lease,
-        "chap_secret": "secret-of-lease",
+        "sealed_secrets": "secret-of-lease",
     }
     return Grant.model_validate({**fields, **changes})
 
