@@ -106,6 +106,7 @@ _STATES: tuple[Message, ...] = (
         free_bytes=(2 << 30) - _SIZE,
         reason="Serving.",
     ),
+    state.SealingKey(public_key="hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="),
     state.Decisions(decisions=("2026-01-15T09:30:00Z 1073741824 The host has 2.0 GiB free.",)),
 )
 

@@ -62,6 +62,16 @@ def test_a_node_record_gets_parameters_and_secret_by_file_not_by_command_line(
     assert list(record.parent.iterdir()) == [record]
 
 
+def test_a_target_must_prove_itself_by_the_secret_that_the_lender_gave(runner: FakeRunner, tmp_path: Path) -> None:
+    Iscsiadm(runner, tmp_path).create_node(
+        PORTAL, IQN, MIRROR_PARAMETERS, user="u1", secret=SECRET, target_user="u1.target", target_secret="another-one"
+    )
+    record = (tmp_path / IQN / "10.77.0.11,3260,1" / "default").read_text()
+    assert "node.session.auth.username_in = u1.target\n" in record
+    assert "node.session.auth.password_in = another-one\n" in record
+    assert not runner.said("another-one")
+
+
 def test_a_changed_record_keeps_what_it_had_and_its_frame() -> None:
     changed = changed_record(NODE_RECORD, {"node.startup": "automatic", "node.new": "1"})
     before, after = NODE_RECORD.splitlines(), changed.splitlines()

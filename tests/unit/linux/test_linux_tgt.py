@@ -1,5 +1,6 @@
 """The target: its listing is read right, and every change is exact, repeatable and keeps the secret to itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ramshare.linux.tgt_show import TgtShowError, parse_targets
 pytestmark = pytest.mark.unit
 
 ADM = ("tgtadm", "-C", "7", "--lld", "iscsi", "--op")
+PROOF = "by-which-the-target-proves-itself"
 SECRET = "secretsecret1"
 EXPORT = Export(3, "iqn.x:new", Path("/run/ram/new.img"), "iqn.x:hostb", "u3", SECRET, thin=True, serial="lease3")
 
@@ -111,8 +113,26 @@ def test_an_export_lets_its_initiator_in_last(tgt: Tgt, runner: FakeRunner, acco
     assert "ALL" not in " ".join(steps)
 
 
-def test_the_secret_is_not_part_of_what_an_export_prints() -> None:
+def test_a_target_proves_itself_by_an_account_of_its_own_before_anybody_is_let_in(
+    tgt: Tgt, runner: FakeRunner, accounts: Accounts
+) -> None:
+    tgt.export(replace(EXPORT, proof_user="u3.target", proof_secret=PROOF))
+    assert accounts.secrets == {"u3": SECRET, "u3.target": PROOF}
+    assert not runner.said(PROOF)
+    steps = changes(runner)
+    assert "bind --mode account --tid 3 --user u3.target --outgoing" in steps
+    assert steps[-1] == "bind --mode target --tid 3 --initiator-name iqn.x:hostb"
+
+
+def test_the_account_by_which_a_target_proves_itself_is_known_and_goes_with_it() -> None:
+    listing = TGT_SHOW.replace("        u2\n", "        u2\n        u2.target (outgoing)\n")
+    assert listing != TGT_SHOW
+    assert parse_targets(listing)[1].accounts == ("u2", "u2.target")
+
+
+def test_the_secrets_are_not_part_of_what_an_export_prints() -> None:
     assert SECRET not in repr(EXPORT)
+    assert PROOF not in repr(replace(EXPORT, proof_secret=PROOF))
 
 
 def test_what_exists_already_is_success(tgt: Tgt, runner: FakeRunner) -> None:
