@@ -58,10 +58,11 @@ class Lender:
         )
         self.exports.create(wanted, 0)
 
-    def inquiry(self, lease: str, page: str) -> bytes:
+    def inquiry(self, lease: str, page: str, proof: str = "") -> bytes:
         record = self.exports.records[lease]
         login = f"{record.chap_user}%{record.chap_secret.get_secret_value()}"
-        url = f"iscsi://{login}@{self.portal}/{record.target}/1"
+        demand = f"?target_user={record.proof_user}&target_password={proof}" if proof else ""
+        url = f"iscsi://{login}@{self.portal}/{record.target}/1{demand}"
         about = ["-e", "1", "-c", page] if page else []
         return subprocess.run(["iscsi-inq", *about, "-i", US, url], check=True, capture_output=True).stdout
 
@@ -106,6 +107,16 @@ def test_the_same_lease_of_two_lenders_is_two_disks_on_every_page(lenders: list[
         assert b"RAMSHARE" in lender.inquiry("l27-1", "")
         pages.append(designators(page))
     assert not set(pages[0]) & set(pages[1])
+
+
+def test_a_target_proves_itself_by_the_secret_that_its_lender_gave_and_by_no_other(lenders: list[Lender]) -> None:
+    lender = lenders[0]
+    lender.exports.start()
+    lender.lend("l1")
+    secret = lender.exports.records["l1"].proof_secret.get_secret_value()
+    assert b"RAMSHARE" in lender.inquiry("l1", "", proof=secret)
+    with pytest.raises(subprocess.CalledProcessError):
+        lender.inquiry("l1", "", proof="another-secret-of-32-characters")
 
 
 def test_two_leases_of_one_lender_are_two_disks_and_one_that_is_served_again_is_the_same(
