@@ -204,7 +204,9 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def the_borrowers_host_reboots(self) -> None:
+        """The keys of its pages die with it."""
         self.cluster.host_reboots()
+        self.machines_died = True
 
     @precondition(lambda self: self.cluster.model.leases)
     @rule(data=st.data(), seconds=st.integers(0, 30))
