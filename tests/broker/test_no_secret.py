@@ -41,12 +41,12 @@ def test_a_grants_secret_is_in_no_database_and_no_log(broker: RunningBroker, tmp
     arrived = lender.next(30.0)
     while not isinstance(arrived, RequestArrived):
         arrived = lender.next(30.0)
-    grant = granted.grant.model_copy(update={"chap_secret": SecretStr(CHAP)})
+    grant = granted.grant.model_copy(update={"sealed_secrets": SecretStr(CHAP)})
     lender.answer(arrived, granted.model_copy(update={"request_id": asked.request_id, "grant": grant}))
     answer = future.result(30)
     assert isinstance(answer, ExportReply)
     assert answer.grant is not None
-    assert answer.grant.chap_secret.get_secret_value() == CHAP
+    assert answer.grant.sealed_secrets.get_secret_value() == CHAP
     for bus in (lender, manager, guest):
         bus.close()
     broker.close()

@@ -124,7 +124,7 @@ class ScaledManager:
             target=export.target,
             size_bytes=asked.size_bytes,
             chap_user=asked.lease,
-            chap_secret=f"secret-of-{asked.lease}",
+            sealed_secrets=f"secret-of-{asked.lease}",
         )
         reply = ExportReply(request_id=asked.request_id, grant=grant)
         self._feed(self._lenders[lender].set_state(f"export/{asked.lease}", export))
