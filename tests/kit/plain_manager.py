@@ -7,7 +7,7 @@ from ramshare.manager.cluster import SHOWN_WITHIN_S, Cluster, offer_of
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Candidate
 from ramshare.messages.base import MAX_BYTES, Message
-from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, ManagerState
+from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, ManagerState, is_committed
 from ramshare.retained import ClientState
 from ramshare.topics import name, role
 
@@ -59,7 +59,7 @@ class PlainManager:
             if export.borrower == borrower and self.vouched(view.client, export)
         }
 
-    def candidates(self, loan: Loan, loans: Collection[Loan], now_s: float) -> list[Candidate]:
+    def candidates(self, loan: Loan, loans: Collection[Loan], now_s: float, *, committed: bool) -> list[Candidate]:
         shunned = loan.shunned()
         borrowing = self.borrowing_hosts() | {name(other.borrower) for other in loans}
         found = []
@@ -70,12 +70,12 @@ class PlainManager:
             if offer is None or not offer.exportable:
                 continue
             pledged = [
-                (lease, share.size_bytes, other.need.mode)
+                (lease, share.size_bytes, is_committed(other.need.mode, share.leg))
                 for other in loans
                 for lease, share in other.held().items()
                 if share.lender == view.client
             ]
-            found.append(Candidate(view.client, free_bytes_of(view, offer, loan.need.mode, pledged)))
+            found.append(Candidate(view.client, free_bytes_of(view, offer, pledged, committed=committed)))
         return found
 
     # --- the database

@@ -18,7 +18,7 @@ from ramshare.desk import RefusedError
 from ramshare.messages.base import Message
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease, ReleaseLease
-from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer
+from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer, is_committed
 from ramshare.topics import Root, StateTopic, model_of, name
 
 T = TypeVar("T")
@@ -183,12 +183,12 @@ class FakeLender(Agent):
     def tick(self) -> float:
         return 60.0
 
-    def lent_bytes(self, mode: Mode | None = None) -> int:
-        return sum(e.size_bytes for e in self.exports.values() if mode is None or e.mode is mode)
+    def lent_bytes(self, committed: bool = False) -> int:
+        return sum(e.size_bytes for e in self.exports.values() if not committed or is_committed(e.mode, e.leg))
 
     def offer(self) -> None:
         free = self.capacity_bytes - self.lent_bytes()
-        committed_free = min(free, self.committed_bytes - self.lent_bytes(Mode.MOVE))
+        committed_free = min(free, self.committed_bytes - self.lent_bytes(committed=True))
         self.bus.set_state(
             "offer",
             Offer(
@@ -227,8 +227,8 @@ class FakeLender(Agent):
 
     def _check_room(self, request: ExportLease) -> None:
         free = self.capacity_bytes - self.lent_bytes()
-        if request.mode is Mode.MOVE:
-            free = min(free, self.committed_bytes - self.lent_bytes(Mode.MOVE))
+        if is_committed(request.mode, request.leg):
+            free = min(free, self.committed_bytes - self.lent_bytes(committed=True))
         if request.size_bytes > free:
             raise RefusedError(ErrorCode.NO_CAPACITY, f"{free >> 20} MiB left")
 
@@ -243,6 +243,7 @@ class FakeLender(Agent):
             portal="10.0.0.1:3260",
             size_bytes=request.size_bytes,
             mode=request.mode,
+            leg=request.leg,
             phase=LeasePhase.EXPORTED,
             connected=False,
             created_at=at,
@@ -260,6 +261,7 @@ class FakeLender(Agent):
             portal=export.portal,
             target=export.target,
             size_bytes=export.size_bytes,
+            leg=export.leg,
             chap_user=lease,
             sealed_secrets=f"secret-of-{lease}",
         )

@@ -87,7 +87,7 @@ def test_a_full_disk_is_refused_before_any_lease_is_made(lab: Lab, operator: Ope
         lvm(lab, "lvremove", "--yes", "vg0/filler")
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", [Mode.MIRROR, Mode.MOVE])
 def test_swap_on_a_disk_with_sectors_of_4096_bytes_goes_out_and_home_and_keeps_every_page(
     lab: Lab, operator: Operator, mode: Mode
 ) -> None:

@@ -104,7 +104,7 @@ class Loans:
         return not_as_needed(reply.grants, need, self._own_host)
 
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
-        tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes) for g in reply.grants]
+        tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes, leg=g.leg) for g in reply.grants]
         mode = loan.request.mode if loan.step is None else None
         part_bytes = part_of(loan.view, need.size_bytes, sum(tag.size_bytes for tag in tags)) if mode else 0
         job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt, part_bytes)
@@ -153,6 +153,7 @@ def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
         overhead_bytes=terms.overhead_bytes,
         grain_bytes=terms.grain_bytes,
         mode=loan.request.mode,
+        leg=loan.step.leg if loan.step else 0,
         initiator=terms.initiator,
         min_lenders=loan.request.min_lenders,
         dry_run=loan.request.dry_run,

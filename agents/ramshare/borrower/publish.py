@@ -145,6 +145,7 @@ def states(
             volume=view.volume,
             size_bytes=lease.size_bytes,
             mode=mode,
+            leg=lease.leg,
             phase=_lease_phase(view, lease, step, releasing.get(lease.lease)),
             reason="its lender wants it back" if lease.lease in view.heard.vacate else "",
         )

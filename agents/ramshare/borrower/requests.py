@@ -48,7 +48,9 @@ class Requests:
             raise checked
         if why_not := part_refused(arrived.request, checked):
             raise RefusedError(ErrorCode.CONFLICT, why_not)
-        if checked.goal is Goal.ATTACHED:
+        if checked.goal is Goal.ATTACHED and checked.mode is not arrived.request.mode:
+            self._convert(arrived, checked)
+        elif checked.goal is Goal.ATTACHED:
             self._attached(arrived, "already borrowed", checked.leases)
         else:
             done = (
@@ -57,6 +59,21 @@ class Requests:
                 else partial(self._answered, arrived)
             )
             self._loans.ask(arrived.request, checked, done)
+
+    def _convert(self, arrived: RequestArrived[BorrowVolume], view: VolumeView) -> None:
+        """Have a volume that is attached go over to another mode; the plan gets what it needs for that."""
+        sentence = f"going over from {view.mode} to {arrived.request.mode}, without going home"
+
+        def written(outcome: Exception | None) -> None:
+            if outcome is not None:
+                raise outcome
+            self._attached(arrived, sentence, view.leases)
+
+        if arrived.request.dry_run:
+            self._attached(arrived, sentence, view.leases)
+        else:
+            accept = partial(self._host.accept, view.volume, arrived.request.mode, (), ())
+            self._loop.work(accept, written)
 
     def _foretold(
         self, arrived: RequestArrived[BorrowVolume], view: VolumeView, reply: BorrowReply | Exception

@@ -31,7 +31,11 @@ def borrow(
     volume: VolumeArgument,
     host: HostOption = None,
     mode: Annotated[
-        Mode, typer.Option(help="mirror: also on the local disk, survives a lender's death. move: faster writes.")
+        Mode,
+        typer.Option(
+            metavar="[mirror|move]",
+            help="mirror: also on the local disk, survives a lender's death. move: faster writes.",
+        ),
     ] = Mode.MIRROR,
     min_lenders: Annotated[int, typer.Option(help="Spread over at least so many lenders.", min=1, max=64)] = 1,
     encrypt: Annotated[

@@ -17,7 +17,7 @@ from ramshare.loop import say
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.requests import ExportLease
-from ramshare.messages.state import Decisions, Mode, Offer
+from ramshare.messages.state import Decisions, Offer, is_committed
 
 REMEMBERED_DECISIONS = 20
 STARTING = OfferPlan(0, 0, 0, "starting")
@@ -56,9 +56,10 @@ class PublishedOffer:
 
     def check_room(self, request: ExportLease) -> None:
         """Raise `RefusedError` if the offer does not cover what is asked for."""
-        free = self.plan.free_bytes if request.mode is Mode.MIRROR else self.plan.committed_free_bytes
+        committed = is_committed(request.mode, request.leg)
+        free = self.plan.committed_free_bytes if committed else self.plan.free_bytes
         if request.size_bytes > free:
-            kind = "committed memory" if request.mode is Mode.MOVE else "memory"
+            kind = "committed memory" if committed else "memory"
             raise RefusedError(
                 ErrorCode.NO_CAPACITY, f"{free >> 20} MiB of {kind} left, not {request.size_bytes >> 20} MiB"
             )

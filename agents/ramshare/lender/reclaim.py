@@ -43,7 +43,7 @@ class Reclaim:
         candidates = {
             r.lease: r.size_bytes
             for r in records.values()
-            if r.lease not in self._deadlines_s and (r.mode is Mode.MIRROR or self._ledger.draining)
+            if r.lease not in self._deadlines_s and (not r.committed or self._ledger.draining)
         }
         chosen = smallest_sufficient(candidates, need)
         for borrower in sorted({records[lease].borrower for lease in chosen}):
@@ -65,7 +65,10 @@ class Reclaim:
         self._loop.ask(borrower, request, self._within_s, lambda reply: log.info("vacate %s: %s", leases, reply))
 
     def _overdue(self, record: ExportRecord) -> None:
-        """Cut a mirror off; of a move lease remind the borrower, which may have been restarted since it was asked."""
+        """Cut a mirror off; of any other lease remind the borrower, which may have been restarted since it was asked.
+
+        It may hold the only copy of pages: a move always does, a pair's leg while the other one is being replaced.
+        """
         if record.mode is Mode.MIRROR:
             self._deadlines_s[record.lease] = self._loop.clock() + CUT_OFF_AGAIN_S
             why = f"{record.borrower} let the deadline pass; every page is on its disk too"
@@ -75,7 +78,7 @@ class Reclaim:
         say(
             self._bus,
             EventKind.FAILED,
-            f"{record.borrower} has not moved lease {record.lease} home yet; it stays, for its pages lie only here",
+            f"{record.borrower} has not left lease {record.lease} yet; it stays, for its pages may lie only here",
             lease=record.lease,
             peer=record.borrower,
         )

@@ -11,7 +11,7 @@ from ramshare.lender.guests.balloon import wanted_bytes
 from ramshare.lender.guests.by_hand import Parts, believable, divide, unknown
 from ramshare.lender.guests.reports import LocalReports
 from ramshare.lender.offer_plan import Limits
-from ramshare.messages.state import Memory, Mode
+from ramshare.messages.state import Memory
 from ramshare.policy.model import Decision, HostSample, Policy
 from ramshare.settings import LenderSettings
 
@@ -85,7 +85,7 @@ class Surplus:
             available_bytes=self._physical_bytes() - self._guests.owed_bytes,
             reserve_bytes=self._settings.reserve_bytes,
             lent_bytes=self._ledger.lent_bytes(),
-            lent_committed_bytes=self._ledger.lent_bytes(Mode.MOVE),
+            lent_committed_bytes=self._ledger.lent_bytes(committed=True),
             committed_bytes=self._settings.committed_bytes,
             limit_bytes=self._settings.limit_bytes,
             draining=self._ledger.draining,

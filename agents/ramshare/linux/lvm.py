@@ -227,16 +227,25 @@ class Lvm:
         size = ["--regionsize", f"{region_bytes}b"]
         self._change(["lvconvert", "--yes", "--type", "raid1", "--mirrors", "1", *size, lv, *pvs])
 
+    def add_leg(self, lv: str, pvs: Sequence[str], copies: int) -> None:
+        """Add a leg on `pvs` to a raid1 volume, which then has `copies`. LVM refuses unless all others are in sync."""
+        split_volume(lv)
+        self._change(["lvconvert", "--yes", "--mirrors", str(copies - 1), lv, *pvs])
+
     def set_write_mostly(self, lv: str, pv: str, on: bool = True, *, write_behind: int | None = None) -> None:
         """Read from the leg on `pv` only if there is no other. LVM refuses before the volume is in sync."""
         split_volume(lv)
         behind = [] if write_behind is None else ["--writebehind", str(write_behind)]
         self._change(["lvchange", "--writemostly", f"{pv}:{'y' if on else 'n'}", *behind, lv])
 
-    def split_leg(self, lv: str, pvs: Sequence[str]) -> None:
-        """Drop the raid1 leg on `pvs` (all of that leg's devices); nothing is copied. Harmless on a linear volume."""
+    def split_leg(self, lv: str, pvs: Sequence[str], copies: int = 1, *, failed: bool = False) -> None:
+        """Drop the raid1 legs on `pvs` (all of their devices), so that `copies` stay; nothing is copied.
+
+        Harmless on a linear volume. LVM drops a `failed` first leg by force only.
+        """
         split_volume(lv)
-        self._change(["lvconvert", "--yes", "--mirrors", "0", lv, *pvs])
+        force = ["--force"] if failed else []
+        self._change(["lvconvert", "--yes", *force, "--mirrors", str(copies - 1), lv, *pvs])
 
     # After a lender died
 
@@ -244,10 +253,13 @@ class Lvm:
         """Forget physical volumes whose device is gone; a raid1 leg there becomes an error target."""
         self._change(["vgreduce", "--removemissing", "--force", vg])
 
-    def forget_leg(self, lv: str) -> None:
-        """Make a raid1 volume linear on its healthy leg; after `drop_missing`. Naming devices would be refused."""
+    def forget_leg(self, lv: str, copies: int = 1) -> None:
+        """Leave a raid1 volume its healthy legs, or make it linear on one; after `drop_missing`.
+
+        LVM takes the legs that are error targets first; naming devices would be refused.
+        """
         split_volume(lv)
-        self._change(["lvconvert", "--yes", "--mirrors", "0", lv])
+        self._change(["lvconvert", "--yes", "--mirrors", str(copies - 1), lv])
 
     def vgcfgbackup(self, vg: str, path: Path) -> None:
         """Write the group's metadata to `path`, for `vgcfgrestore`."""

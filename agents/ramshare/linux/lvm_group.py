@@ -114,7 +114,8 @@ class Group:
             meta = image.replace("_rimage_", "_rmeta_")
             writemostly = health == "writemostly"
             metadata = self._places(meta) if meta in self._lvs else ()
-            legs.append(Leg(index, self._places(image), metadata, writemostly, "" if writemostly else health))
+            in_sync = not self._lvs[image]["lv_attr"].startswith("I")
+            legs.append(Leg(index, self._places(image), metadata, writemostly, "" if writemostly else health, in_sync))
         return tuple(legs)
 
     def _places(self, name: str) -> tuple[Segment, ...]:

@@ -60,6 +60,8 @@ class Leg:
     writemostly: bool = False
     health: str = ""
     """LVM's word for trouble: empty, `partial` (device gone) or `refresh needed` (replaced by an error target)."""
+    in_sync: bool = True
+    """Whether it has every page; of an inactive volume LVM says no."""
 
     @property
     def pvs(self) -> frozenset[str]:

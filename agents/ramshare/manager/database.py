@@ -148,6 +148,7 @@ def lease_record(cluster: Cluster, lease: str) -> LeaseRecord | None:
         size_bytes=export.size_bytes,
         borrower=export.borrower,
         mode=export.mode,
+        leg=export.leg,
         phase=export.phase,
     )
 

@@ -4,6 +4,7 @@ Who may be asked is in `candidates.py`, how much of whom in `placement.py`. Used
 """
 
 import logging
+from dataclasses import replace
 from uuid import uuid4
 
 from ramshare.bus.api import Bus, RequestArrived
@@ -14,14 +15,15 @@ from ramshare.manager.candidates import candidates
 from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import Database, bounded
 from ramshare.manager.loans import Loan
-from ramshare.manager.placement import Placement, Share, place
+from ramshare.manager.placement import Candidate, Placement, Share, place, together
+from ramshare.manager.placing_pairs import place_pair
 from ramshare.manager.pledges import Pledges
 from ramshare.manager.quota import Quota
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, LenderShare, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease
-from ramshare.messages.state import Mode
+from ramshare.messages.state import Mode, is_committed
 from ramshare.settings import ManagerSettings
 from ramshare.topics import name
 
@@ -94,7 +96,7 @@ class Lending:
             raise RefusedError(ErrorCode.NO_CAPACITY, _shortage(loan, placement))
         if over := self._over_quota(loan, placement):
             raise RefusedError(ErrorCode.NO_CAPACITY, over)
-        shares = tuple(LenderShare(lender=share.lender, size_bytes=share.size_bytes) for share in placement.shares)
+        shares = tuple(LenderShare(lender=x.lender, size_bytes=x.size_bytes, leg=x.leg) for x in placement.shares)
         return BorrowReply(request_id=loan.need.request_id, shares=shares, sentence=placement.reason)
 
     def _ended(self, loan: Loan, reply: Reply) -> None:
@@ -114,7 +116,7 @@ class Lending:
                 self._refuse(loan, ErrorCode.CONFLICT, LENDS_ITSELF)
                 return
             self._take_up(loan)
-        if loan.missing().size_bytes <= 0:
+        if loan.complete:
             if not loan.waiting:
                 self._grant(loan)
             return
@@ -141,10 +143,24 @@ class Lending:
         """Choose lenders; those that have just failed somebody only if no others can serve."""
         now_s = self._loop.clock()
         self._database.refresh(now_s)
-        able = candidates(self._cluster, self._database.ranking, loan, self._pledges)
-        trusted = [lender for lender in able if now_s >= self._failed_until_s.get(lender.lender, now_s)]
-        placement = place(loan.missing(), trusted)
-        return placement if placement.shares else place(loan.missing(), able)
+
+        def able(*, committed: bool) -> list[Candidate]:
+            return candidates(self._cluster, self._database.ranking, loan, self._pledges, committed=committed)
+
+        leg = loan.need.leg
+        if loan.wants_pair:
+            who = together(able(committed=False), able(committed=True))
+        else:
+            who = able(committed=is_committed(loan.need.mode, leg))
+
+        def placed(lenders: list[Candidate]) -> Placement:
+            if loan.wants_pair:
+                return place_pair(loan.missing(1), loan.missing(2), lenders, loan.legs())
+            found = place(loan.missing(leg), lenders)
+            return replace(found, shares=tuple(replace(share, leg=leg) for share in found.shares))
+
+        placement = placed([c for c in who if now_s >= self._failed_until_s.get(c.lender, now_s)])
+        return placement if placement.shares else placed(who)
 
     def _over_quota(self, loan: Loan, placement: Placement) -> str:
         """Return why a borrower may not have so much more, empty if it may. What is being made for it counts."""
@@ -157,8 +173,8 @@ class Lending:
         """Ask again for the leases that an earlier manager had made for this request; lenders repeat themselves."""
         for lender, export in self._cluster.exports_to(loan.borrower):
             recognised = loan.recognise(export.lease)
-            if recognised and lender not in loan.shunned() and loan.may_be_ours(export.size_bytes):
-                self._export(loan, export.lease, Share(lender, export.size_bytes))
+            if recognised and lender not in loan.shunned() and loan.may_be_ours(export.size_bytes, export.leg):
+                self._export(loan, export.lease, Share(lender, export.size_bytes, export.leg))
 
     def _export(self, loan: Loan, lease: str, share: Share) -> None:
         loan.waiting[lease] = share
@@ -170,6 +186,7 @@ class Lending:
             initiator=loan.need.initiator,
             size_bytes=share.size_bytes,
             mode=loan.need.mode,
+            leg=share.leg,
             login_within_s=LOGIN_WITHIN_S,
         )
         self._loop.ask(share.lender, request, EXPORT_TIMEOUT_S, lambda reply: self._exported(loan, lease, reply))
@@ -235,6 +252,8 @@ def not_as_asked(grant: Grant, lease: str, share: Share, portal: str | None) -> 
         return f"lease {grant.lease}, not {lease}"
     if grant.lender != share.lender:
         return f"a lease of {grant.lender}"
+    if grant.leg != share.leg:
+        return f"leg {grant.leg}, not {share.leg}"
     if grant.size_bytes != share.size_bytes:
         return f"{grant.size_bytes} bytes, not {share.size_bytes}"
     if grant.portal != portal:
@@ -244,6 +263,9 @@ def not_as_asked(grant: Grant, lease: str, share: Share, portal: str | None) -> 
 
 def _shortage(loan: Loan, placement: Placement) -> str:
     """Return why nobody can be asked, with what those said who were."""
-    only = " for a move, which only committed memory may back" if loan.need.mode is Mode.MOVE else ""
+    only = ""
+    if is_committed(loan.need.mode, loan.need.leg):
+        what = "a move" if loan.need.mode is Mode.MOVE else "a pair's first leg"
+        only = f" for {what}, which only committed memory may back"
     said = "".join(f"; {lender} said: {words}" for lender, words in sorted(loan.refused.items()))
     return placement.reason + only + said

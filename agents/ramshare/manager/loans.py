@@ -8,6 +8,7 @@ from ramshare.manager.placement import Need, Share
 from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.replies import Grant
 from ramshare.messages.requests import BorrowMemory
+from ramshare.messages.state import Mode
 from ramshare.topics import name
 
 
@@ -54,17 +55,34 @@ class Loan:
 
     def held(self) -> dict[str, Share]:
         """Return lease to share: what is granted and what is being asked for."""
-        return {lease: Share(g.lender, g.size_bytes) for lease, g in self.grants.items()} | self.waiting
+        granted = {lease: Share(g.lender, g.size_bytes, g.leg) for lease, g in self.grants.items()}
+        return granted | self.waiting
 
     def lenders(self) -> set[str]:
         """Return who lends to this loan, or is being asked to."""
         return {share.lender for share in self.held().values()}
 
-    def missing(self) -> Need:
-        """Return what is still to be found; the size is zero or less if nothing is."""
-        held, need = self.held().values(), self.need
+    @property
+    def wants_pair(self) -> bool:
+        """Whether both legs of a pair are asked for."""
+        return self.need.mode is Mode.PAIR and not self.need.leg
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was asked for is granted or being asked for."""
+        return all(self.missing(leg).size_bytes <= 0 for leg in self.asked_legs)
+
+    @property
+    def asked_legs(self) -> tuple[int, ...]:
+        """The legs that are asked for; 0 stands for a volume without any."""
+        return (1, 2) if self.wants_pair else (self.need.leg,)
+
+    def missing(self, leg: int = 0) -> Need:
+        """Return what is still to be found, of a pair for one leg; the size is zero or less if nothing is."""
+        need, held = self.need, [share for share in self.held().values() if share.leg == leg]
         payload_bytes = sum(share.size_bytes for share in held) - len(held) * need.overhead_bytes
-        spread = max(1, need.min_lenders - len(self.lenders()))
+        wanted = -(-need.min_lenders // 2) if self.wants_pair else need.min_lenders
+        spread = max(1, wanted - len({share.lender for share in held}))
         return Need(need.size_bytes - payload_bytes, self.grain_bytes, need.overhead_bytes, spread, need.at_most)
 
     @property
@@ -73,11 +91,17 @@ class Loan:
         grain_bytes = self.need.grain_bytes
         return -(-self.least_lease_bytes // grain_bytes) * grain_bytes
 
-    def may_be_ours(self, size_bytes: int) -> bool:
+    def may_be_ours(self, size_bytes: int, leg: int = 0) -> bool:
         """Whether a lease of this size can be one that an earlier manager had made for this request."""
-        payload_bytes, missing = size_bytes - self.need.overhead_bytes, self.missing()
+        if leg not in self.asked_legs:
+            return False
+        payload_bytes, missing = size_bytes - self.need.overhead_bytes, self.missing(leg)
         fits = 0 < payload_bytes < missing.size_bytes + missing.grain_bytes
         return fits and payload_bytes % missing.grain_bytes == 0
+
+    def legs(self) -> dict[str, int]:
+        """Return lender to the leg of a pair that it holds already."""
+        return {share.lender: share.leg for share in self.held().values()}
 
     def shunned(self) -> set[str]:
         """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""

@@ -4,15 +4,29 @@ As few lenders as the request allows (every lender more is one more that can fai
 first, and the bytes divided in proportion to what each has free, so that nobody is emptied while another stays idle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lender that may be asked, and the bytes it can give in this mode."""
+    """A lender that may be asked, and the bytes it can give."""
 
     lender: str
     free_bytes: int
+    committed_bytes: int = 0
+    """Of them, those that may back a move, or the first leg of a pair."""
+
+    @property
+    def committed(self) -> "Candidate":
+        """The same lender, asked for committed memory only."""
+        return replace(self, free_bytes=self.committed_bytes)
+
+
+def together(free: list[Candidate], committed: list[Candidate]) -> list[Candidate]:
+    """Return each lender once, with what it has of any kind and of committed memory."""
+    found = {c.lender: c for c in [*committed, *free]}
+    set_aside = {c.lender: c.free_bytes for c in committed}
+    return [replace(c, committed_bytes=set_aside.get(c.lender, 0)) for c in found.values()]
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,8 @@ class Share:
 
     lender: str
     size_bytes: int
+    leg: int = 0
+    """Of a pair, the leg that it is a part of."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,15 @@ class Need:
     at_most: bool = False
     """Less will do."""
 
+    @property
+    def grains(self) -> int:
+        """The payload in grains, rounded up; 0 if nothing is asked for."""
+        return max(0, -(-self.size_bytes // self.grain_bytes))
+
+    def room(self, free_bytes: int) -> int:
+        """Return the grains of payload that fit into one lease of so many bytes."""
+        return max(0, (free_bytes - self.overhead_bytes) // self.grain_bytes)
+
 
 MAX_LENDERS = 64
 """As many leases as a borrow reply may carry."""
@@ -49,8 +74,8 @@ MAX_LENDERS = 64
 
 def place(need: Need, candidates: list[Candidate]) -> Placement:
     """Return who lends how much. Every share fits its lender; payloads sum up to the need, rounded up to the grain."""
-    grains = -(-need.size_bytes // need.grain_bytes)
-    rooms = {c.lender: (c.free_bytes - need.overhead_bytes) // need.grain_bytes for c in candidates}
+    grains = need.grains
+    rooms = {c.lender: need.room(c.free_bytes) for c in candidates}
     by_free = sorted(candidates, key=lambda c: (-c.free_bytes, c.lender))
     ranked = [c.lender for c in by_free if rooms[c.lender] > 0][:MAX_LENDERS]
     wanted = min(need.min_lenders, grains)
@@ -64,12 +89,12 @@ def place(need: Need, candidates: list[Candidate]) -> Placement:
         grains = min(grains, room)
     if room < grains:
         able = lendable_bytes(need, candidates)
-        return Placement((), f"asked for {_mib(need.size_bytes)}, but the cluster can lend {_mib(able)} now")
+        return Placement((), f"asked for {mib(need.size_bytes)}, but the cluster can lend {mib(able)} now")
     if len(chosen) < wanted:
         return Placement((), f"asked for at least {wanted} lenders, but only {len(chosen)} have memory to lend")
-    shares = _divide(grains, {c: rooms[c] for c in chosen})
+    shares = divide(grains, {c: rooms[c] for c in chosen})
     bytes_of = {c: n * need.grain_bytes + need.overhead_bytes for c, n in shares.items()}
-    told = ", ".join(f"{c} {_mib(bytes_of[c])} of {_mib(rooms[c] * need.grain_bytes)}" for c in chosen)
+    told = ", ".join(f"{c} {mib(bytes_of[c])} of {mib(rooms[c] * need.grain_bytes)}" for c in chosen)
     why = "the most free memory" if len(chosen) == 1 else f"no fewer than {len(chosen)} can carry it"
     if len(chosen) == wanted > 1:
         why = f"spread over {wanted} as asked"
@@ -78,11 +103,11 @@ def place(need: Need, candidates: list[Candidate]) -> Placement:
 
 def lendable_bytes(need: Need, candidates: list[Candidate]) -> int:
     """Return the largest payload that `candidates` could carry in leases of this grain and overhead."""
-    rooms = sorted(((c.free_bytes - need.overhead_bytes) // need.grain_bytes for c in candidates), reverse=True)
-    return sum(max(0, room) for room in rooms[:MAX_LENDERS]) * need.grain_bytes
+    rooms = sorted((need.room(c.free_bytes) for c in candidates), reverse=True)
+    return sum(rooms[:MAX_LENDERS]) * need.grain_bytes
 
 
-def _divide(grains: int, rooms: dict[str, int]) -> dict[str, int]:
+def divide(grains: int, rooms: dict[str, int]) -> dict[str, int]:
     """Divide in proportion to room, at least one grain each, never more than the room."""
     total = sum(rooms.values())
     shares = {c: max(1, min(room, grains * room // total)) for c, room in rooms.items()}
@@ -93,6 +118,6 @@ def _divide(grains: int, rooms: dict[str, int]) -> dict[str, int]:
     return shares
 
 
-def _mib(size_bytes: int) -> str:
+def mib(size_bytes: int) -> str:
     """Rounded down: what is said to be lendable must be lendable."""
     return f"{size_bytes >> 20} MiB"

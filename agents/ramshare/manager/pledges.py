@@ -5,11 +5,11 @@ from collections.abc import Collection
 
 from ramshare.manager.loans import Loan
 from ramshare.manager.placement import Share
-from ramshare.messages.state import Mode
+from ramshare.messages.state import is_committed
 from ramshare.topics import name
 
-Pledge = tuple[str, int, Mode]
-"""Lease, bytes and mode of what a lender is being asked for, or has granted."""
+Pledge = tuple[str, int, bool]
+"""Lease, bytes and whether it is committed memory, of what a lender is being asked for, or has granted."""
 
 
 class Pledges:
@@ -42,7 +42,8 @@ class Pledges:
 
     def add(self, loan: Loan, lease: str, share: Share) -> None:
         """A lender is being asked for a lease."""
-        self._by_lender.setdefault(share.lender, {})[lease] = (lease, share.size_bytes, loan.need.mode)
+        committed = is_committed(loan.need.mode, share.leg)
+        self._by_lender.setdefault(share.lender, {})[lease] = (lease, share.size_bytes, committed)
 
     def drop(self, lender: str, lease: str) -> None:
         """A lender did not grant a lease."""

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
 from ramshare.messages.base import Bytes, ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
+from ramshare.messages.state import Leg
 
 
 class ErrorCode(StrEnum):
@@ -50,6 +51,7 @@ class Grant(BaseModel):
     portal: Portal
     target: Iqn
     size_bytes: PositiveBytes
+    leg: Leg = 0
     chap_user: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,64}$")
     sealed_secrets: SecretStr = Field(
         min_length=12, max_length=256, description="Sealed to the borrower's key (libsodium's sealed box, in base64)."
@@ -67,6 +69,7 @@ class LenderShare(BaseModel):
 
     lender: ClientName
     size_bytes: PositiveBytes
+    leg: Leg = 0
 
 
 Shares = Annotated[tuple[LenderShare, ...], Field(max_length=64, description="The answer to a dry run.")]

@@ -17,7 +17,7 @@ from ramshare.messages.base import (
     Seconds,
     VolumeName,
 )
-from ramshare.messages.state import Mode
+from ramshare.messages.state import Leg, Mode
 
 DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
 
@@ -63,6 +63,7 @@ class BorrowMemory(Request):
     overhead_bytes: Bytes = Field(default=0, description="Extra per lease, for LVM's own metadata.")
     grain_bytes: PositiveBytes = Field(default=4 << 20, description="Leases are multiples of it: the VG's extent size.")
     mode: Mode
+    leg: Leg = Field(default=0, description="Of a pair, the one leg that is asked for; 0: both.")
     initiator: InitiatorName
     at_most: bool = Field(default=False, description="Less will do, if there is less.")
     min_lenders: int = Field(default=1, ge=1, le=64)
@@ -80,6 +81,7 @@ class ExportLease(Request):
     initiator: InitiatorName
     size_bytes: PositiveBytes
     mode: Mode
+    leg: Leg = 0
     login_within_s: Seconds = 60.0
 
 

@@ -1,7 +1,7 @@
 """Retained messages: what is true now. An empty payload on the topic means that the thing is gone."""
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,19 @@ class Mode(StrEnum):
     """raid1 with a write-mostly local leg: a dead lender costs a pause, no page."""
     MOVE = "move"
     """pvmove to the leases: full speed for writes, but only remote memory has the pages."""
+    PAIR = "pair"
+    """raid1 of two legs, both on leases of different lenders: writes at network speed, a dead lender costs no page."""
+
+
+def is_committed(mode: Mode, leg: int) -> bool:
+    """Whether a lease of this kind needs memory that its lender's owner has set aside for good.
+
+    A moved volume lies nowhere else; of a pair the first leg must be able to stay, the second is revocable.
+    """
+    return mode is Mode.MOVE or (mode is Mode.PAIR and leg == 1)
+
+
+Leg = Annotated[int, Field(ge=0, le=2, description="Of a pair, the leg it belongs to: 1 is committed; 0: no pair.")]
 
 
 class LeasePhase(StrEnum):
@@ -117,6 +130,7 @@ class Export(Message):
     portal: Portal
     size_bytes: PositiveBytes
     mode: Mode
+    leg: Leg = 0
     phase: LeasePhase
     connected: bool = Field(description="An iSCSI session is open.")
     created_at: Moment
@@ -132,6 +146,7 @@ class Lease(Message):
     volume: VolumeName
     size_bytes: Bytes
     mode: Mode
+    leg: Leg = 0
     phase: LeasePhase
     reason: Sentence = ""
 
@@ -187,6 +202,7 @@ class LeaseRecord(Message):
     size_bytes: Bytes
     borrower: ClientName
     mode: Mode
+    leg: Leg = 0
     phase: LeasePhase
 
 

@@ -16,7 +16,7 @@ from ramshare.cli.output import note, out
 from ramshare.errors import RamshareError
 from ramshare_lab.load.thrash_lines import Pattern, Result
 
-Mode = Literal["move", "mirror"]
+Mode = Literal["move", "mirror", "pair"]
 MODES: tuple[Mode, ...] = ("move", "mirror")
 TITLES = {
     Pattern.SEQUENTIAL_READ: "sequential read",

@@ -298,6 +298,10 @@ def test_the_commands_of_a_mirrors_life(runner: FakeRunner, lvm: Lvm) -> None:
     lvm.split_leg("vg0/swap", ["/dev/sda", "/dev/sdb"])
     lvm.drop_missing("vg0")
     lvm.forget_leg("vg0/swap")
+    lvm.add_leg("vg0/swap", ["/dev/sdc"], 3)
+    lvm.split_leg("vg0/swap", ["/dev/vda"], 2)
+    lvm.split_leg("vg0/swap", ["/dev/sdc"], failed=True)
+    lvm.forget_leg("vg0/swap", 2)
     lvm.abort_move("/dev/vda")
     lvm.vgcfgbackup("vg0", Path("/run/x"))
     lvm.vgcfgrestore("vg0", Path("/run/x"))
@@ -307,6 +311,10 @@ def test_the_commands_of_a_mirrors_life(runner: FakeRunner, lvm: Lvm) -> None:
         "lvconvert --yes --mirrors 0 vg0/swap /dev/sda /dev/sdb",
         "vgreduce --removemissing --force vg0",
         "lvconvert --yes --mirrors 0 vg0/swap",
+        "lvconvert --yes --mirrors 2 vg0/swap /dev/sdc",
+        "lvconvert --yes --mirrors 1 vg0/swap /dev/vda",
+        "lvconvert --yes --force --mirrors 0 vg0/swap /dev/sdc",
+        "lvconvert --yes --mirrors 1 vg0/swap",
         "pvmove --abort /dev/vda",
         "vgcfgbackup --file /run/x vg0",
         "vgcfgrestore --force --yes --file /run/x vg0",

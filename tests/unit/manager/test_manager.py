@@ -633,3 +633,40 @@ def test_lenders_and_operators_cannot_borrow(world: Setting) -> None:
         future = other.ask(4 * MIB)
         world.settle()
         assert future.result().error is ErrorCode.NOT_ALLOWED
+
+
+# ---- a pair
+
+
+def test_a_pair_gets_two_legs_of_different_lenders_the_first_on_committed_memory(world: Setting) -> None:
+    revocable, committed = world.lender("h0", 300), world.lender("h1", 200, committed_mib=200)
+    world.manager()
+    borrower = FakeBorrower(world, "b")
+    world.ready()
+    grants = borrower.borrow(100 * MIB, mode=Mode.PAIR).grants
+    assert [(g.lender, g.leg) for g in sorted(grants, key=lambda g: g.leg)] == [("lender.h1", 1), ("lender.h0", 2)]
+    assert (revocable.asked[0].leg, committed.asked[0].leg) == (2, 1)
+
+
+def test_a_leg_whose_lender_refuses_is_found_at_a_lender_that_has_none_of_the_other(world: Setting) -> None:
+    lenders, borrower = serving(world, 300, 200, 150, committed_mib=100)
+    lenders[0].refuses = True
+    grants = borrower.borrow(100 * MIB, mode=Mode.PAIR).grants
+    assert sorted((g.lender, g.leg) for g in grants) in (
+        [("lender.h1", 1), ("lender.h2", 2)],
+        [("lender.h1", 2), ("lender.h2", 1)],
+    )
+
+
+def test_one_leg_of_a_pair_can_be_replaced(world: Setting) -> None:
+    _, borrower = serving(world, 300, 200, committed_mib=100)
+    grants = borrower.borrow(100 * MIB, mode=Mode.PAIR, leg=1, exclude=("lender.h0",)).grants
+    assert [(g.lender, g.leg) for g in grants] == [("lender.h1", 1)]
+
+
+def test_where_only_one_leg_can_be_had_nothing_is_lent_and_another_mode_is_offered(world: Setting) -> None:
+    lenders, borrower = serving(world, 300, committed_mib=300)
+    reply = borrower.borrow(100 * MIB, mode=Mode.PAIR)
+    assert reply.error is ErrorCode.NO_CAPACITY
+    assert "borrow by mirror or move instead" in reply.sentence
+    assert lenders[0].exports == {}

@@ -201,9 +201,10 @@ class AnyCourse(RuleBasedStateMachine):
         for mode in Mode:
             for spread in (1, 2):
                 loan = borrow("borrower.a", 30, mode, spread)
-                fast = candidates(self.cluster, self.database.ranking, loan, self.pledges)
-                slow = self.plain.candidates(loan, self.pledges.loans, self.now_s)
-                assert place(loan.missing(), fast) == place(loan.missing(), slow)
+                for committed in (False, True):
+                    fast = candidates(self.cluster, self.database.ranking, loan, self.pledges, committed=committed)
+                    slow = self.plain.candidates(loan, self.pledges.loans, self.now_s, committed=committed)
+                    assert place(loan.missing(), fast) == place(loan.missing(), slow)
 
 
 AnyCourse.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -242,7 +243,7 @@ def test_an_arrival_and_a_request_look_at_few_whatever_the_size_of_the_cluster(h
     changed = offer("h00007", 13).stamped("i1", 2, AT)
     cluster.take(StateArrived("lender.h00007", "offer", changed, False), 1.0)
     assert set(database.changes(1.0)) == {"host/h00007", "summary"}
-    found = candidates(cluster, database.ranking, borrow("borrower.x", 10), Pledges())
+    found = candidates(cluster, database.ranking, borrow("borrower.x", 10), Pledges(), committed=False)
     assert found[0].free_bytes == 60
     assert len(found) <= 64
     assert CountingCluster.looked_at < 10

@@ -67,14 +67,17 @@ class Executor:
                 lvm.start_move(volume, source, destinations, size_bytes)
             case s.AbortMove():
                 lvm.abort_move(state.existing(volume).move_pv)
-            case s.StartMirror(devices):
+            case s.StartMirror(devices, copies):
                 _tune_local(view, LOCAL_QUEUE)
-                lvm.mirror(volume, devices, region_bytes(view.size_bytes))
+                if copies > 2:
+                    lvm.add_leg(volume, devices, copies)
+                else:
+                    lvm.mirror(volume, devices, region_bytes(view.size_bytes))
             case s.PreferRemote(devices):
                 for device in devices:
                     lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)
-            case s.SplitLeg(devices, leaving):
-                lvm.split_leg(volume, devices)
+            case s.SplitLeg(devices, leaving, copies):
+                lvm.split_leg(volume, devices, copies)
                 self._take_out(view.vg, leaving)
             case s.CutOffLeases(leaving):
                 for goes in leaving:

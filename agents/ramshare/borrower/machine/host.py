@@ -14,6 +14,7 @@ from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.require_swap import require_swap
 from ramshare.borrower.plan.neighbours import waits_for
 from ramshare.borrower.plan.observe import home_of
+from ramshare.borrower.plan.pair import not_convertible
 from ramshare.borrower.plan.suitability import unsuitable
 from ramshare.borrower.plan.tags import LeaseTag
 from ramshare.borrower.plan.view import Goal, VolumeView
@@ -57,14 +58,17 @@ class BorrowerHost:
 
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         """See `Host`."""
+        if mode is Mode.PAIR:
+            sentence = "this borrower does not attach by pair yet: borrow by mirror or move"
+            raise RefusedError(ErrorCode.CONFLICT, sentence)
         view = self._look.look(volume)
         why_not = unsuitable(self._look.state, volume, mode)
         if why_not is not None:
             raise RefusedError(*why_not)
         use = self._swap_use(f"/dev/{volume}")
         require_swap(volume, use, self._found_on)
-        if view.goal is Goal.ATTACHED and view.mode is not mode:
-            raise RefusedError(ErrorCode.CONFLICT, f"{volume} is attached by {view.mode}; return it first")
+        if view.goal is Goal.ATTACHED and view.mode is not mode and (why := not_convertible(view, mode)):
+            raise RefusedError(ErrorCode.CONFLICT, why)
         if view.goal is Goal.HOME and view.leases:
             raise RefusedError(ErrorCode.BUSY, f"{volume} is still on its way home; try again when it is there")
         return view
@@ -74,7 +78,7 @@ class BorrowerHost:
         group = self._look.state.vg(volume.partition("/")[0])
         extent_bytes = group.extent_bytes if group else 4 << 20
         header_bytes = -(-PV_HEADER_BYTES // extent_bytes) * extent_bytes
-        leg_bytes = extent_bytes if mode is Mode.MIRROR else 0
+        leg_bytes = extent_bytes if mode is not Mode.MOVE else 0
         return LeaseTerms(header_bytes + leg_bytes, extent_bytes, self._initiator())
 
     def accept(

@@ -17,7 +17,7 @@ from ramshare.errors import RamshareError
 from ramshare.linux import swap
 from ramshare.linux.dm import Dmsetup, dm_name
 from ramshare.linux.lvm import Lvm, split_volume
-from ramshare.linux.lvm_names import is_stub_of
+from ramshare.linux.lvm_names import is_device_of, is_stub_of
 from ramshare.linux.lvm_state import LvmState
 from ramshare.linux.memory import read_memory
 from ramshare.linux.run import Commands
@@ -81,6 +81,7 @@ class Rescue:
         if any(found.name == name and found.open_count for found in self._dm.devices()):
             raise RamshareError(f"{volume} has lost pages and is in use, by a guest perhaps", "shut the guest down")
         self._dm.remove(name)
+        self._remove_legs(volume)
         # A boot activates the placeholder too; the metadata that comes back does not know it.
         self._dm.remove(dm_name(vg, lv + HOME_SUFFIX))
         self._remove_moves(volume, state)
@@ -96,6 +97,13 @@ class Rescue:
         devices = [device.name for device in self._dm.devices() if device.name.split("_mimage_")[0] in moves]
         for device in sorted(devices, key=len):
             self._dm.remove(device)
+
+    def _remove_legs(self, volume: str) -> None:
+        """Remove what is below a raid1 volume that is gone: its legs, then what stands in for their missing disks."""
+        vg, lv = split_volume(volume)
+        names = [device.name for device in self._dm.devices()]
+        for name in sorted((x for x in names if x != dm_name(vg, lv) and is_device_of(x, vg, lv)), key=len):
+            self._dm.remove(name)
 
     def _check_unchanged(self, volume: str, state: LvmState, when: str) -> None:
         """Going back to old metadata would undo what somebody else changed meanwhile: refuse then."""
@@ -162,15 +170,18 @@ class LostLeases:
     def drop_leg(self, view: VolumeView, state: LvmState, leases: Sequence[str]) -> None:
         """Clean up in the order that LVM accepts, then mark the leases as lost so that nobody logs in to them again."""
         lv = state.existing(view.volume)
+        failed = [leg for leg in view.legs if leg.failed]
+        good = [leg for leg in view.legs if not leg.failed]
         if any(pv.missing for pv in state.pvs if pv.vg == view.vg):
             _spare_others(view.volume, state)
             if lv.is_mirror:
                 self._cut_off_rest_of_leg(view)
             self._lvm.drop_missing(view.vg)
-            if lv.is_mirror:
-                self._lvm.forget_leg(view.volume)
+            if lv.is_mirror and (failed or not good):
+                self._lvm.forget_leg(view.volume, max(1, len(good)))
         elif lv.is_mirror:
-            self._lvm.split_leg(view.volume, sorted(set(lv.pvs) - set(view.local_devices)))
+            devices = sorted({device for leg in failed for device in leg.devices})
+            self._lvm.split_leg(view.volume, devices, max(1, len(good)), failed=True)
         self._remove_stubs(view.volume)
         self._tags.mark_lost(lv, leases)
         for lease in view.leases:
@@ -184,8 +195,9 @@ class LostLeases:
         LVM puts error targets where the leg's disks are missing. If the leg's metadata still can be read, dm-raid then
         takes it for a new device and refuses the table ("New device injected into existing raid set", Linux 6.1).
         """
+        of_it = {lease for leg in view.legs if leg.failed for lease in leg.leases}
         for lease in view.leases:
-            if lease.used_bytes and lease.device is not None and not lease.lost:
+            if lease.lease in of_it and lease.device is not None and not lease.lost:
                 self._iscsi.cut_off(lease.lease)
 
     def undo_move(self, volume: str, state: LvmState, leases: Sequence[str]) -> None:

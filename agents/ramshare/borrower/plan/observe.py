@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ramshare.borrower.plan.neighbours import occupant, waits_for
 from ramshare.borrower.plan.suitability import is_ours, unsuitable
 from ramshare.borrower.plan.tags import HOME_SUFFIX, PV_ENCRYPTED, LeaseTag, lease_of_pv, parse
-from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView, Link, MoveView, VolumeView
+from ramshare.borrower.plan.view import NOTHING_HEARD, Heard, Layout, LeaseView, LegView, Link, MoveView, VolumeView
 from ramshare.linux.iscsi_sessions import Session
 from ramshare.linux.lvm_state import LogicalVolume, LvmState, PhysicalVolume
 from ramshare.messages.names import lease_of
@@ -59,6 +59,8 @@ def observe(
         write_mostly=any(leg.writemostly for leg in lv.legs if leg.pvs <= here),
         degraded=any(leg.health for leg in lv.legs),
         local_failed=any(leg.health for leg in lv.legs if leg.pvs & here),
+        legs=_legs(lv, lease_pvs, here),
+        extent_bytes=group_of.extent_bytes if (group_of := state.vg(lv.vg)) is not None else 0,
         move=_move(lv, lease_pvs),
         reserved_bytes=placeholder.size_bytes if placeholder is not None else 0,
         tagged=tags.present,
@@ -93,6 +95,7 @@ def _lease_view(
         device=device,
         in_vg=pv is not None,
         used_bytes=_used_bytes(lv, pv),
+        leg=tag.leg,
         encrypted=encrypted,
         disk=disk,
         lost=tag.lost or (pv is not None and pv.missing),
@@ -105,6 +108,21 @@ def _used_bytes(lv: LogicalVolume, pv: PhysicalVolume | None) -> int:
 
 def _with_occupant(lease: LeaseView, state: LvmState, volume: str) -> LeaseView:
     return replace(lease, occupant=occupant(state, volume, lease.device)) if lease.in_vg and lease.device else lease
+
+
+def _legs(lv: LogicalVolume, lease_pvs: Mapping[str, PhysicalVolume], local: Collection[str]) -> tuple[LegView, ...]:
+    """Return the copies of a raid1; of an inactive one the kernel does not say which are in sync: it rests."""
+    lease_of_disk = {pv.name: lease for lease, pv in lease_pvs.items() if not pv.missing}
+    return tuple(
+        LegView(
+            devices=tuple(sorted(pv for pv in leg.pvs if pv in lease_of_disk or pv in local)),
+            leases=frozenset(lease_of_disk[pv] for pv in leg.pvs if pv in lease_of_disk),
+            is_local=bool(leg.pvs) and leg.pvs <= set(local),
+            in_sync=leg.in_sync or lv.inactive,
+            failed=bool(leg.health),
+        )
+        for leg in lv.legs
+    )
 
 
 def _layout(state: LvmState, lv: LogicalVolume) -> Layout:

@@ -9,7 +9,10 @@ something died? Is a move under way? Must leases go? And only then: what is miss
 group in which others' volumes are at stake is not changed.
 """
 
-from ramshare.borrower.plan.step import Leaving
+from collections.abc import Callable
+
+from ramshare.borrower.plan import pair
+from ramshare.borrower.plan.leases import Leases, devices, going, hand_back, ids, join, leaving, tell_loss
 from ramshare.borrower.plan.steps import (
     AbortMove,
     AskForMemory,
@@ -19,12 +22,8 @@ from ramshare.borrower.plan.steps import (
     DropFailedLeg,
     Forget,
     FreeHome,
-    Join,
-    Leave,
     Login,
-    Logout,
     PreferRemote,
-    Release,
     RescueMove,
     ReserveHome,
     SplitLeg,
@@ -33,12 +32,9 @@ from ramshare.borrower.plan.steps import (
     Step,
     TellLoss,
     Wait,
-    WriteOff,
 )
 from ramshare.borrower.plan.view import Goal, Layout, LeaseView, Link, VolumeView
 from ramshare.messages.state import Mode
-
-Leases = tuple[LeaseView, ...]
 
 LEAVES_GROUP_ALONE = (Login, CutOffLeases, TellLoss, Wait, AtHome, Attached)
 """Steps that change nothing that LVM has written down."""
@@ -46,36 +42,26 @@ LEAVES_GROUP_ALONE = (Login, CutOffLeases, TellLoss, Wait, AtHome, Attached)
 
 def next_step(view: VolumeView) -> Step:
     """Return what to do now for one volume."""
-    step = _leave_alone(view) or _repair(view) or _watch_move(view) or _give_back(view) or _reach_goal(view)
+    if pair.concerns(view):
+        repair, give_back, reach_goal = pair.repair, pair.give_back, pair.reach_goal
+    else:
+        repair, give_back, reach_goal = _repair, _give_back, _reach_goal
+    step = _leave_alone(view, repair) or repair(view) or _watch_move(view) or give_back(view) or reach_goal(view)
     if view.waits_for and not isinstance(step, LEAVES_GROUP_ALONE):
         return Wait(f"{view.waits_for}; then: {step}", 0.0)
     return step
 
 
-def _leave_alone(view: VolumeView) -> Step | None:
+def _leave_alone(view: VolumeView, repair: Callable[[VolumeView], Step | None]) -> Step | None:
     """What became unsuitable is told and left alone, unless it is wanted home, or its memory is."""
     if not view.unsuitable or view.goal is Goal.HOME:
         return None
     if any(lease.lease in view.heard.vacate for lease in view.leases):
         return None
-    loss = _repair(view)
+    loss = repair(view)
     if isinstance(loss, TellLoss):
         return loss
     return Wait(f"left alone: {view.unsuitable}", 0.0, stuck=not view.remote_bytes)
-
-
-def _going(view: VolumeView) -> Leases:
-    """Leases that must go: all on the way home, else those lost, called back, unreachable, or idle for too long."""
-    return tuple(
-        lease
-        for lease in view.leases
-        if view.goal is Goal.HOME
-        or lease.lost
-        or lease.unreachable
-        or lease.lease in view.heard.vacate
-        or (lease.link is Link.DOWN and not lease.used_bytes)
-        or (view.heard.asked_in_vain and not view.remote_bytes)
-    )
 
 
 # ---- has something died?
@@ -86,27 +72,22 @@ def _repair(view: VolumeView) -> Step | None:
         return Wait("the local disk failed: the pages are on the leases only, replace the disk", 0.0)
     dead = tuple(lease for lease in view.leases if lease.in_vg and lease.lost)
     if view.layout is Layout.RAID1:
-        return DropFailedLeg(_ids(dead)) if dead or view.degraded else None
+        return DropFailedLeg(ids(dead)) if dead or view.degraded else None
     loaded = tuple(lease for lease in dead if lease.used_bytes)
     if loaded:
         return _repair_loaded(view, loaded)
-    return DropFailedLeg(_ids(dead)) if dead and view.move is None else None
+    return DropFailedLeg(ids(dead)) if dead and view.move is None else None
 
 
 def _repair_loaded(view: VolumeView, dead: Leases) -> Step:
-    """No copy of these pages is anywhere else, unless they are still being moved.
-
-    Their loss is told first: emptying swap takes minutes at a slow disk's pace, and who reads of the loss may end the
-    processes that make it take so long.
-    """
+    """No copy of these pages is anywhere else, unless they are still being moved."""
     for lease in dead:
         # An encrypted lease whose device is gone is as lost as its key.
         if lease.link is Link.NONE and lease.can_login and not lease.encrypted:
             return Login(lease.lease)
-    move, ids = view.move, set(_ids(dead))
-    if move is not None and ids <= move.to_leases:
-        return RescueMove(_ids(dead))
-    return WriteOff(_ids(dead)) if ids <= view.heard.told_lost else TellLoss(_ids(dead))
+    if view.move is not None and set(ids(dead)) <= view.move.to_leases:
+        return RescueMove(ids(dead))
+    return tell_loss(view, dead)
 
 
 # ---- is a move under way?
@@ -116,7 +97,7 @@ def _watch_move(view: VolumeView) -> Step | None:
     move = view.move
     if move is None:
         return None
-    if move.to_leases & set(_ids(_going(view))):
+    if move.to_leases & set(ids(going(view))):
         return AbortMove()
     where = "moving to remote memory" if move.to_leases else "coming home"
     return Wait(f"pages are {where}, {move.percent:.0f} %", move.percent)
@@ -127,8 +108,8 @@ def _watch_move(view: VolumeView) -> Step | None:
 
 def _give_back(view: VolumeView) -> Step | None:
     """Bring pages off the leases that must go, then give those back, the ones with the least left to do first."""
-    going = _going(view)
-    loaded = tuple(lease for lease in going if lease.used_bytes)
+    must_go = going(view)
+    loaded = tuple(lease for lease in must_go if lease.used_bytes)
     if loaded and view.layout is Layout.RAID1:
         wanted = tuple(
             lease
@@ -136,41 +117,24 @@ def _give_back(view: VolumeView) -> Step | None:
             if lease.lease in view.heard.vacate and lease.link is not Link.NONE and not lease.occupant
         )
         if wanted:
-            return CutOffLeases(_leaving(wanted))
-        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)), _leaving(going))
+            return CutOffLeases(leaving(wanted))
+        return SplitLeg(devices(tuple(lease for lease in view.leases if lease.used_bytes)), leaving(must_go))
     if loaded:
         return _unload(view, loaded)
-    for lease in going:
-        if lease.occupant:
-            why = f"{lease.occupant} lies on {lease.device}, lease {lease.lease}: move it off (pvmove {lease.device})"
-            return Wait(why, 0.0)
-        if lease.in_vg:
-            return Leave(lease.lease, str(lease.device))
-    for lease in going:
-        if lease.link is not Link.NONE:
-            return Logout(lease.lease)
-    for lease in going:
-        return Release(lease.lease, lease.lender, lease.lost)
-    return None
-
-
-def _leaving(leases: Leases) -> tuple[Leaving, ...]:
-    return tuple(
-        Leaving(x.lease, x.lender, x.device) for x in leases if x.in_vg and x.device is not None and not x.occupant
-    )
+    return hand_back(must_go)
 
 
 def _unload(view: VolumeView, loaded: Leases) -> Step:
     """Move pages off: to other leases if the volume is to stay moved out and there are any, else home."""
-    first, going = loaded[0], _going(view)
+    first, must_go = loaded[0], going(view)
     if view.goal is Goal.ATTACHED and view.mode is Mode.MOVE and not view.unsuitable:
-        able = tuple(lease for lease in view.leases if lease not in going and lease.link is not Link.DOWN)
+        able = tuple(lease for lease in view.leases if lease not in must_go and lease.link is not Link.DOWN)
         staying = tuple(lease for lease in able if lease.spare_bytes)
         missing = sum(lease.used_bytes for lease in loaded) - sum(lease.spare_bytes for lease in staying)
         if missing > 0 and not view.heard.nothing_to_borrow:
-            return AskForMemory(missing, tuple(sorted({lease.lender for lease in going})))
+            return AskForMemory(missing, tuple(sorted({lease.lender for lease in must_go})))
         if sum(lease.spare_bytes for lease in staying) >= first.used_bytes:
-            return _join(staying) or StartMove(str(first.device), _devices(staying))
+            return join(staying) or StartMove(str(first.device), devices(staying))
     return _bring_home(view, first)
 
 
@@ -194,30 +158,15 @@ def _reach_goal(view: VolumeView) -> Step:
     missing = view.wanted_bytes - sum(lease.size_bytes for lease in view.leases)
     if missing > 0:
         return AskForMemory(missing)
-    return _join(view.leases) or (_move(view) if view.mode is Mode.MOVE else _mirror(view))
-
-
-def _join(leases: Leases) -> Step | None:
-    """Make leases part of the volume group."""
-    for lease in leases:
-        if lease.link is Link.NONE or (lease.link is Link.UP and lease.bare):
-            return Login(lease.lease)
-    for lease in leases:
-        if lease.link is Link.DOWN:
-            return Wait(f"the session of lease {lease.lease} is down", 0.0)
-        if lease.device is None:
-            return Wait(f"the session of lease {lease.lease} has no disk yet", 0.0, stuck=True)
-        if not lease.in_vg:
-            return Join(lease.lease, lease.device)
-    return None
+    return join(view.leases) or (_move(view) if view.mode is Mode.MOVE else _mirror(view))
 
 
 def _move(view: VolumeView) -> Step:
     if view.layout is Layout.RAID1:
-        return SplitLeg(_devices(tuple(lease for lease in view.leases if lease.used_bytes)))
+        return SplitLeg(devices(tuple(lease for lease in view.leases if lease.used_bytes)))
     missing = view.wanted_bytes - view.remote_bytes
     if view.local_bytes and missing > 0:
-        spare = _devices(tuple(lease for lease in view.leases if lease.spare_bytes))
+        spare = devices(tuple(lease for lease in view.leases if lease.spare_bytes))
         return StartMove(view.local_devices[0], spare, missing if view.part_bytes else 0)
     if missing > 0:
         return _incomplete(view)
@@ -229,7 +178,7 @@ def _mirror(view: VolumeView) -> Step:
         for lease in view.leases:
             if lease.used_bytes:
                 return _bring_home(view, lease)
-        return FreeHome() if view.reserved_bytes else StartMirror(_devices(view.leases))
+        return FreeHome() if view.reserved_bytes else StartMirror(devices(view.leases))
     if view.sync_percent < 100.0:
         return Wait(f"the mirror is synchronising, {view.sync_percent:.0f} %", view.sync_percent)
     if not view.write_mostly:
@@ -251,11 +200,3 @@ def _incomplete(view: VolumeView) -> Step:
     return Wait(
         f"{where}, `lvs -a -o +devices {view.volume}` shows where the rest is", 0.0, stuck=not view.remote_bytes
     )
-
-
-def _ids(leases: Leases) -> tuple[str, ...]:
-    return tuple(lease.lease for lease in leases)
-
-
-def _devices(leases: Leases) -> tuple[str, ...]:
-    return tuple(lease.device for lease in leases if lease.device is not None and lease.in_vg)

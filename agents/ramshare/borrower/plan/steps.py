@@ -21,7 +21,9 @@ class AskForMemory(AnyStep):
     look_again_s = WORKING_S
     size_bytes: int
     exclude: tuple[str, ...] = ()
-    """Lenders not to ask: they want memory back themselves."""
+    """Lenders not to ask: they want memory back themselves, or have the other leg."""
+    leg: int = 0
+    """Of a pair, the leg that it is for."""
 
 
 class Release(AnyStep):
@@ -151,10 +153,12 @@ MoveStep = StartMove | AbortMove | RescueMove | WriteOff
 
 
 class StartMirror(AnyStep):
-    """Make the volume a raid1 with a second leg on the leases; it synchronises by itself."""
+    """Make the volume a raid1, with a new leg on these devices; it synchronises by itself."""
 
     says = "mirror the volume to {devices}"
     devices: tuple[str, ...]
+    copies: int = 2
+    """Legs afterwards."""
 
 
 class PreferRemote(AnyStep):
@@ -165,7 +169,7 @@ class PreferRemote(AnyStep):
 
 
 class SplitLeg(AnyStep):
-    """Drop the healthy remote leg: nothing is copied, every page is on the local disk already.
+    """Drop healthy legs: nothing is copied, every page is on those that stay.
 
     Leases in `leaving` are taken out of the group, logged out of and given back in the same step, for a lender that
     waits for its memory; what a crash leaves of that is done by `Leave`, `Logout` and `Release`.
@@ -175,16 +179,18 @@ class SplitLeg(AnyStep):
     look_again_s = WORKING_S  # the lenders of `leaving` answer
     devices: tuple[str, ...]
     leaving: tuple[Leaving, ...] = field(default=(), compare=False)
+    copies: int = 1
+    """Legs that stay."""
 
 
 class CutOffLeases(AnyStep):
     """Cut leases off that back a healthy mirror and give them back at once, for a lender that needs its memory now.
 
-    Every page is on the local disk too, or on its way there. LVM tidies up afterwards (`DropFailedLeg`), for it has to
-    wait until that disk has caught up.
+    Every page is on another leg too, or on its way to the local disk. LVM tidies up afterwards (`DropFailedLeg`), for
+    it has to wait until that disk has caught up.
     """
 
-    says = "cut off {leaving}: every page is on the local disk too"
+    says = "cut off {leaving}: every page is in another place too"
     look_again_s = WORKING_S
     uses_lvm = False
     cuts_off = True
@@ -192,7 +198,7 @@ class CutOffLeases(AnyStep):
 
 
 class DropFailedLeg(AnyStep):
-    """Clean up after lost leases on which no page depends: forget their devices; a raid1 becomes linear at home."""
+    """Clean up after lost leases on which no page depends: forget their devices, and the legs of a raid1 there."""
 
     says = "clean up after lost memory ({leases})"
     event = EventKind.LEG_LOST

@@ -12,6 +12,9 @@ from ramshare.linux.lvm_state import LogicalVolume, LvmState
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.state import Mode
 
+MOST_LEGS = 4
+"""Two that go, one that comes, and the local one."""
+
 
 class Unsuitable(NamedTuple):
     """Why a volume cannot be put on leases: a code for programs, and a sentence that says what to do."""
@@ -57,7 +60,7 @@ def unsuitable(state: LvmState, volume: str, mode: Mode | None = None) -> Unsuit
         sentence = sentence or waits_for(state, volume) or _missing(state, lv)
         if not sentence and lv.moves:
             return Unsuitable(ErrorCode.BUSY, f"a pvmove of {volume} is under way; try again when `lvs -a` shows none")
-    sentence = sentence or (_room(state, lv) if mode is Mode.MIRROR else "")
+    sentence = sentence or (_room(state, lv) if mode is not Mode.MOVE else "")
     return Unsuitable(ErrorCode.CONFLICT, sentence) if sentence else None
 
 
@@ -67,9 +70,14 @@ def remote_devices(state: LvmState, vg: str) -> frozenset[str]:
 
 
 def is_ours(state: LvmState, lv: LogicalVolume) -> bool:
-    """Whether this raid1 is one of a local leg and one on leases, as ramshare makes it; a dead leg has no place."""
+    """Whether this raid1 has legs on leases and at most one at home, as ramshare makes it; a dead leg has no place.
+
+    Of a pair there are three legs while one of a pair is being replaced, or the volume is on its way.
+    """
     local = [leg for leg in lv.legs if leg.pvs and not leg.pvs & _away(state, lv.vg)]
-    return lv.is_mirror and len(lv.legs) == 2 and len(local) < 2 and bool(parse(lv.tags).leases)
+    was_pair = parse(lv.tags).mode is Mode.PAIR or any(tag.leg for tag in parse(lv.tags).leases)
+    most = MOST_LEGS if was_pair else 2
+    return lv.is_mirror and 2 <= len(lv.legs) <= most and len(local) < 2 and bool(parse(lv.tags).leases)
 
 
 def _away(state: LvmState, vg: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ HOME_SUFFIX = "_ramshare_home"
 
 @dataclass(frozen=True)
 class LeaseTag:
-    """A lease that belongs to the volume; `size_bytes` is what the volume may put on it.
+    """A lease that belongs to the volume; `size_bytes` is what the volume may put on it, `leg` where in a pair.
 
     A `lost` lease is one whose lender died or came back without it: it is only there to be cleaned up.
     """
@@ -27,9 +27,11 @@ class LeaseTag:
     host: str
     size_bytes: int
     lost: bool = False
+    leg: int = 0
 
     def __str__(self) -> str:
-        return f"{PREFIX}{'lost' if self.lost else 'lease'}={self.lease}:{self.host}:{self.size_bytes}"
+        leg = f":{self.leg}" if self.leg else ""
+        return f"{PREFIX}{'lost' if self.lost else 'lease'}={self.lease}:{self.host}:{self.size_bytes}{leg}"
 
     def as_lost(self) -> "LeaseTag":
         """Return the tag that takes this one's place when the lease is lost."""
@@ -118,9 +120,10 @@ def parse(tags: Iterable[str]) -> Tags:
         elif key == "home" and value:
             home.add(value)
         elif key in ("lease", "lost"):
-            lease, host, size = [*value.split(":"), "", ""][:3]
+            lease, host, size, leg = [*value.split(":"), "", "", ""][:4]
             if lease and host and size.isdigit():
-                leases.append(LeaseTag(lease, host, int(size), lost=key == "lost"))
+                number = int(leg) if leg in ("1", "2") else 0
+                leases.append(LeaseTag(lease, host, int(size), lost=key == "lost", leg=number))
     return Tags(
         goal=goal,
         mode=mode,

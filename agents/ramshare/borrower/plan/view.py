@@ -23,7 +23,7 @@ class Layout(StrEnum):
     LINEAR = "linear"
     MOVING = "moving"
     RAID1 = "raid1"
-    """A local leg and one on leases."""
+    """Legs on leases, and at most one on local disks."""
     OTHER = "other"
     """Striped, thin, a raid by itself …: whatever ramshare does not make."""
 
@@ -52,6 +52,8 @@ class LeaseView:
     in_vg: bool = False
     used_bytes: int = 0
     """Bytes of the volume that lie on it, by LVM's segments."""
+    leg: int = 0
+    """Of a pair, the leg that it is for: 1, which lies on committed memory, or 2."""
     occupant: str = ""
     """Another volume that somebody put on it."""
     encrypted: bool = False
@@ -78,6 +80,25 @@ class LeaseView:
     def spare_bytes(self) -> int:
         """Payload that the volume may still put on it."""
         return max(0, self.size_bytes - self.used_bytes)
+
+
+@dataclass(frozen=True)
+class LegView:
+    """One copy of a raid1 volume."""
+
+    devices: tuple[str, ...]
+    """Disks that hold it, data and metadata; those that are missing have no name."""
+    leases: frozenset[str] = frozenset()
+    """Those of its disks that are leases."""
+    is_local: bool = False
+    in_sync: bool = True
+    failed: bool = False
+    """md has thrown it out, or a disk of it is missing."""
+
+    @property
+    def good(self) -> bool:
+        """Whether every page is on it."""
+        return self.in_sync and not self.failed
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,10 @@ class VolumeView:
     """A leg of the raid1 failed."""
     local_failed: bool = False
     """The failed leg is the local one: the only good pages are on the leases."""
+    legs: tuple[LegView, ...] = ()
+    """Of a raid1."""
+    extent_bytes: int = 0
+    """What a leg's metadata takes at home."""
     move: MoveView | None = None
     reserved_bytes: int = 0
     """Room for the volume on the local disk, held by a placeholder while pages are away."""

@@ -13,7 +13,7 @@ from ramshare.desk import RefusedError
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
-from ramshare.messages.state import Export, Mode, SealingKey
+from ramshare.messages.state import Export, SealingKey, is_committed
 from ramshare.sealed import Secrets, seal
 
 
@@ -49,11 +49,11 @@ class Ledger:
         """State paths of all exports."""
         return {f"export/{lease}" for lease in (*self.records, *self.pending)}
 
-    def lent_bytes(self, mode: Mode | None = None) -> int:
-        """Return what is lent, or being lent, in one mode or in both."""
-        made = [(r.size_bytes, r.mode) for r in self.records.values()]
-        making = [(p.size_bytes, p.mode) for p in self.pending.values()]
-        return sum(size for size, of_mode in made + making if mode is None or of_mode is mode)
+    def lent_bytes(self, *, committed: bool = False) -> int:
+        """Return what is lent, or being lent; of it only what is committed, if asked."""
+        made = [(r.size_bytes, r.committed) for r in self.records.values()]
+        making = [(p.size_bytes, is_committed(p.mode, p.leg)) for p in self.pending.values()]
+        return sum(size for size, is_set_aside in made + making if is_set_aside or not committed)
 
     @property
     def made_bytes(self) -> int:
@@ -86,6 +86,7 @@ class Ledger:
             portal=self.portal,
             target=record.target,
             size_bytes=record.size_bytes,
+            leg=record.leg,
             chap_user=record.chap_user,
             sealed_secrets=SecretStr(seal(secrets, self.require_key(record.borrower))),
         )
@@ -172,6 +173,7 @@ class Ledger:
                 portal=self.portal,
                 size_bytes=record.size_bytes,
                 mode=record.mode,
+                leg=record.leg,
                 phase=record.phase,
                 connected=self._connected.get(record.lease, False),
                 created_at=record.created_at,

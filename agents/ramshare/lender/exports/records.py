@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from ramshare.messages.base import ClientName, InitiatorName, Iqn, LeaseId, Moment, PositiveBytes, Seconds
 from ramshare.messages.names import lease_of
-from ramshare.messages.state import LeasePhase, Mode
+from ramshare.messages.state import LeasePhase, Leg, Mode, is_committed
 
 
 class ExportRecord(BaseModel):
@@ -21,6 +21,7 @@ class ExportRecord(BaseModel):
     initiator: InitiatorName
     size_bytes: PositiveBytes
     mode: Mode
+    leg: Leg = 0
     target: Iqn
     tid: int = Field(ge=1)
     chap_user: str
@@ -30,6 +31,11 @@ class ExportRecord(BaseModel):
     created_at: Moment
     login_within_s: Seconds
     phase: LeasePhase = LeasePhase.EXPORTED
+
+    @property
+    def committed(self) -> bool:
+        """Whether it lies on memory that was set aside for good."""
+        return is_committed(self.mode, self.leg)
 
     @property
     def login_by(self) -> datetime:

@@ -81,6 +81,7 @@ class Exports:
             initiator=request.initiator,
             size_bytes=request.size_bytes,
             mode=request.mode,
+            leg=request.leg,
             target=target_of(self._host, request.lease),
             tid=self._free_tid(target_of(self._host, request.lease)),
             chap_user=request.lease,

@@ -7,8 +7,10 @@ import pytest
 
 from kit.fakes import FakeRunner
 from ramshare.borrower.machine.repair import BEFORE_MOVE, Rescue, without_pvs
+from ramshare.borrower.machine.repair import HOME as KEPT_AT_HOME
 from ramshare.borrower.plan.tags import pv_tag
 from ramshare.errors import RamshareError
+from ramshare.linux import swap
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import Leg, LogicalVolume, LvmState, Move, PhysicalVolume, Segment, VolumeGroup
 
@@ -116,3 +118,20 @@ def test_disks_that_a_boot_named_otherwise_are_no_change(rescue: Rescue, runner:
     (tmp_path / "vg0-swap.move.vg").write_text(METADATA)
     rescue.undo_move("vg0/swap", named("/dev/sdc"), ["l1"])
     assert runner.ran("vgcfgrestore", ...)
+
+
+def test_pages_of_a_pair_are_written_off_with_all_that_lies_below_it(
+    rescue: Rescue, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legs = ["vg0-swap_rimage_0", "vg0-swap_rmeta_0", "vg0-swap_rimage_0-missing_0_0"]
+    listed = "".join(
+        f"{name}|LVM-x|254|{n}|Active|0\n" for n, name in enumerate([*legs, "vg0-swap2", "vg0-swap2_rmeta_0"])
+    )
+    runner.on("dmsetup", ...).on("dmsetup", "info", ..., stdout=listed).on("vgcfgrestore", ...).on("lvchange", ...)
+    runner.on("dmsetup", "table", ..., stdout="0 8 linear 254:2 2048\n")
+    runner.on("mkswap", ...).on("swapon", ...)
+    monkeypatch.setattr(swap, "active_swap", lambda _device: None)
+    rescue.keep("vg0/swap", LvmState(lvs=(MINE,)), KEPT_AT_HOME)
+    rescue.write_off("vg0/swap", LvmState(lvs=(MINE,)))
+    removed = [call[2] for call in runner.ran("dmsetup", "remove", ...)]
+    assert removed == ["vg0-swap", "vg0-swap_rmeta_0", "vg0-swap_rimage_0", legs[2], "vg0-swap_ramshare_home"]

@@ -32,7 +32,7 @@ def test_what_is_applied_by_others_is_not_looked_for_before_they_had_time() -> N
         (s.AskForMemory(600 << 20, ("lender.x",)), "ask the manager for 600 MiB"),
         (s.Login("l1"), "log in to lease l1"),
         (s.StartMove("/dev/vda", ("/dev/sda", "/dev/sdb")), "move the pages from /dev/vda to /dev/sda, /dev/sdb"),
-        (s.CutOffLeases(LEAVING), "cut off l1, l2: every page is on the local disk too"),
+        (s.CutOffLeases(LEAVING), "cut off l1, l2: every page is in another place too"),
         (s.DropFailedLeg(()), "clean up after lost memory (none known)"),
         (s.Wait("coming home {}, 3 %", 3.0), "coming home {}, 3 %"),
         (s.Attached(Mode.MOVE, 2), "attached by move to 2 lease(s)"),
