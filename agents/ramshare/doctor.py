@@ -1,4 +1,4 @@
-"""Whether this machine can do an agent's work: its settings, the machine itself, and the way to the broker.
+"""Whether this machine can do an agent's work: its settings, the machine itself, its certificate, the broker.
 
 One list of findings for `ramshare doctor`, and for `ramshare-agent ROLE --check`, which leaves the broker out: nothing
 is wrong with a service that starts before its broker. What is looked at on the machine stands in `linux/host_checks/`.
@@ -30,6 +30,8 @@ class Patient:
     """Loads every setting of the role. Raises `RamshareError` for what cannot be used."""
     try_account: Callable[[BrokerSettings], None]
     """Connects once. Raises what a refusal or a missing broker raises."""
+    certificate: Callable[[BrokerSettings], str] = lambda _settings: ""
+    """Looks at the account's certificate: returns what is to be warned of. Raises what makes it useless."""
     checks: tuple[Check[Any], ...] = registry.CHECKS
 
 
@@ -37,8 +39,10 @@ def examine(patient: Patient, *, broker: bool = True) -> list[Finding]:
     """Return what works against the agent, what stops it first; `broker`: also whether the broker lets it in."""
     settings, found = _settings(patient)
     found += registry.findings(patient.role, patient.host, patient.checks)
-    if broker and settings is not None:
-        found += _broker(patient, settings)
+    if settings is not None:
+        found += (of_it := _certificate(patient, settings))
+        if broker and not any(finding.blocks for finding in of_it):
+            found += _broker(patient, settings)
     return sorted(found, key=lambda finding: not finding.blocks)
 
 
@@ -66,6 +70,15 @@ def _unknown_variables() -> list[Finding]:
         "`ramshare run --help` lists every setting; look into the environment and the settings file",
     )
     return [Finding(what, mend, blocks=True, exit_code=ExitCode.USAGE, check="the settings")]
+
+
+def _certificate(patient: Patient, settings: BrokerSettings) -> list[Finding]:
+    try:
+        warning = patient.certificate(settings)
+    except RamshareError as error:
+        return [_stops(error, "the certificate")]
+    mend = f"on the brokers' machine: ramshare broker renew {settings.client}, then copy its bundle here again"
+    return [Finding(warning, mend, check="the certificate")] if warning else []
 
 
 def _broker(patient: Patient, settings: BrokerSettings) -> list[Finding]:

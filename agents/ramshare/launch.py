@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ramshare import __version__, audit
@@ -129,18 +130,16 @@ def check_host(patient: "Patient") -> ExitCode:
     found = examine(patient, broker=False)
     for finding in found:
         sys.stderr.write(f"{'error' if finding.blocks else 'warning'}: {_one_line(str(finding))}\n")
-    if (code := exit_code(found)) is not ExitCode.OK:
-        return code
-    broker = patient.settings()
-    if any(finding.blocks for finding in found):
-        return ExitCode.FAILED
-    sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker}\n")
-    return ExitCode.OK
+    if (code := exit_code(found)) is ExitCode.OK:
+        broker = patient.settings()
+        sys.stdout.write(f"the configuration is valid: {broker.client} at {broker.broker}\n")
+    return code
 
 
 def patient_of(role: str) -> "Patient":
     """Return this machine as it is looked at for one role."""
     from ramshare.bus.probe import try_account
+    from ramshare.bus.tls import check_certificate, expiry_warning
     from ramshare.doctor import Patient
     from ramshare.linux.host_checks.model import Host
     from ramshare.linux.run import SystemRunner
@@ -156,7 +155,11 @@ def patient_of(role: str) -> "Patient":
         assert broker.client is not None
         try_account(broker, broker.client)
 
-    return Patient(role, Host(SystemRunner()), settings, account)
+    def certificate(broker: BrokerSettings) -> str:
+        now = datetime.now(UTC)
+        return "" if broker.broker_insecure else expiry_warning(check_certificate(broker, now), now)
+
+    return Patient(role, Host(SystemRunner()), settings, account, certificate)
 
 
 def broker_settings(role: str, host: str) -> BrokerSettings:

@@ -49,9 +49,10 @@ def patient(
     *found: Finding,
     account: Callable[[BrokerSettings], None] = lambda _: None,
     load: Callable[[], BrokerSettings] = settings,
+    certificate: Callable[[BrokerSettings], str] = lambda _: "",
 ) -> Patient:
     check = Check("it", frozenset({"lender"}), lambda _: found, list)
-    return Patient("lender", host, load, account, (check,))
+    return Patient("lender", host, load, account, certificate, (check,))
 
 
 def test_a_machine_on_which_nothing_is_found_is_able(host: Host) -> None:
@@ -97,6 +98,21 @@ def test_a_variable_that_is_no_setting_is_told(host: Host, monkeypatch: pytest.M
     [found] = examine(patient(host))
     assert "did you mean RAMSHARE_BROKER_HOST?" in found.what
     assert found.exit_code is ExitCode.USAGE
+
+
+def test_a_certificate_that_expires_soon_is_warned_of_with_what_renews_it(host: Host) -> None:
+    found = examine(patient(host, certificate=lambda _: "it expires in 3 days"), broker=False)
+    assert [(f.what, f.blocks) for f in found] == [("it expires in 3 days", False)]
+    assert "ramshare broker renew lender.hosta" in found[0].mend
+
+
+def test_nobody_connects_with_a_certificate_that_cannot_be_right(host: Host) -> None:
+    def expired(_settings: BrokerSettings) -> str:
+        raise NotAuthorisedError("it has expired", "renew it")
+
+    found = examine(patient(host, certificate=expired, account=never))
+    assert [(f.what, f.check) for f in found] == [("it has expired", "the certificate")]
+    assert exit_code(found) is ExitCode.NOT_AUTHORISED
 
 
 # An agent that runs: a connection under its name would throw it out

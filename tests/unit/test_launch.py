@@ -57,13 +57,17 @@ def test_a_heartbeat_without_pause_is_refused(monkeypatch: pytest.MonkeyPatch, i
 
 
 def test_check_says_what_would_be_used_and_connects_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
-    assert agent.main(["manager", "--check"]) == ExitCode.OK
+    assert agent.main(["manager", "--check"], patient=patient) == ExitCode.OK
     assert capsys.readouterr().out == "the configuration is valid: manager at 127.0.0.1:8883\n"
 
 
 def patient(role: str, *found: Finding) -> Patient:
-    """A machine on which nothing but that is found."""
-    return replace(agent.patient_of(role), checks=(Check("it", frozenset({role}), lambda _host: found, list),))
+    """A machine on which nothing but that is found, its certificate included."""
+    return replace(
+        agent.patient_of(role),
+        certificate=lambda _: "",
+        checks=(Check("it", frozenset({role}), lambda _host: found, list),),
+    )
 
 
 @pytest.mark.parametrize(("blocks", "code"), [(False, ExitCode.OK), (True, ExitCode.FAILED)])

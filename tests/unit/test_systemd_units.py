@@ -10,7 +10,7 @@ pytestmark = pytest.mark.unit
 
 UNITS = Path(__file__).resolve().parents[2] / "agents/systemd"
 AGENTS = ("lender", "borrower", "manager", "monitor")
-MOST_EXPOSED = {"lender": 5.0, "borrower": 5.0, "home": 5.0, "manager": 2.0, "monitor": 2.0}
+MOST_EXPOSED = {"lender": 5.0, "borrower": 5.0, "home": 5.0, "manager": 2.0, "monitor": 2.0, "broker@": 2.0}
 """What `systemd-analyze security` may find at most; 10 is a process that may do anything."""
 SHUT_IN = (
     "ProtectSystem",
@@ -64,6 +64,20 @@ def test_who_touches_no_host_is_nobody_on_it(role: str) -> None:
     assert settings(role)["CapabilityBoundingSet"] == [""]
 
 
+@pytest.mark.parametrize("role", MOST_EXPOSED)
+def test_an_agent_reads_its_settings_itself(role: str) -> None:
+    """systemd takes a comment behind a value for part of it, and would show every setting in the environment."""
+    assert "EnvironmentFile" not in settings(role)
+
+
+@pytest.mark.parametrize("role", ["manager", "monitor"])
+def test_a_key_is_read_by_root_and_handed_to_the_service_alone(role: str) -> None:
+    given = {value.partition(":")[0] for value in settings(role)["LoadCredential"]}
+    client = {"manager": "manager", "monitor": "guest.%l"}[role]
+    assert given == {"ramshare.env", "ca.crt", f"{client}.crt", f"{client}.key"}
+    assert words(role, "Environment") == {"RAMSHARE_ENV_FILE=%d/ramshare.env", "RAMSHARE_TLS_DIRECTORY=%d"}
+
+
 @pytest.mark.parametrize("role", AGENTS)
 def test_systemd_hears_that_an_agent_serves_and_that_its_loop_turns(role: str) -> None:
     assert settings(role)["Type"] == ["notify"]
@@ -94,7 +108,8 @@ def test_the_way_home_is_shut_in_as_the_borrower_is() -> None:
 
 def test_the_lenders_memory_is_mounted_outside_of_the_service_that_ends_before_it() -> None:
     first, *_ = settings("lender")["ExecStartPre"]
-    assert first == "+/usr/local/bin/ramshare-agent lender --mount"
+    into_the_hosts_view = "+/usr/bin/nsenter --mount=/proc/1/ns/mnt"  # `+` alone gets a view of its own, too
+    assert first == f"{into_the_hosts_view} /usr/local/bin/ramshare-agent lender --mount"
     assert settings("lender")["RuntimeDirectoryPreserve"] == ["yes"]
 
 

@@ -33,7 +33,7 @@ def doctor(tmp_path: Path, *args: str) -> Result:
     def patient(role: str) -> Patient:
         check = Check("it", frozenset({role}), lambda _: FOUND.get(role, ()), list)
         host = Host(FakeRunner(), tmp_path)
-        return Patient(role, host, BrokerSettings, lambda _: None, (check,))
+        return Patient(role, host, BrokerSettings, lambda _: None, checks=(check,))
 
     return CliRunner().invoke(app, ["doctor", *args], obj=Outside(patient=patient))
 
