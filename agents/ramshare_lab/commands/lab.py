@@ -18,6 +18,7 @@ from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.spec import PERSON, LabSpec, address_of
 from ramshare_lab.cluster.visit import visit
 from ramshare_lab.experiments.demo.command import demo
+from ramshare_lab.experiments.evaluate.command import EVALUATE_EXAMPLE, evaluate
 from ramshare_lab.experiments.faults.command import faults
 from ramshare_lab.experiments.guest.command import guest
 from ramshare_lab.experiments.paper.command import paper
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 
 app.command(epilog="Example: ramshare lab demo --results results")(demo)
+app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command(epilog="Example: ramshare lab faults --only mirror-lender")(faults)
 app.command(epilog="Example: ramshare lab guest --mode move")(guest)
 app.command(epilog="Example: ramshare lab paper --seconds 2")(paper)
