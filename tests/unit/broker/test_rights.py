@@ -18,6 +18,7 @@ WRITERS = {
     f"{V1}/state/{{me}}/export/l1": {"lender"},
     f"{V1}/state/{{me}}/lease/l1": {"borrower", MANAGER},
     f"{V1}/state/{{me}}/volume/vg0/swap": {"borrower"},
+    f"{V1}/state/{{me}}/key": {"borrower"},
     f"{V1}/state/{{me}}/summary": {MANAGER},
     f"{V1}/state/{{me}}/host/hosta": {MANAGER},
     f"{V1}/state/guest.other/status": {BRIDGE},
