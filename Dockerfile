@@ -9,7 +9,7 @@ RUN python3 -m venv /opt/ramshare
 COPY pyproject.toml README.md /src/
 COPY broker-config /src/broker-config
 COPY agents/ramshare /src/agents/ramshare
-RUN /opt/ramshare/bin/python -m pip install --no-cache-dir --disable-pip-version-check '/src[broker,metrics]'
+RUN /opt/ramshare/bin/python -m pip install --no-cache-dir --disable-pip-version-check '/src[broker,host,metrics]'
 
 FROM debian:bookworm-slim AS agent
 RUN apt-get update \
