@@ -9,6 +9,7 @@ from ramshare.grants import misfit
 from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.replies import Grant
 from ramshare.messages.requests import BorrowMemory
+from ramshare.messages.state import Mode
 from ramshare.topics import name
 
 
@@ -25,6 +26,17 @@ def not_as_needed(grants: Sequence[Grant], need: BorrowMemory, own_host: str) ->
             return f"{grant.lease}: {why}"
     if len({grant.lease for grant in grants}) < len(grants):
         return "one lease twice"
+    legs = (1, 2) if need.mode is Mode.PAIR and not need.leg else (need.leg,)
+    lenders = {(grant.lender, grant.leg) for grant in grants}
+    if len({lender for lender, _ in lenders}) < len(lenders):
+        return "one lender in both legs"
+    if strays := [grant.lease for grant in grants if grant.leg not in legs]:
+        return f"{strays[0]} for a leg that was not asked for"
+    return next(filter(None, (_wrong_size([x for x in grants if x.leg == leg], need) for leg in legs)), "")
+
+
+def _wrong_size(grants: Sequence[Grant], need: BorrowMemory) -> str:
+    """Return how much these hold if it is not what was asked for, of a pair for each leg."""
     payload_bytes = sum(grant.size_bytes - need.overhead_bytes for grant in grants)
     least_bytes = 1 if need.at_most else need.size_bytes
     if not least_bytes <= payload_bytes < need.size_bytes + need.grain_bytes + LEAST_LEASE_BYTES:

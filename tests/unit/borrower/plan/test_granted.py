@@ -70,3 +70,14 @@ def test_leases_that_carry_less_than_the_volume_are_never_taken(shares: list[int
     payload_mib = sum(4 * mib for mib in shares)
     assert not_as_needed(grants, need(payload_mib), "b") == ""
     assert bool(not_as_needed(grants, need(payload_mib + short), "b")) == (short > 0)
+
+
+def test_each_leg_of_a_pair_is_what_was_asked_for_and_has_lenders_of_its_own() -> None:
+    legs = [grant(leg=1), grant("y", "l2", leg=2)]
+    pair = need(mode=Mode.PAIR)
+    assert not_as_needed(legs, pair, "b") == ""
+    assert not_as_needed(legs[1:], need(mode=Mode.PAIR, leg=2), "b") == ""
+    assert "room for 0 bytes" in not_as_needed(legs[:1], pair, "b")
+    assert "one lender in both legs" in not_as_needed([grant(leg=1), grant(lease="l2", leg=2)], pair, "b")
+    assert "for a leg that was not asked for" in not_as_needed(legs, need(mode=Mode.PAIR, leg=2), "b")
+    assert "for a leg that was not asked for" in not_as_needed([grant(leg=1)], need(), "b")
