@@ -7,7 +7,6 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/ramshare
 COPY pyproject.toml README.md /src/
-COPY broker-config /src/broker-config
 COPY agents/ramshare /src/agents/ramshare
 RUN /opt/ramshare/bin/python -m pip install --no-cache-dir --disable-pip-version-check '/src[broker,host,metrics]'
 
