@@ -62,6 +62,7 @@ def run(installed: Path, *args: str) -> "subprocess.CompletedProcess[str]":
         "PYTHONPATH": path,
         "RAMSHARE_ENV_FILE": "/nonexistent",
         "RAMSHARE_HOST": "hosta",
+        "RAMSHARE_BROKER_INSECURE": "1",  # no certificate is needed to be started
     }
     return subprocess.run(
         [sys.executable, "-S", "-P", *args], env=env, cwd=installed, capture_output=True, text=True, check=False
