@@ -13,6 +13,7 @@ from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrai
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator, OperatorError
+from ramshare_lab.cluster.secret_search import search_lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.load.thrash import Thrash, command
@@ -114,6 +115,7 @@ def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders
         assert attached.local_bytes == (SWAP_BYTES if mode is Mode.MIRROR else SWAP_BYTES - away_bytes)
         lent = [int(place.rpartition(" ")[2]) for place in attached.placement if place.startswith("lender.")]
         assert (len(lent), sum(lent)) == (2, attached.remote_bytes)
+        searched = search_lab(lab)
         home = ReturnVolume(volume=VOLUME)
         operator.ask("borrower.hostx", home)
         operator.ask("borrower.hostx", home)
@@ -122,6 +124,8 @@ def test_a_thrashing_process_keeps_every_page_while_its_swap_goes_to_two_lenders
         checked = thrash.check()
     assert storm.operations > 0
     assert (storm.bad_pages, checked.bad_pages_total) == (0, 0)
+    assert searched.found == ()
+    assert searched.secrets >= 2 + 1, "of each lease, and an account's at least"
     operator.listen(3.0)
     nothing_is_left(lab, operator)
 

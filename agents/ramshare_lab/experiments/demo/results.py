@@ -65,6 +65,8 @@ class Demo(Model):
     modes: dict[Mode, ModeTimes]
     bad_pages: Annotated[int, Field(ge=0)]
     """Pages found lost, stale, mixed up or damaged, over the whole run."""
+    secrets_found: Annotated[list[str], Field(default_factory=list)]
+    """Where a secret (CHAP, password, key) was found that does not belong there: logs, databases, process lists."""
 
 
 def demo(
@@ -78,6 +80,7 @@ def demo(
     leases: list[Lease],
     modes: dict[Mode, ModeTimes],
     bad_pages: int,
+    secrets_found: list[str],
 ) -> Demo:
     """Return the results with all ratios worked out. Raises `ResultsError` if rates and times do not match up."""
     measured: set[Mode] = {"move", "mirror"} if throughput.mirror else {"move"}
@@ -103,4 +106,5 @@ def demo(
         return_s=modes["move"].return_s,
         modes=modes,
         bad_pages=bad_pages,
+        secrets_found=secrets_found,
     )

@@ -10,6 +10,7 @@ from ramshare.linux.lvm import Lvm
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
+from ramshare_lab.cluster.secret_search import search_lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.results import Four, rates
@@ -146,6 +147,15 @@ class Run:
                 self.lvm.extend_vg(vg, device)
             for source in sorted(set(sources)):
                 self.lvm.start_move(VOLUME, source, devices, background=False)
+
+    def search_for_secrets(self) -> list[str]:
+        """Return where a secret lies that should not: in a log, a database, a process list."""
+        with timed_stage(self.show, "looking for secrets in logs, databases and process lists"):
+            searched = search_lab(self.lab)
+        self.show.note(
+            f"{searched.secrets} secrets looked for in {searched.places} places: {len(searched.found)} found"
+        )
+        return list(searched.found)
 
     def move_to_ram_disk(self) -> None:
         """Put the volume on a RAM disk of its own host, by the same means; it stays there."""

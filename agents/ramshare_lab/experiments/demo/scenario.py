@@ -62,6 +62,7 @@ class _Moved:
     leases: list[Lease]
     raw: fio.Raw
     bad_pages: int
+    secrets_found: list[str]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class _Mirrored:
     four: Four
     times: ModeTimes
     bad_pages: int
+    secrets_found: list[str]
 
 
 def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
@@ -96,6 +98,7 @@ def run_demo(plan: DemoPlan, name: str, accel: str, show: Show) -> Demo:
         leases=moved.leases,
         modes=modes,
         bad_pages=moved.bad_pages + (mirrored.bad_pages if mirrored else 0),
+        secrets_found=moved.secrets_found + (mirrored.secrets_found if mirrored else []),
     )
 
 
@@ -108,13 +111,16 @@ def _by_move(run: Run) -> _Moved:
     run.refill("the lenders' memory")
     move = run.measure("the lenders' memory (move)")
     raw = run.bare_lease()
+    secrets_found = run.search_for_secrets()
     run.check("the lenders' memory")
     return_s = run.send_home()
     run.move_to_ram_disk()
     run.refill("the RAM disk")
     ceiling = run.measure("a local RAM disk (ceiling)")
     bad_pages = run.check("the RAM disk") + run.bad_pages
-    return _Moved(local, move, ceiling, ModeTimes(attach_s=attach_s, return_s=return_s), leases, raw, bad_pages)
+    return _Moved(
+        local, move, ceiling, ModeTimes(attach_s=attach_s, return_s=return_s), leases, raw, bad_pages, secrets_found
+    )
 
 
 def _by_mirror(run: Run) -> _Mirrored:
@@ -122,7 +128,8 @@ def _by_mirror(run: Run) -> _Mirrored:
     attach_s = run.borrow(Mode.MIRROR)
     run.refill("the lenders' memory")
     four = run.measure("the lenders' memory (mirror)")
+    secrets_found = run.search_for_secrets()
     run.check("the lenders' memory")
     return_s = run.send_home()
     bad_pages = run.check_some("the local disk") + run.bad_pages
-    return _Mirrored(four, ModeTimes(attach_s=attach_s, return_s=return_s), bad_pages)
+    return _Mirrored(four, ModeTimes(attach_s=attach_s, return_s=return_s), bad_pages, secrets_found)

@@ -47,8 +47,12 @@ def caption(results: Demo) -> str:
         for mode, took in results.modes.items()
     )
     pages = "no page lost or mixed up" if results.bad_pages == 0 else f"{results.bad_pages} BAD PAGES"
+    found = results.secrets_found
+    secrets = (
+        f"{len(found)} SECRETS FOUND: {'; '.join(found)}" if found else "no secret in any log, database, process list"
+    )
     lines = [
-        f"{times}; {pages}. Remote memory: {leases}.",
+        f"{times}; {pages}; {secrets}. Remote memory: {leases}.",
         f"Raw LUN: {results.raw.random_read_latency_us:.0f} µs per 4 KiB random read, "
         f"{results.raw.sequential_read_mb_s:.0f} MB/s in order. Machine: {results.accel}; local disk "
         f"{results.disk_model.iops} IOPS, {results.disk_model.bytes_per_s / 1e6:.0f} MB/s.",

@@ -38,6 +38,7 @@ def results(*, mirror: bool = False, bad_pages: int = 0) -> Demo:
         leases=[Lease(lender="lender.hosta", bytes=320 << 20), Lease(lender="lender.hostb", bytes=320 << 20)],
         modes=modes,
         bad_pages=bad_pages,
+        secrets_found=[],
     )
 
 
@@ -49,6 +50,7 @@ def run(pattern: Pattern, mb_s: float) -> Result:
         seconds=1,
         mb_s=mb_s,
         bad_pages=0,
+        secrets_found=[],
         bad_pages_total=0,
         sigbus=0,
         stall_s=0,
@@ -67,7 +69,7 @@ def test_the_json_has_every_field_that_scripts_rely_on(tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "results" / "demo.json").read_text())
     assert set(saved) == {
         "accel", "disk_model", "data_size_bytes", "block_size_bytes", "throughput_mb_s", "speedup", "efficiency",
-        "raw", "leases", "attach_s", "return_s", "modes", "bad_pages",
+        "raw", "leases", "attach_s", "return_s", "modes", "bad_pages", "secrets_found",
     }  # fmt: skip
     four = {"sequential_read", "sequential_write", "random_read", "random_write"}
     assert {place: set(values) for place, values in saved["throughput_mb_s"].items()} == dict.fromkeys(
@@ -119,6 +121,7 @@ def test_rates_and_times_of_different_modes_do_not_make_results() -> None:
             leases=[Lease(lender="lender.hosta", bytes=1)],
             modes={"move": ModeTimes(attach_s=1, return_s=1)},
             bad_pages=0,
+            secrets_found=[],
         )
 
 
