@@ -143,8 +143,8 @@ _FORGE = f"""
 truncate -s 8M /dev/shm/forged
 mkdir -p /run/forge  # LVM makes no second vg0 where /dev/vg0 is
 loop=$(losetup --find --show /dev/shm/forged)
-vgcreate -q -s 1m --config 'devices{{dir="/run/forge" scan=["/dev"] {_ONLY} global_{_ONLY}}} backup{{backup=0 archive=0}}' \
-  vg0 "$loop"
+only='devices{{dir="/run/forge" scan=["/dev"] {_ONLY} global_{_ONLY}}} backup{{backup=0 archive=0}}'
+vgcreate -q -s 1m --config "$only" vg0 "$loop"
 losetup --detach "$loop"
 cp /dev/shm/forged /var/lib/ramshare/forged && rm /dev/shm/forged
 """

@@ -199,7 +199,7 @@ def test_memory_is_back_when_target_and_file_are_gone(python: VmPython, shell: R
 
     before = shared_kib()
     python("lend(exports, 'l1', 64)")
-    assert shared_kib() - before >= 64 * 1024
+    assert shared_kib() - before >= 63 * 1024  # others give some back meanwhile
     python("exports.remove('l1')")
     assert shared_kib() - before < 4 * 1024
 

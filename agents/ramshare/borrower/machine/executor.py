@@ -7,7 +7,7 @@ the borrower's worker thread.
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from ramshare.borrower.machine.iscsi import LeaseSessions, check_unmapped
+from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
 from ramshare.borrower.plan import steps as s
@@ -55,8 +55,7 @@ class Executor:
             case s.Login(lease):
                 self._iscsi.login(lease, view.mode, encrypt=view.encrypts(lease))
             case s.Join(lease, device):
-                if not view.encrypts(lease):
-                    check_unmapped(device)
+                self._iscsi.check_unmapped(lease)
                 if not any(x.in_vg for x in view.leases):
                     self._rescue.keep(volume, state, HOME)
                 tags = [pv_tag(lease), *([PV_ENCRYPTED] if view.encrypts(lease) else [])]

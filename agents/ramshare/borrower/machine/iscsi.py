@@ -102,6 +102,12 @@ class LeaseSessions:
         if encrypt and session.mapper is None:
             self._crypt.open(lease, disk)
 
+    def check_unmapped(self, lease: str) -> None:
+        """Raise `RamshareError` if multipath has taken the disk of a lease since the login."""
+        for session in sessions():
+            if lease_of(session.iqn) == lease and session.device is not None:
+                check_unmapped(str(session.device))
+
     def end(self, lease: str) -> None:
         """End the session of a lease; the disk of one that does not answer is removed first."""
         self._end(lease, in_use=False)
