@@ -29,7 +29,7 @@ demo: setup  ## the paper's system end to end on this machine, measured (about 7
 modes: setup  ## the ways to attach, nbd, disk and RAM disk, a minute each pattern (about 35 minutes)
 	$(SUDO) $(BIN)/ramshare bench modes
 
-test: setup check  ## every test, the virtual-machine ones included (about 25 minutes)
+test: setup check  ## every test, the virtual-machine ones included (about 40 minutes)
 	$(SUDO) $(BIN)/python -m pytest
 
 check: setup  ## format, lint, types, layers, schemas

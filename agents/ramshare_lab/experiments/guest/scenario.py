@@ -173,14 +173,17 @@ def _stay(operator: Operator, shell: RemoteShell, thrash: Thrash, plan: GuestPla
 
 
 def leased_disks(shell: RemoteShell) -> list[str]:
-    """Return the names under `/sys/block` of the host's leased disks."""
+    """Return the names of the host's leased disks, or of the encrypted devices above them."""
     pvs = Lvm(shell, udev=False).report().pvs
-    return [pv.name.removeprefix("/dev/") for pv in pvs if any(tag.startswith("ramshare.lease=") for tag in pv.tags)]
+    return [pv.name for pv in pvs if any(tag.startswith("ramshare.lease=") for tag in pv.tags)]
 
 
 def read_bytes(shell: RemoteShell, disks: list[str]) -> int:
     """Return how much the host has read from these disks so far, by the kernel's own counters."""
-    counters = shell.run(["cat", *(f"/sys/block/{disk}/stat" for disk in disks)]).stdout if disks else ""
+    if not disks:
+        return 0
+    numbers = shell.run(["stat", "--dereference", "--format", "%Hr:%Lr", *disks]).stdout.split()
+    counters = shell.run(["cat", *(f"/sys/dev/block/{number}/stat" for number in numbers)]).stdout
     return sum(read_bytes_of(line) for line in counters.splitlines())
 
 
