@@ -77,6 +77,15 @@ def docker(state: Path, within: Sequence[str] = (), options: Sequence[str] = ())
                 daemon.wait(30)
             except subprocess.TimeoutExpired:
                 daemon.kill()
+                daemon.wait()
+            _unmount_below(state)
+
+
+def _unmount_below(state: Path) -> None:
+    """The daemon leaves its network namespaces mounted."""
+    for line in Path("/proc/mounts").read_text().splitlines():
+        if (place := line.split(" ")[1]).startswith(f"{state}/"):
+            subprocess.run(["umount", place], check=True, capture_output=True)
 
 
 def _await(here: Docker, daemon: "subprocess.Popen[bytes]", log: Path) -> None:
