@@ -44,7 +44,7 @@ def drain(
     elif wait:
         out().print(f"{host} is drained: all memory is back after {result['seconds']:.1f} s.")
     else:
-        out().print(f"{host} has begun: {reply.sentence or 'draining'}", soft_wrap=True, markup=False)
+        out().print(f"{host} has begun: {reply.sentence or 'draining'}", soft_wrap=True)
 
 
 def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False) -> None:
@@ -59,7 +59,7 @@ def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False)
     if as_json:
         print_json({**_result(host, offer, options.outside.clock() - started_s), "done": True, "draining": False})
     else:
-        out().print(f"{host} lends again: {reply.sentence or 'its next offer follows'}", soft_wrap=True, markup=False)
+        out().print(f"{host} lends again: {reply.sentence or 'its next offer follows'}", soft_wrap=True)
 
 
 def _wait(session: Session, host: str, until_s: float | None) -> None:

@@ -131,11 +131,10 @@ class _Cluster:
     def _borrow(self, step: int, lendable: Floats) -> None:
         """Serve hosts in order of their need, the largest first."""
         wanted = self._wanted[:, step]
-        held = {number: self._ledger.held_bytes(self._names[number]) for number in range(len(self._names))}
-        for number, has in held.items():
-            if has > wanted[number]:
-                self._ledger.give_back(self._names[number], has - float(wanted[number]))
-        self._lent = np.array([self._ledger.lent_bytes(name) for name in self._names])
+        for name, needs in zip(self._names, wanted.tolist(), strict=True):
+            if (has := self._ledger.held_bytes(name)) > needs:
+                self._ledger.give_back(name, has - needs)
+        self._lent = self._lent_now()
         free = {
             self._names[number]: float(lendable[number] - self._lent[number])
             for number in np.flatnonzero(lendable > self._lent).tolist()
@@ -148,7 +147,10 @@ class _Cluster:
             for lender, size_bytes in self._rule.choose(missing, free).items():
                 self._ledger.lend(lender, name, size_bytes, step * self._scene.step_s)
                 free[lender] -= size_bytes
-        self._lent = np.array([self._ledger.lent_bytes(name) for name in self._names])
+        self._lent = self._lent_now()
+
+    def _lent_now(self) -> Floats:
+        return np.array([self._ledger.lent_bytes(name) for name in self._names])
 
     def _count(self, step: int) -> None:
         short = np.clip(self._demand[:, step] - self._memory, 0.0, None)

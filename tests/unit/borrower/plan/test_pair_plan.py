@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kit.borrowing_host import LOCAL
 from kit.pair_host import PairHost, at_rest
+from kit.plan_runs import kinds, run_to_end
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.pair import not_convertible
 from ramshare.borrower.plan.planner import next_step
@@ -21,23 +22,7 @@ BOUND = 200
 
 
 def run(host: PairHost, most: int = BOUND) -> list[s.Step]:
-    """Plan, apply and let time pass until the plan is done, or waits for memory that nobody has."""
-    taken: list[s.Step] = []
-    for _ in range(most):
-        step = next_step(host.view())
-        taken.append(step)
-        host.apply(step)
-        host.tick()
-        if isinstance(step, s.Done):
-            return taken
-        if isinstance(step, s.AskForMemory) and host.nothing_to_borrow and next_step(host.view()) == step:
-            return taken
-    raise AssertionError(f"no end after {most} steps: ... {[str(step) for step in taken[-12:]]}")
-
-
-def kinds(steps: list[s.Step]) -> list[str]:
-    names = [type(step).__name__ for step in steps if not isinstance(step, s.Wait)]
-    return [name for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
+    return run_to_end(host, most)
 
 
 def attached(size: int = 4, largest: int = 4, *, encrypt: bool = True) -> PairHost:

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kit.borrowing_host import LOCAL, Host
+from kit.plan_runs import kinds, run_to_end
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
 from ramshare.borrower.plan.view import Goal, Layout, Link
@@ -22,18 +23,7 @@ BOUND = 150
 
 
 def run(host: Host, most: int = BOUND) -> list[s.Step]:
-    """Plan, apply and let time pass until the plan is done (or waits for memory that nobody has); return the steps."""
-    taken: list[s.Step] = []
-    for _ in range(most):
-        step = next_step(host.view())
-        taken.append(step)
-        host.apply(step)
-        host.tick()
-        if isinstance(step, s.Done):
-            return taken
-        if isinstance(step, s.AskForMemory) and host.nothing_to_borrow and next_step(host.view()) == step:
-            return taken
-    raise AssertionError(f"no end after {most} steps: ... {[str(step) for step in taken[-12:]]}")
+    return run_to_end(host, most)
 
 
 def attached(size: int, mode: Mode, largest: int = 3, *, encrypt: bool = True) -> Host:
@@ -188,12 +178,6 @@ TestLife = Life.TestCase
 
 
 # ---- and in words
-
-
-def kinds(steps: list[s.Step]) -> list[str]:
-    """Return the kinds of steps, waits left out and repeats folded."""
-    names = [type(step).__name__ for step in steps if not isinstance(step, s.Wait)]
-    return [name for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
 
 
 def test_a_move_out_over_two_lenders_and_home_again() -> None:
