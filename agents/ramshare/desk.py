@@ -36,7 +36,7 @@ class RefusedError(RamshareError):
         self.code = code
 
 
-PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY})
+PASSING = frozenset({ErrorCode.NOT_READY, ErrorCode.BUSY, ErrorCode.WAITING})
 """Refusals that say "ask again": the same request asked again is a new try."""
 
 NOT_REMEMBERED = PASSING | {ErrorCode.NOT_ALLOWED}

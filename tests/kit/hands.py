@@ -40,6 +40,8 @@ class ModelHost:
         self.fails: RamshareError | None = None
         self.fails_at: tuple[type[s.Step], ...] = ()
         """Kinds of steps that fail; none for every kind."""
+        self.refuses: tuple[ErrorCode, str] | None = None
+        """Why the volume is not to be borrowed for."""
         self.grants: dict[str, Grant] = {}
         self.keys = SealingKeys()
 
@@ -76,6 +78,8 @@ class ModelHost:
 
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         view = self.look(volume)
+        if self.refuses is not None:
+            raise RefusedError(*self.refuses)
         if view.goal is Goal.ATTACHED and view.mode is not mode:
             raise RefusedError(ErrorCode.CONFLICT, "attached by the other mode")
         return view

@@ -43,8 +43,9 @@ class Borrower(Agent):
         self._publisher = Publisher(bus)
         timeout_s, own_host = settings.ask_timeout_s, name(bus.client)
         loans = Loans(self, machine.host, self._volumes, self._publisher, timeout_s, own_host)
+        self._loans = loans
         self._releases = Releases(self, machine, self._volumes, timeout_s)
-        self._requests = Requests(self, self.desk, machine.host, self._volumes, loans)
+        self._requests = Requests(self, self.desk, machine.host, self._volumes, loans, self._publisher)
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 
     def begin(self) -> None:
@@ -65,6 +66,7 @@ class Borrower(Agent):
         """Tell lenders what they are owed, look after the volume that is due first."""
         self._suspended.mind(self._volumes.names)
         self._releases.tell_lenders_if_due()
+        self._loans.turn()
         self._reconciler.turn()
         return TICK_S
 

@@ -20,14 +20,22 @@ from ramshare.bus.api import RequestTimeoutError
 from ramshare.desk import RefusedError
 from ramshare.loop import Loop
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
-from ramshare.messages.requests import BorrowMemory, BorrowVolume
+from ramshare.messages.requests import BorrowMemory, BorrowVolume, ReleaseLease
 from ramshare.messages.state import Mode
 from ramshare.topics import MANAGER, name
 
 log = logging.getLogger(__name__)
 
+WAIT_TIMEOUT_S = 12.0
+"""The manager tells those who wait after 5 s that they still do, and keeps the place of who is silent for 20 s."""
+ASK_AGAIN_S = 1.0
+"""Who waits asks no more often, whatever the manager answers how fast."""
 ASK_TRIES = 2
 """A manager that does not answer is asked the same again: if it died, its successor goes on with that loan."""
+
+
+class NoMoreWaitedForError(RefusedError):
+    """Somebody ended the wait for memory."""
 
 
 @dataclass
@@ -39,6 +47,12 @@ class _Loan:
     step: AskForMemory | None
     """What is missing of a volume that is attached already; None to get all of it."""
     done: Callable[[BorrowReply | Exception], None]
+    waits: Callable[[str], None]
+    """Told why there is no memory yet, whenever the manager says so."""
+    since_s: float
+    stopped: bool = False
+    """Nobody waits for it any more: what is granted goes back."""
+    asked_s: float = field(default=0.0)
     tries: int = field(default=0)
 
 
@@ -55,6 +69,9 @@ class Loans:
         self._volumes = volumes
         self._publisher = publisher
         self._timeout_s = timeout_s
+        self._waiting: dict[str, _Loan] = {}
+        """By volume, those that may wait."""
+        self._ask_again: list[tuple[_Loan, BorrowMemory]] = []
 
     def ask(
         self,
@@ -62,13 +79,40 @@ class Loans:
         view: VolumeView,
         done: Callable[[BorrowReply | Exception], None],
         step: AskForMemory | None = None,
+        waits: Callable[[str], None] = log.info,
     ) -> None:
         """Ask the manager for the whole volume, or for what a step says is missing of it.
 
-        Whatever goes wrong on the way is the outcome that `done` gets.
+        Whatever goes wrong on the way is the outcome that `done` gets. A request that may wait for memory is asked
+        again until it is served or its time is over; `waits` hears each time why there is none yet.
         """
-        loan = _Loan(request, view, step, done)
+        loan = _Loan(request, view, step, done, waits, self._loop.clock())
+        if request.wait_s and not request.dry_run:
+            self._waiting[request.volume] = loan
+            loan.done = partial(self._ended, loan, done)
         self._loop.work(partial(self._host.terms, request.volume, request.mode), partial(self._ask, loan))
+
+    def stop_waiting(self, volume: str) -> bool:
+        """Wait no more for memory for a volume; False if nobody does."""
+        loan = self._waiting.get(volume)
+        if loan is None:
+            return False
+        loan.stopped = True
+        loan.done(NoMoreWaitedForError(ErrorCode.CONFLICT, f"{volume} was told to wait for memory no more"))
+        return True
+
+    def turn(self) -> None:
+        """Ask again for those who wait; once a second."""
+        again, self._ask_again = self._ask_again, []
+        for loan, need in again:
+            self._send(loan, need)
+
+    def _ended(
+        self, loan: _Loan, done: Callable[[BorrowReply | Exception], None], outcome: BorrowReply | Exception
+    ) -> None:
+        if self._waiting.get(loan.request.volume) is loan:
+            del self._waiting[loan.request.volume]
+            done(outcome)
 
     def _ask(self, loan: _Loan, terms: LeaseTerms | Exception) -> None:
         if isinstance(terms, Exception):
@@ -84,15 +128,41 @@ class Loans:
 
     def _send(self, loan: _Loan, need: BorrowMemory) -> None:
         loan.tries += 1
-        self._loop.ask(MANAGER, need, self._timeout_s, partial(self._answered, loan, need))
+        loan.asked_s = self._loop.clock()
+        timeout_s = WAIT_TIMEOUT_S if need.wait_s else self._timeout_s
+        self._loop.ask(MANAGER, need, timeout_s, partial(self._answered, loan, need))
+
+    def _wait_on(self, loan: _Loan, need: BorrowMemory, why: str) -> None:
+        """Ask the same again, for what is left of the time."""
+        now_s = self._loop.clock()
+        waited_s = now_s - loan.since_s
+        left_s = 0.0 if loan.stopped else max(0.0, loan.request.wait_s - waited_s)
+        if loan.stopped and not need.wait_s:
+            return
+        need = need.model_copy(update={"wait_s": left_s, "waited_s": min(waited_s, loan.request.wait_s)})
+        if not loan.stopped:
+            loan.waits(why)
+        if now_s - loan.asked_s >= ASK_AGAIN_S:
+            self._send(loan, need)
+        else:
+            self._ask_again.append((loan, need))
 
     def _answered(self, loan: _Loan, need: BorrowMemory, reply: Reply | Exception) -> None:
-        if isinstance(reply, RequestTimeoutError) and loan.tries < ASK_TRIES:
+        if isinstance(reply, Reply) and reply.error is ErrorCode.WAITING:
+            self._wait_on(loan, need, reply.sentence)
+        elif loan.stopped:
+            self._give_back(reply)
+        elif isinstance(reply, RequestTimeoutError) and need.wait_s:
+            self._wait_on(loan, need, "the manager does not answer; it is asked again")
+        elif isinstance(reply, RequestTimeoutError) and loan.tries < ASK_TRIES:
             self._send(loan, need)
         elif isinstance(reply, BorrowReply) and reply.ok and need.dry_run:
             loan.done(reply)
         elif isinstance(reply, BorrowReply) and reply.ok and (why := self._not_as_needed(need, reply)):
             loan.done(RefusedError(ErrorCode.FAILED, f"the manager granted what was not asked for: {why}"))
+        elif isinstance(reply, BorrowReply) and reply.ok and need.waited_s:
+            check = partial(self._host.check_borrow, need.volume, need.mode)
+            self._loop.work(check, partial(self._checked_again, loan, need, reply))
         elif isinstance(reply, BorrowReply) and reply.ok:
             self._accept(loan, need, reply)
         elif isinstance(reply, Reply):
@@ -100,8 +170,25 @@ class Loans:
         else:
             loan.done(RefusedError(ErrorCode.NOT_READY, f"the manager does not answer: {reply}"))
 
+    def _give_back(self, reply: Reply | Exception) -> None:
+        """Release leases that came when nobody waited for them any more; what is not heard, the manager takes back."""
+        for grant in reply.grants if isinstance(reply, BorrowReply) else ():
+            self._loop.ask(
+                grant.lender, ReleaseLease(lease=grant.lease), self._timeout_s, partial(_released, grant.lease)
+            )
+
     def _not_as_needed(self, need: BorrowMemory, reply: BorrowReply) -> str:
         return not_as_needed(reply.grants, need, self._own_host)
+
+    def _checked_again(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply, view: VolumeView | Exception) -> None:
+        """Take what came after a wait, unless the volume is not any more what it was then."""
+        if isinstance(view, VolumeView) and view.size_bytes != loan.view.size_bytes:
+            view = RefusedError(ErrorCode.CONFLICT, f"{need.volume} has another size than when memory was asked for")
+        if loan.stopped or isinstance(view, Exception):
+            self._give_back(reply)
+            loan.done(view if isinstance(view, Exception) else reply)
+        else:
+            self._accept(loan, need, reply)
 
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes, leg=g.leg) for g in reply.grants]
@@ -142,6 +229,10 @@ class Loans:
         self._publisher.publish(managed)
 
 
+def _released(lease: str, reply: Reply | Exception) -> None:
+    log.info("released %s: %s", lease, getattr(reply, "sentence", reply))
+
+
 def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
     """Return what to ask the manager. Raises `ValueError` for terms that no request can carry."""
     return BorrowMemory(
@@ -156,5 +247,6 @@ def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
         leg=loan.step.leg if loan.step else 0,
         initiator=terms.initiator,
         min_lenders=loan.request.min_lenders,
+        wait_s=None if loan.step else loan.request.wait_s,
         dry_run=loan.request.dry_run,
     )

@@ -28,6 +28,8 @@ class Publisher:
         self._published: dict[str, Message] = {}
         self._granted_at: dict[str, datetime] = {}
         """Of leases that this run of the agent got."""
+        self._waiting: dict[str, str] = {}
+        """Volume to why there is no memory for it yet."""
 
     @property
     def paths(self) -> Collection[str]:
@@ -75,6 +77,8 @@ class Publisher:
         wanted: dict[str, Message] = {}
         if view is not None:
             wanted = states(view, managed.step, managed.error, managed.releasing, managed.gave_up)
+            if managed.volume in self._waiting and view.goal is Goal.HOME:
+                wanted |= _waiting(view, VolumePhase.WAITING, self._waiting[managed.volume])
             if view.goal is Goal.HOME and isinstance(managed.step, Done | Forget):
                 wanted = {path: message for path, message in wanted.items() if path.startswith("volume/")}
         mine = {p for p, m in self._published.items() if getattr(m, "volume", None) == managed.volume}
@@ -86,6 +90,27 @@ class Publisher:
             if isinstance(gone, Lease):
                 self._audit(gone, managed.gave_up)
         self._published |= wanted
+
+    def waits(self, view: VolumeView, why: str) -> None:
+        """Show that a volume waits for memory, and why there is none."""
+        if self._waiting.get(view.volume) != why:
+            self._waiting[view.volume] = why
+            self._show(_waiting(view, VolumePhase.WAITING, why))
+
+    def waits_no_more(self, volume: str) -> None:
+        """A volume has got what it waited for; what is shown of it follows."""
+        self._waiting.pop(volume, None)
+
+    def waited_in_vain(self, view: VolumeView, why: str, *, stopped: bool) -> None:
+        """Say and show that a volume got no memory, or was told to wait no more; it is at home as before."""
+        self.waits_no_more(view.volume)
+        say(self._bus, EventKind.FAILED, f"{view.volume} got no memory: {why}", volume=view.volume)
+        self._show(_waiting(view, VolumePhase.HOME if stopped else VolumePhase.FAILED, why))
+
+    def _show(self, messages: dict[str, Message]) -> None:
+        for path, message in messages.items():
+            self._bus.set_state(path, message)
+        self._published |= messages
 
     def _audit(self, lease: Lease, gave_up: str) -> None:
         lost = lease.phase is LeasePhase.LOST
@@ -101,6 +126,12 @@ class Publisher:
             granted_at=self._granted_at.pop(lease.lease, None),
         )
         lease_ended(self._bus, ended)
+
+
+def _waiting(view: VolumeView, phase: VolumePhase, why: str) -> dict[str, Message]:
+    """Return the state of a volume at home that waits for memory, or has waited in vain."""
+    path = volume_path(view.volume)
+    return {path: states(view, None, "", {})[path].model_copy(update={"phase": phase, "step": why})}
 
 
 def loss(view: VolumeView, leases: Collection[str]) -> tuple[int, str]:

@@ -6,10 +6,11 @@ A request is answered when it is clear what becomes of it; `reconcile.py` does t
 from collections.abc import Iterable
 from functools import partial
 
-from ramshare.borrower.loans import Loans
+from ramshare.borrower.loans import Loans, NoMoreWaitedForError
 from ramshare.borrower.machine.api import Host
 from ramshare.borrower.plan.part import part_refused
 from ramshare.borrower.plan.view import Goal, LeaseView, VolumeView
+from ramshare.borrower.publish import Publisher
 from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import RequestArrived
 from ramshare.desk import Desk, RefusedError
@@ -21,13 +22,18 @@ from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 class Requests:
     """Serves `borrow`, `return` and `vacate`; knows for which volumes memory is being borrowed at this moment."""
 
-    def __init__(self, loop: Loop, desk: Desk, host: Host, volumes: Volumes, loans: Loans) -> None:
+    def __init__(
+        self, loop: Loop, desk: Desk, host: Host, volumes: Volumes, loans: Loans, publisher: Publisher
+    ) -> None:
         self._loop = loop
         self._desk = desk
         self._host = host
         self._volumes = volumes
         self._loans = loans
+        self._publisher = publisher
         self._borrowing: set[str] = set()
+        self._waiting: dict[str, VolumeView] = {}
+        """The volumes that wait for memory; who asked has been told so."""
 
     def borrow(self, arrived: RequestArrived[BorrowVolume]) -> Reply | None:
         """Get memory for a volume; answered when there are leases, or why there are none.
@@ -35,11 +41,14 @@ class Requests:
         A dry run goes the same way up to what the manager would ask lenders for, and changes nothing here.
         """
         volume, mode = arrived.request.volume, arrived.request.mode
+        if volume in self._waiting:
+            raise RefusedError(ErrorCode.BUSY, f"{volume} waits for memory already; ramshare return {volume} ends that")
         if volume in self._borrowing:
             raise RefusedError(ErrorCode.BUSY, f"{volume} is being borrowed for at this moment")
         if not arrived.request.dry_run:
             self._borrowing.add(volume)
             self._desk.when_answered(arrived, lambda _reply: self._borrowing.discard(volume))
+            self._waiting.pop(volume, None)
         self._loop.work(partial(self._host.check_borrow, volume, mode), partial(self._checked, arrived))
         return None
 
@@ -58,7 +67,15 @@ class Requests:
                 if arrived.request.dry_run
                 else partial(self._answered, arrived)
             )
-            self._loans.ask(arrived.request, checked, done)
+            self._loans.ask(arrived.request, checked, done, waits=partial(self._waits, arrived, checked))
+
+    def _waits(self, arrived: RequestArrived[BorrowVolume], view: VolumeView, why: str) -> None:
+        """Tell who asked, the first time, and everybody that a volume waits for memory."""
+        volume = arrived.request.volume
+        self._publisher.waits(view, why)
+        if volume not in self._waiting:
+            self._waiting[volume] = view
+            self._desk.settle(arrived, AttachReply(request_id=arrived.request.request_id, sentence=why, waiting=True))
 
     def _convert(self, arrived: RequestArrived[BorrowVolume], view: VolumeView) -> None:
         """Have a volume that is attached go over to another mode; the plan gets what it needs for that."""
@@ -90,8 +107,14 @@ class Requests:
         self._desk.settle(arrived, answer)
 
     def _answered(self, arrived: RequestArrived[BorrowVolume], reply: BorrowReply | Exception) -> None:
+        view = self._waiting.pop(arrived.request.volume, None)
         if isinstance(reply, Exception):
-            raise reply
+            if view is not None:
+                stopped = isinstance(reply, NoMoreWaitedForError)
+                self._publisher.waited_in_vain(view, str(reply), stopped=stopped)
+            self._desk.refuse(arrived, reply)
+            return
+        self._publisher.waits_no_more(arrived.request.volume)
         self._attached(arrived, reply.sentence, reply.grants)
 
     def _attached(
@@ -110,7 +133,11 @@ class Requests:
 
     def send_home(self, arrived: RequestArrived[ReturnVolume]) -> Reply | None:
         """Bring a volume home; answered when that has been written down."""
-        volume = arrived.request.volume
+        volume, request_id = arrived.request.volume, arrived.request.request_id
+        if self._loans.stop_waiting(volume):
+            return Reply(request_id=request_id, sentence=f"{volume} waits for memory no more")
+        if arrived.request.only_waiting:
+            return Reply(request_id=request_id, sentence=f"{volume} does not wait for memory")
         if volume in self._borrowing:
             raise RefusedError(ErrorCode.BUSY, f"memory for {volume} is being asked for; return it after that")
 
@@ -119,7 +146,7 @@ class Requests:
                 raise coming
             self._volumes.asked_for(volume)
             sentence = f"{volume} {'coming home' if coming else 'is at home already'}"
-            self._desk.settle(arrived, Reply(request_id=arrived.request.request_id, sentence=sentence))
+            self._desk.settle(arrived, Reply(request_id=request_id, sentence=sentence))
 
         self._loop.work(partial(self._host.send_home, volume), written)
         return None

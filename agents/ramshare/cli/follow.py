@@ -12,12 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ramshare.bus.api import StateArrived
 from ramshare.cli.output import err, note, one_line
-from ramshare.cli.session import POLL_S, RequestRefusedError, Session
+from ramshare.cli.session import HINTS, POLL_S, RequestRefusedError, Session
 from ramshare.errors import RamshareError
 from ramshare.messages.base import Message
-from ramshare.messages.replies import ErrorCode, Reply
+from ramshare.messages.replies import AttachReply, ErrorCode, Reply
+from ramshare.messages.requests import ReturnVolume
 from ramshare.messages.state import Mode, Volume, VolumePhase
 from ramshare.topics import volume_path
+
+STOP_S = 5.0
+"""A borrower that has nothing else to do answers at once; Ctrl-C is not kept waiting longer."""
 
 
 class VolumeFailedError(RamshareError):
@@ -51,6 +55,10 @@ class Following:
     newest: Volume | None = None
     online: bool = True
     failed: str = ""
+    in_vain: str = ""
+    """Why it waits for memory no more, without any."""
+    waiting: bool = False
+    """It waits for memory."""
     _gone: bool = field(default=False)
 
     @property
@@ -61,6 +69,7 @@ class Following:
     def start(self, known: Volume | None) -> None:
         """Take what was known when the reply came: a volume that is already there stays silent."""
         self.newest = known
+        self.waiting = isinstance(self.reply, AttachReply) and self.reply.waiting
         self._gone = known is None and self.goal == "return"
 
     def see(self, arrived: StateArrived) -> bool:
@@ -69,11 +78,20 @@ class Following:
             return False
         if arrived.message is None:
             self.newest, self._gone = None, True
+            if self.waiting:
+                self.in_vain = f"{self.borrower} does not wait for memory for {self.volume} any more"
         elif isinstance(arrived.message, Volume):
             self.newest, self._gone = arrived.message, False
-            if arrived.message.phase is VolumePhase.FAILED and self._is_news(arrived.message):
+            if self.waiting and self._is_news(arrived.message):
+                self._see_waiting(arrived.message)
+            elif arrived.message.phase is VolumePhase.FAILED and self._is_news(arrived.message):
                 self.failed = arrived.message.step or "no reason was given"
         return True
+
+    def _see_waiting(self, told: Volume) -> None:
+        self.waiting = told.phase is VolumePhase.WAITING
+        if told.phase in (VolumePhase.FAILED, VolumePhase.HOME):
+            self.in_vain = told.step or f"{self.volume} got no memory"
 
     @property
     def done(self) -> bool:
@@ -95,7 +113,7 @@ def wait_for(session: Session, following: Following, host: str, until_s: float |
     verb = "attaching" if following.goal == "attach" else "returning"
     try:
         with _shown(verb, following) as show:
-            while not following.done and not following.failed:
+            while not following.done and not following.failed and not following.in_vain:
                 if until_s is not None and session.clock() > until_s:
                     step = following.newest.step if following.newest else "nothing heard yet"
                     raise StillWaitingError(
@@ -107,10 +125,15 @@ def wait_for(session: Session, following: Following, host: str, until_s: float |
                 following.online = session.snapshot.online(following.borrower)
                 show(session.connected)
     except KeyboardInterrupt:
+        if following.waiting:
+            stop_waiting(session, following.borrower, following.volume)
+            raise
         note(f"Stopped watching; the borrower of {host} goes on {verb} {following.volume}.")
         other = "return" if following.goal == "attach" else "borrow"
         note(f"Follow it: ramshare watch. The other way: ramshare {other} {following.volume} --host {host}")
         raise
+    if following.in_vain:
+        raise RequestRefusedError(ErrorCode.NO_CAPACITY, following.in_vain, HINTS[ErrorCode.NO_CAPACITY])
     if following.failed:
         raise VolumeFailedError(
             f"{verb} {following.volume}: {following.failed}",
@@ -123,6 +146,16 @@ def wait_for(session: Session, following: Following, host: str, until_s: float |
             f"{following.volume} was attached already, by {found.mode}; it was left so",
             f"first: ramshare return {following.volume} --host {host}",
         )
+
+
+def stop_waiting(session: Session, borrower: str, volume: str) -> None:
+    """Have a borrower wait for memory no more; what it has got meanwhile it keeps."""
+    try:
+        reply = session.ask(borrower, ReturnVolume(volume=volume, only_waiting=True), STOP_S)
+    except RamshareError as error:
+        note(f"{volume} may still wait for memory ({error}); ramshare return ends that.")
+    else:
+        note(f"Stopped: {reply.sentence}.")
 
 
 @contextmanager

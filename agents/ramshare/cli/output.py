@@ -112,6 +112,14 @@ def parse_size(text: str) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
+def parse_duration(text: str, most_s: float) -> float:
+    """Return the seconds that `90s`, `10m` or `2h` name. Raises `typer.BadParameter`."""
+    try:
+        return sizes.parse_duration(text, most_s)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def age(age_s: float | None) -> str:
     """Return a time span in words: `3 s`, `4 min`, `2 h`, `5 d`; `-` where it is not known."""
     if age_s is None:

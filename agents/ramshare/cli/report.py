@@ -35,6 +35,7 @@ def _manager(snapshot: Snapshot, now: datetime) -> ManagerRow | None:
         stale=snapshot.stale(MANAGER, now),
         ready=summary.ready,
         reason=summary.reason,
+        waiting=summary.waiting,
         age_s=snapshot.heard_age_s(MANAGER, now) or 0.0,
     )
 

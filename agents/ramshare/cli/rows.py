@@ -103,6 +103,8 @@ class ManagerRow(_Row):
     stale: bool
     ready: bool
     reason: str
+    waiting: int
+    """Requests that wait for memory."""
     age_s: float
 
 

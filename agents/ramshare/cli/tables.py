@@ -51,10 +51,12 @@ def summary(report: Report) -> Text:
     remote = sum(volume.remote_bytes for volume in report.volumes)
     capacity, lent = sum(h.capacity_bytes for h in there), sum(h.lent_bytes for h in there)
     free = sum(h.free_bytes for h in there if h.exportable)
+    count = report.manager.waiting if report.manager else 0
+    waiting = f" {count} request(s) wait for memory." if count else ""
     return Text(
         f"{len(report.hosts)} lending host(s), {len(there)} there: "
         f"{size(capacity)} lendable, {size(lent)} lent, {size(free)} free. "
-        f"{len(report.volumes)} volume(s), {size(remote)} of swap on remote memory."
+        f"{len(report.volumes)} volume(s), {size(remote)} of swap on remote memory.{waiting}"
     )
 
 

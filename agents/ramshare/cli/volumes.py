@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import HostOption, JsonOption, TimeoutOption, VolumeArgument, WaitOption
 from ramshare.cli.dry_run import foresee
-from ramshare.cli.follow import Following, Goal, wait_for
-from ramshare.cli.output import UsageError, one_line, out, parse_size, print_json, size
+from ramshare.cli.follow import Following, Goal, stop_waiting, wait_for
+from ramshare.cli.output import UsageError, one_line, out, parse_duration, parse_size, print_json, size
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
 from ramshare.errors import ExitCode
@@ -17,7 +17,7 @@ from ramshare.linux.dm import volume_of_device
 from ramshare.linux.lvm_names import volume_of_path
 from ramshare.messages.base import VolumeName
 from ramshare.messages.replies import AttachReply, Reply
-from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume
+from ramshare.messages.requests import MAX_WAIT_S, BorrowVolume, Request, ReturnVolume
 from ramshare.messages.state import Mode, Volume
 from ramshare.settings import HostSettings, load
 
@@ -55,6 +55,15 @@ def borrow(
     at_most: Annotated[
         bool, typer.Option("--at-most", help="Take less if the cluster has less; the rest stays at home (move).")
     ] = False,
+    wait_for_memory: Annotated[
+        str | None,
+        typer.Option(
+            "--wait-for-memory",
+            metavar="TIME",
+            help="If the cluster has no memory now, stand in line for so long, for example 10m. Who waits is served in "
+            "turn, one borrower after the other; Ctrl-C, `ramshare return` and the end of the borrower's agent end it.",
+        ),
+    ] = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -64,7 +73,7 @@ def borrow(
 ) -> None:
     """Put a live swap volume's pages on other hosts' memory.
 
-    The volume stays in use. Ctrl-C only stops the watching: the borrower goes on.
+    The volume stays in use. Ctrl-C only stops the watching: the borrower goes on, unless it waits for memory yet.
     """
     options = opts.of(ctx, as_json=as_json)
     where, here = _place(host)
@@ -75,6 +84,7 @@ def borrow(
         encrypt=encrypt,
         size_bytes=None if part is None else parse_size(part),
         at_most=at_most,
+        wait_s=0.0 if wait_for_memory is None else parse_duration(wait_for_memory, MAX_WAIT_S),
     )
     with connected(options) as session:
         session.collect()
@@ -133,7 +143,13 @@ def _carry_out(
     assert isinstance(request, BorrowVolume | ReturnVolume)
     borrower = session.require("borrower", host)
     started_s = session.clock()
-    reply = session.ask(borrower, request)
+    wait_s = request.wait_s if isinstance(request, BorrowVolume) else 0.0
+    try:
+        reply = session.ask(borrower, request)
+    except KeyboardInterrupt:
+        if wait_s:
+            stop_waiting(session, borrower, request.volume)
+        raise
     mode = request.mode if isinstance(request, BorrowVolume) else None
     following = Following(borrower, request.volume, goal, reply, mode)
     following.start(session.snapshot.get(borrower, following.path, Volume))

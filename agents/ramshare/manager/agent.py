@@ -79,6 +79,7 @@ class Manager(Agent):
             self._listen(now_s - self._listening_since_s)
         if self.ready:
             self._unused_grants.take_back(self._lending.held(), now_s)
+            self._lending.turn()
         self.cluster.forget_grants(now_s)
         self._publish(now_s)
         return TICK_S if self.ready else LISTENING_TICK_S
@@ -90,5 +91,5 @@ class Manager(Agent):
             self._lending.go_on()
 
     def _publish(self, now_s: float) -> None:
-        for path, message in self._database.changes(now_s).items():
+        for path, message in self._database.changes(now_s, self._lending.waiting).items():
             self.bus.set_state(path, message)

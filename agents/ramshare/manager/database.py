@@ -42,8 +42,16 @@ class Database:
         for lease in leases:
             self._want(f"lease/{lease}", lease_record(self._cluster, lease))
 
-    def changes(self, now_s: float) -> dict[str, Message | None]:
-        """Return path to message of what is to be published, None for what is no more, and take it as published."""
+    @property
+    def free_bytes(self) -> int:
+        """What all lenders together may lend, as of the last `refresh`; no loan can be larger."""
+        return self._totals.free_bytes
+
+    def changes(self, now_s: float, waiting: int = 0) -> dict[str, Message | None]:
+        """Return path to message of what is to be published, None for what is no more, and take it as published.
+
+        `waiting`: requests that wait for memory.
+        """
         self.refresh(now_s)
         wanted, self._wanted = self._wanted, {}
         changed: dict[str, Message | None] = {}
@@ -52,7 +60,7 @@ class Database:
                 changed[path] = message
                 self._leases += path.startswith("lease/") * ((message is not None) - (path in self.published))
                 self._note_published(path, message)
-        summary = self._totals.summary(self._cluster, self._leases)
+        summary = self._totals.summary(self._cluster, self._leases, waiting)
         if not same(summary, self.published.get("summary")):
             changed["summary"] = self.published["summary"] = summary
         return changed
@@ -91,13 +99,14 @@ class _Totals:
         self.lent_bytes += step * record.lent_bytes
         self.free_bytes += step * record.free_bytes * record.exportable
 
-    def summary(self, cluster: Cluster, leases: int) -> ManagerState:
+    def summary(self, cluster: Cluster, leases: int, waiting: int) -> ManagerState:
         """Return what the cluster is in sum."""
         return ManagerState(
             ready=cluster.settled,
             lenders=self.lenders,
             borrowers=len(cluster.presence.borrowers_online),
             leases=leases,
+            waiting=waiting,
             capacity_bytes=min(MAX_BYTES, self.capacity_bytes),
             lent_bytes=min(MAX_BYTES, self.lent_bytes),
             free_bytes=min(MAX_BYTES, self.free_bytes),

@@ -15,10 +15,11 @@ from ramshare.manager.candidates import candidates
 from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import Database, bounded
 from ramshare.manager.loans import Loan
-from ramshare.manager.placement import Candidate, Placement, Share, place, together
+from ramshare.manager.placement import Candidate, Placement, Share, mib, place, together
 from ramshare.manager.placing_pairs import place_pair
 from ramshare.manager.pledges import Pledges
 from ramshare.manager.quota import Quota
+from ramshare.manager.standing import Standing
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, LenderShare, Reply
@@ -59,6 +60,7 @@ class Lending:
         self._least_lease_bytes = settings.least_lease_bytes
         self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
         self._pledges = Pledges()
+        self._standing = Standing(loop, desk)
         self._failed_until_s: dict[str, float] = {}
         """Lenders that did not answer, or granted what they were not asked for: until when they are the last choice."""
         self._run_id = uuid4().hex[:8]
@@ -70,19 +72,45 @@ class Lending:
 
     def go_on(self) -> None:
         """Go on with the loans that waited until everybody was heard."""
+        self._standing.begin()
         for loan in self._pledges.loans:
             with self._desk.serving(loan.arrived):
                 self._advance(loan)
 
     def borrow(self, arrived: RequestArrived[BorrowMemory]) -> Reply | None:
         """Begin a loan, or tell what it would be. While the manager listens, a loan is only taken note of."""
-        loan = Loan(arrived, self._least_lease_bytes)
-        if loan.need.dry_run:
-            return self._foretell(loan)
-        self._pledges.begin(loan)
+        if arrived.request.dry_run:
+            return self._foretell(Loan(arrived, self._least_lease_bytes))
+        waits = self._standing.comes_again(arrived)
+        loan = waits or Loan(arrived, self._least_lease_bytes)
         self._desk.when_answered(arrived, lambda reply: self._ended(loan, reply))
-        self._advance(loan)
+        if waits is None:
+            self._begin(loan)
         return None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for memory."""
+        return len(self._standing)
+
+    def turn(self) -> None:
+        """Serve those who wait, as far as there is memory."""
+        self._standing.turn(self._why_not, self._begin)
+
+    def _begin(self, loan: Loan) -> None:
+        self._pledges.begin(loan)
+        self._advance(loan)
+
+    def _why_not(self, loan: Loan) -> str:
+        """Return why a loan that waits cannot be made now; empty if lenders are to be asked."""
+        borrower = self._cluster.by_client.get(loan.borrower)
+        if borrower is not None and not borrower.online:
+            return f"{loan.borrower} is offline"
+        self._database.refresh(self._loop.clock())
+        if not loan.need.at_most and self._database.free_bytes < loan.need.size_bytes:
+            return f"asked for {mib(loan.need.size_bytes)}, and all lenders have {mib(self._database.free_bytes)} left"
+        placement = self._place(loan)
+        return self._over_quota(loan, placement) if placement.shares else _shortage(loan, placement)
 
     def _foretell(self, loan: Loan) -> Reply:
         """Return who would be asked for how much, and why. No lender is asked, and nothing is remembered of it."""
@@ -94,17 +122,23 @@ class Lending:
         placement = self._place(loan)
         if not placement.shares:
             raise RefusedError(ErrorCode.NO_CAPACITY, _shortage(loan, placement))
-        if over := self._over_quota(loan, placement):
+        over = self._over_quota(loan, placement) or self._standing.turn_of_others(loan)
+        if over:
             raise RefusedError(ErrorCode.NO_CAPACITY, over)
         shares = tuple(LenderShare(lender=x.lender, size_bytes=x.size_bytes, leg=x.leg) for x in placement.shares)
         return BorrowReply(request_id=loan.need.request_id, shares=shares, sentence=placement.reason)
 
     def _ended(self, loan: Loan, reply: Reply) -> None:
         """Forget a loan that has its answer; what was granted for one that is refused goes back."""
-        self._pledges.end(loan)
+        if loan in self._pledges:
+            self._pledges.end(loan)
         if not reply.ok:
-            for grant in loan.grants.values():
-                self._unused_grants.release(grant.lender, grant.lease)
+            self._give_back(loan)
+        self._standing.ended(loan, reply)
+
+    def _give_back(self, loan: Loan) -> None:
+        for grant in loan.grants.values():
+            self._unused_grants.release(grant.lender, grant.lease)
 
     def _advance(self, loan: Loan) -> None:
         """Ask lenders for what is missing; when nothing is, or nobody can, answer."""
@@ -116,6 +150,9 @@ class Lending:
                 self._refuse(loan, ErrorCode.CONFLICT, LENDS_ITSELF)
                 return
             self._take_up(loan)
+            if not loan.held() and (turn := self._standing.turn_of_others(loan)):
+                self._stand_or_refuse(loan, turn)
+                return
         if loan.complete:
             if not loan.waiting:
                 self._grant(loan)
@@ -133,7 +170,20 @@ class Lending:
         elif loan.need.at_most and loan.grants:
             self._grant(loan)
         else:
-            self._refuse(loan, ErrorCode.NO_CAPACITY, _shortage(loan, placement))
+            self._stand_or_refuse(loan, _shortage(loan, placement))
+
+    def _stand_or_refuse(self, loan: Loan, reason: str) -> None:
+        """Let a loan that nobody can make now wait, with nothing held for it, or refuse it."""
+        need = loan.need
+        held = self._cluster.held_by(loan.borrower).values()
+        if need.wait_s and not need.at_most and (over := self._quota.exceeded(loan.borrower, held, [need.size_bytes])):
+            self._refuse(loan, ErrorCode.NO_CAPACITY, over)
+        elif why_not := self._standing.stand(loan, reason):
+            self._refuse(loan, ErrorCode.NO_CAPACITY, why_not)
+        else:
+            self._pledges.end(loan)
+            self._give_back(loan)
+            loan.start_over()
 
     def _lends(self, borrower: str) -> bool:
         host = name(borrower)

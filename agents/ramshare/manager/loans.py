@@ -8,7 +8,7 @@ from ramshare.manager.placement import Need, Share
 from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.replies import Grant
 from ramshare.messages.requests import BorrowMemory
-from ramshare.messages.state import Mode
+from ramshare.messages.state import Mode, is_committed
 from ramshare.topics import name
 
 
@@ -68,6 +68,11 @@ class Loan:
         return self.need.mode is Mode.PAIR and not self.need.leg
 
     @property
+    def wants_committed(self) -> bool:
+        """Whether only memory that its owner set aside for good may back it, or one leg of it."""
+        return self.wants_pair or is_committed(self.need.mode, self.need.leg)
+
+    @property
     def complete(self) -> bool:
         """Whether all that was asked for is granted or being asked for."""
         return all(self.missing(leg).size_bytes <= 0 for leg in self.asked_legs)
@@ -102,6 +107,11 @@ class Loan:
     def legs(self) -> dict[str, int]:
         """Return lender to the leg of a pair that it holds already."""
         return {share.lender: share.leg for share in self.held().values()}
+
+    def start_over(self) -> None:
+        """Forget what came of asking lenders; ids of leases are not used again."""
+        self.begun, self.reason = False, ""
+        self.grants, self.refused = {}, {}
 
     def shunned(self) -> set[str]:
         """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""

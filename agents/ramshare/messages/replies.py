@@ -24,6 +24,8 @@ class ErrorCode(StrEnum):
     DEADLINE_PASSED = "deadline-passed"
     LENDER_GONE = "lender-gone"
     BUSY = "busy"
+    WAITING = "waiting"
+    """Manager to borrower: nothing can be lent now; the request keeps its place in line if it is asked again."""
     FAILED = "failed"
 
 
@@ -98,6 +100,7 @@ class AttachReply(Reply):
     lenders: tuple[ClientName, ...] = Field(default=(), max_length=64)
     shares: Shares = ()
     size_bytes: Bytes = Field(default=0, description="Of the volume; 0: not said.")
+    waiting: bool = Field(default=False, description="Nothing is lent yet: the borrower waits for memory.")
 
 
 REPLIES: tuple[type[Reply], ...] = (Reply, ExportReply, BorrowReply, AttachReply)

@@ -20,6 +20,9 @@ from ramshare.messages.base import (
 from ramshare.messages.state import Leg, Mode
 
 DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
+MAX_WAIT_S = 86_400.0
+"""A request may wait a day for memory."""
+WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)]
 
 
 class Request(Message):
@@ -42,6 +45,7 @@ class BorrowVolume(Request):
     at_most: bool = Field(default=False, description="Take less if the cluster has less.")
     min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
     encrypt: bool | None = Field(default=None, description="Encrypt its pages; null: as the borrower's settings say.")
+    wait_s: WaitSeconds = Field(default=0.0, description="Let the request stand so long if the cluster has no memory.")
     dry_run: DryRun = False
 
 
@@ -51,6 +55,9 @@ class ReturnVolume(Request):
     KIND: ClassVar[str] = "return-volume/1"
     VERB: ClassVar[str] = "return"
     volume: VolumeName
+    only_waiting: bool = Field(
+        default=False, description="Only stop waiting for memory; a volume that has got some keeps it."
+    )
 
 
 class BorrowMemory(Request):
@@ -68,6 +75,12 @@ class BorrowMemory(Request):
     at_most: bool = Field(default=False, description="Less will do, if there is less.")
     min_lenders: int = Field(default=1, ge=1, le=64)
     exclude: tuple[ClientName, ...] = Field(default=(), max_length=64, description="Lenders not to ask.")
+    wait_s: WaitSeconds | None = Field(
+        default=None,
+        description="Take turns with those who wait for memory, and wait so long; null: for a volume that is attached "
+        "and needs other leases, at once or not at all.",
+    )
+    waited_s: WaitSeconds = Field(default=0.0, description="How long it has waited; for a manager that took over.")
     dry_run: DryRun = False
 
 

@@ -65,6 +65,8 @@ class VolumePhase(StrEnum):
     """Where a volume is on its way between the local disk and remote memory."""
 
     HOME = "home"
+    WAITING = "waiting"
+    """At home, and its borrower waits for memory."""
     ATTACHING = "attaching"
     ATTACHED = "attached"
     DETACHING = "detaching"
@@ -214,6 +216,7 @@ class ManagerState(Message):
     lenders: Count
     borrowers: Count
     leases: Count
+    waiting: Count = Field(default=0, description="Requests that wait for memory.")
     capacity_bytes: Bytes
     lent_bytes: Bytes
     free_bytes: Bytes

@@ -17,7 +17,7 @@ from kit.cli_world import (
 )
 from ramshare.bus.api import RequestArrived
 from ramshare.cli.volumes import check_volume
-from ramshare.messages.replies import AttachReply, ErrorCode, LenderShare
+from ramshare.messages.replies import AttachReply, ErrorCode, LenderShare, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume
 from ramshare.messages.state import Mode, Status, Volume, VolumePhase
 from ramshare.topics import Root, StateTopic, model_of, volume_path
@@ -263,3 +263,75 @@ def test_a_dry_run_without_anybody_names_every_obstacle(world: CliWorld) -> None
     assert len(told["obstacles"]) == 2
     assert not told["possible"]
     assert told["size_bytes"] is None
+
+
+# ---- waiting for memory
+
+
+def stands(*phases: Volume) -> Answer:
+    """Has it wait, then says these."""
+
+    def answer(agent: Scripted, arrived: RequestArrived) -> None:
+        agent.tell("volume/vg0/swap", volume(VolumePhase.WAITING, step="number 2 of 3 in line"))
+        request_id = arrived.request.request_id
+        agent.bus.answer(arrived, AttachReply(request_id=request_id, sentence="number 2 of 3 in line", waiting=True))
+        for told in phases:
+            agent.tell(f"volume/{told.volume}", told)
+
+    return answer
+
+
+@pytest.mark.parametrize(("written", "wait_s"), [("10m", 600), ("90s", 90), ("2h", 7200), ("45", 45)])
+def test_a_request_may_wait_for_memory_and_shows_its_place(world: CliWorld, written: str, wait_s: float) -> None:
+    attached = volume(VolumePhase.ATTACHED, 256 * MIB)
+    borrower = world.borrower(answers={BorrowVolume: stands(volume(VolumePhase.ATTACHING), attached)})
+    result = world.run("borrow", "vg0/swap", "--wait-for-memory", written)
+    assert result.exit_code == 0
+    assert [request.wait_s for request in borrower.asked if isinstance(request, BorrowVolume)] == [wait_s]
+    assert "vg0/swap of hostc is attached after" in result.stdout
+
+
+@pytest.mark.parametrize("written", ["", "soon", "-5m", "0", "25h", "10 weeks", "1e3s"])
+def test_a_time_that_is_none_is_refused_before_anybody_is_asked(world: CliWorld, written: str) -> None:
+    borrower = world.borrower()
+    assert world.run("borrow", "vg0/swap", f"--wait-for-memory={written}").exit_code == 2
+    assert borrower.asked == []
+
+
+def test_a_wait_in_vain_ends_as_a_refusal_with_the_reason(world: CliWorld) -> None:
+    failed = volume(VolumePhase.FAILED, step="no memory came in the time given")
+    world.borrower(answers={BorrowVolume: stands(failed)})
+    result = world.run("borrow", "vg0/swap", "--wait-for-memory", "10m", "--json")
+    assert result.exit_code == 5
+    assert "no memory came in the time given" in result.stderr
+    assert '"no-capacity"' in result.stdout
+
+
+def test_a_wait_that_somebody_else_ended_ends_here_too(world: CliWorld) -> None:
+    home = volume(VolumePhase.HOME, step="vg0/swap was told to wait for memory no more")
+    world.borrower(answers={BorrowVolume: stands(home)})
+    result = world.run("borrow", "vg0/swap", "--wait-for-memory", "10m")
+    assert result.exit_code == 5
+    assert "told to wait for memory no more" in result.stderr
+
+
+def test_ctrl_c_ends_the_wait(world: CliWorld) -> None:
+    def ends(agent: Scripted, arrived: RequestArrived) -> None:
+        sentence = "vg0/swap waits for memory no more"
+        agent.bus.answer(arrived, Reply(request_id=arrived.request.request_id, sentence=sentence))
+
+    borrower = world.borrower(answers={BorrowVolume: stands(), ReturnVolume: ends})
+    world.bus_type = KeyboardBus
+    result = world.run("borrow", "vg0/swap", "--wait-for-memory", "10m")
+    assert result.exit_code == 130
+    assert "Stopped: vg0/swap waits for memory no more." in result.stderr
+    last = borrower.asked[-1]
+    assert isinstance(last, ReturnVolume)
+    assert last.only_waiting
+
+
+def test_without_watching_the_command_says_that_it_waits(world: CliWorld) -> None:
+    world.borrower(answers={BorrowVolume: stands()})
+    result = world.run("borrow", "vg0/swap", "--wait-for-memory", "10m", "--no-wait")
+    assert result.exit_code == 0
+    assert "number 2 of 3 in line" in result.stdout
