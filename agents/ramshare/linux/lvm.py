@@ -232,6 +232,11 @@ class Lvm:
         split_volume(lv)
         self._change(["lvconvert", "--yes", "--mirrors", str(copies - 1), lv, *pvs])
 
+    def set_recovery_rate(self, lv: str, least_kib_s: int) -> None:
+        """Have md copy to a raid1 volume's new legs at least so fast, whatever else is going on; kept by the volume."""
+        split_volume(lv)
+        self._change(["lvchange", "--minrecoveryrate", f"{least_kib_s}k", lv])
+
     def set_write_mostly(self, lv: str, pv: str, on: bool = True, *, write_behind: int | None = None) -> None:
         """Read from the leg on `pv` only if there is no other. LVM refuses before the volume is in sync."""
         split_volume(lv)

@@ -27,16 +27,15 @@ class DiskQueues:
     ) -> None:
         self._tune = tune
         self._settings = settings
-        self._before: dict[str, str] = {}
+        self._before: dict[str, dict[str, str]] = {}
 
     def fit(self, disks: Iterable[str], *, moving: bool) -> None:
         """Shorten the queues of `disks` for a move, or give them back what they had; nothing to do is no work."""
         for disk in disks:
-            now = self._settings(disk, ("nr_requests",)).get("nr_requests", "")
-            short = now == WHILE_MOVING["nr_requests"]
+            now = self._settings(disk, WHILE_MOVING)
+            short = now.get("nr_requests") == WHILE_MOVING["nr_requests"]
             if moving and not short:
-                self._before[disk] = now
+                self._before[disk] = {name: value for name, value in now.items() if value}
                 self._tune(disk, WHILE_MOVING)
             elif short and not moving:
-                before = self._before.pop(disk, "") or USUAL["nr_requests"]
-                self._tune(disk, {**USUAL, "nr_requests": before})
+                self._tune(disk, {**USUAL, **self._before.pop(disk, {})})

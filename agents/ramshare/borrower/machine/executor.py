@@ -18,6 +18,7 @@ from ramshare.linux.iscsi_sessions import tune_disk
 from ramshare.linux.kcopyd import copy_in_large_requests
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LvmState
+from ramshare.messages.state import Mode
 
 REGION_BYTES = 64 << 20
 """raid1's write-intent regions: large, because setting a bit is a synchronous write to the slow local disk. A smaller
@@ -30,6 +31,9 @@ LOCAL_QUEUE = {"wbt_lat_usec": "0"}
 
 For a move see `disk_queue.py`.
 """
+PAIR_RECOVERY_KIB_S = 64 << 10
+"""A pair's copies do not wait for the storm to end: a lender wants its memory back, and pages may have one copy only.
+md's own least (1 MiB/s, `speed_limit_min`) left a way home at 96 % for minutes, since it yields to all other I/O."""
 LOCAL_QUEUE_DEFAULT = {"wbt_lat_usec": "-1"}
 
 
@@ -72,6 +76,8 @@ class Executor:
                     lvm.add_leg(volume, devices, copies)
                 else:
                     lvm.mirror(volume, devices, region_bytes(view.size_bytes))
+                    if view.mode is Mode.PAIR:
+                        lvm.set_recovery_rate(volume, PAIR_RECOVERY_KIB_S)
             case s.PreferRemote(devices):
                 for device in devices:
                     lvm.set_write_mostly(volume, device, write_behind=WRITE_BEHIND)

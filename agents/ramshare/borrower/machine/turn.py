@@ -57,7 +57,7 @@ class Turns:
             view, step = self._known(volume, heard) or self._plan(volume, heard)
             try:
                 self._apply(view, step)
-                self._queues.fit({*view.local_devices, *view.way_home}, moving=_moves(view, step))
+                self._queues.fit({*view.local_devices, *view.way_home}, moving=_copies(view, step))
                 if isinstance(step, s.Done):
                     view = replace(view, idle=self._idle(volume, self._dm))
             except (RamshareError, OSError) as error:
@@ -90,6 +90,10 @@ class Turns:
         return KernelWords(seen, self._dm.table(name), self._dm.status(name))
 
 
-def _moves(view: VolumeView, step: s.Step) -> bool:
-    """Whether pages are being copied after the step."""
-    return isinstance(step, s.StartMove) or (view.move is not None and isinstance(step, s.Wait))
+def _copies(view: VolumeView, step: s.Step) -> bool:
+    """Whether pages are being moved, or copied to a leg at home, after the step."""
+    if isinstance(step, s.Wait):
+        return view.move is not None or any(leg.is_local and not leg.in_sync for leg in view.legs)
+    return isinstance(step, s.StartMove) or (
+        isinstance(step, s.StartMirror) and not {*view.way_home}.isdisjoint(step.devices)
+    )

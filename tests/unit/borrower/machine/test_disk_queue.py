@@ -11,7 +11,7 @@ from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.lvm_cache import LvmCache
 from ramshare.borrower.machine.turn import Turns
 from ramshare.borrower.plan import steps as s
-from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Layout, MoveView, VolumeView
+from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Layout, LeaseView, LegView, Link, MoveView, VolumeView
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.dm import Dmsetup
 from ramshare.messages.state import Mode
@@ -47,7 +47,7 @@ def test_the_queue_is_short_while_a_volume_moves_and_as_long_as_before_afterward
     assert disks.now["/dev/vdb"]["nr_requests"] == "64"
     for _ in range(3):
         queues.fit(["/dev/vda"], moving=False)
-    assert disks.now["/dev/vda"] == {"nr_requests": "256", "wbt_lat_usec": "-1"}
+    assert disks.now["/dev/vda"] == {"nr_requests": "256", "wbt_lat_usec": "75000"}
     assert disks.changes == 2
 
 
@@ -86,6 +86,8 @@ class Applied(Executor):
         pass
 
 
+LEASE = LeaseView("x", "lender.a", 4, link=Link.UP, device="/dev/sda", in_vg=True, used_bytes=4)
+LEGS = (LegView(("/dev/sda",), frozenset({"x"})), LegView(("/dev/vda",), is_local=True, in_sync=False))
 HOME = VolumeView("vg0/swap", 4, Goal.HOME, Mode.MOVE, Layout.LINEAR, 4, ("/dev/vda",), tagged=True)
 
 
@@ -94,9 +96,10 @@ HOME = VolumeView("vg0/swap", 4, Goal.HOME, Mode.MOVE, Layout.LINEAR, 4, ("/dev/
     [
         (replace(HOME, move=MoveView(50.0)), s.Wait, True),
         (replace(HOME, goal=Goal.ATTACHED, move=MoveView(50.0, to_leases=frozenset({"x"}))), s.Wait, True),
+        (replace(HOME, mode=Mode.PAIR, layout=Layout.RAID1, leases=(LEASE,), legs=LEGS), s.Wait, True),
         (HOME, s.Forget, False),
     ],
-    ids=["coming home", "moving out", "there"],
+    ids=["coming home", "moving out", "a pair gets a leg at home", "there"],
 )
 def test_every_look_at_a_volume_fits_its_disks_queue(seen: VolumeView, step: type, short: bool) -> None:
     disks = Disks(vda="256" if short else WHILE_MOVING["nr_requests"])

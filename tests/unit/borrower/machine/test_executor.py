@@ -1,5 +1,6 @@
 """Every step of the machine has its branch; one that has none is an error, never a success."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -55,3 +56,11 @@ def test_a_volume_that_is_home_loses_our_tags_and_no_other(tmp_path: Path) -> No
     executor(runner, tmp_path).apply(VIEW, STATE, s.Forget())
     [change] = runner.calls
     assert [word for word in change if word.startswith(("ramshare.", "theirs"))] == sorted(TAGS - {"theirs"})
+
+
+@pytest.mark.parametrize(("mode", "hurries"), [(Mode.PAIR, True), (Mode.MIRROR, False)])
+def test_a_pairs_copies_do_not_wait_for_a_storm_to_end(mode: Mode, hurries: bool, tmp_path: Path) -> None:
+    runner = FakeRunner().on("lvconvert", ...).on("lvchange", ...)
+    executor(runner, tmp_path).apply(replace(VIEW, mode=mode), STATE, s.StartMirror(("/dev/sda",)))
+    rates = [call[call.index("--minrecoveryrate") + 1] for call in runner.calls if "--minrecoveryrate" in call]
+    assert rates == ["65536k"] * hurries
