@@ -33,8 +33,7 @@ def borrow(
     mode: Annotated[
         Mode,
         typer.Option(
-            metavar="[mirror|move]",
-            help="mirror: also on the local disk, survives a lender's death. move: faster writes.",
+            help="mirror: also on the local disk. pair: on two lenders each, fast and safe. move: on one, lost with it."
         ),
     ] = Mode.MIRROR,
     min_lenders: Annotated[int, typer.Option(help="Spread over at least so many lenders.", min=1, max=64)] = 1,

@@ -58,9 +58,6 @@ class BorrowerHost:
 
     def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
         """See `Host`."""
-        if mode is Mode.PAIR:
-            sentence = "this borrower does not attach by pair yet: borrow by mirror or move"
-            raise RefusedError(ErrorCode.CONFLICT, sentence)
         view = self._look.look(volume)
         why_not = unsuitable(self._look.state, volume, mode)
         if why_not is not None:
