@@ -11,6 +11,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -37,6 +38,7 @@ from ramshare.messages.base import (
     Seconds,
 )
 from ramshare.messages.sizes import parse_size
+from ramshare.messages.state import Mode
 
 TLS_PORT, PLAIN_PORT = 8883, 1883
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
@@ -115,6 +117,20 @@ def _absolute(path: Path) -> Path:
 Directory = Annotated[Path, AfterValidator(_absolute)]
 Guests = Annotated[Mapping[HostName, PositiveBytes | None], BeforeValidator(_guests)]
 """Guests by name, with what each has; None: nobody told."""
+
+
+class ModeChoice(StrEnum):
+    """How to attach: a mode, or `auto`: by pair where two sets of lenders can be had, else by mirror."""
+
+    AUTO = "auto"
+    MIRROR = "mirror"
+    PAIR = "pair"
+    MOVE = "move"
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode; None for whichever of pair and mirror can be had."""
+        return None if self is ModeChoice.AUTO else Mode(self.value)
 
 
 class Settings(BaseModel):
@@ -269,6 +285,9 @@ class BorrowerSettings(Settings):
 
     directory: Directory = Field(default=Path("/var/lib/ramshare/borrower"))
     ask_timeout_s: Seconds = 20.0
+    mode: ModeChoice = Field(
+        default=ModeChoice.AUTO, description="How a volume is attached where a request does not say: see `ModeChoice`."
+    )
     encrypt: bool = Field(
         default=True, description="Encrypt pages on leases (dm-crypt), where a request does not say otherwise."
     )

@@ -76,11 +76,11 @@ class ModelHost:
         self.model.tick()
         return Looked(view, step)
 
-    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
+    def check_borrow(self, volume: str, mode: Mode | None) -> VolumeView:
         view = self.look(volume)
         if self.refuses is not None:
             raise RefusedError(*self.refuses)
-        if view.goal is Goal.ATTACHED and view.mode is not mode:
+        if view.goal is Goal.ATTACHED and mode not in (None, view.mode):
             raise RefusedError(ErrorCode.CONFLICT, "attached by the other mode")
         return view
 

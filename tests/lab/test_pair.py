@@ -42,7 +42,7 @@ def test_a_thrashing_process_keeps_every_page_through_a_lenders_death_and_the_wa
     with Thrash(lab.borrower.shell.open(command(DATA_BYTES))) as thrash:
         thrash.init()
         thrash.start_storm(20)
-        operator.borrow(VOLUME, Mode.PAIR)
+        assert operator.borrow(VOLUME).mode is Mode.PAIR, "the best that can be had, since nobody named a mode"
         attached = operator.follow(VOLUME, VolumePhase.ATTACHED, WITHIN_S)
         assert (attached.mode, attached.local_bytes) == (Mode.PAIR, 0)
         first = {lease.lender for lease in operator.leases()}

@@ -45,7 +45,9 @@ class Borrower(Agent):
         loans = Loans(self, machine.host, self._volumes, self._publisher, timeout_s, own_host)
         self._loans = loans
         self._releases = Releases(self, machine, self._volumes, timeout_s)
-        self._requests = Requests(self, self.desk, machine.host, self._volumes, loans, self._publisher)
+        self._requests = Requests(
+            self, self.desk, machine.host, self._volumes, loans, self._publisher, settings.mode.mode
+        )
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 
     def begin(self) -> None:

@@ -43,6 +43,7 @@ class _Loan:
     """One question to the manager, on its way."""
 
     request: BorrowVolume
+    mode: Mode
     view: VolumeView
     step: AskForMemory | None
     """What is missing of a volume that is attached already; None to get all of it."""
@@ -81,16 +82,17 @@ class Loans:
         step: AskForMemory | None = None,
         waits: Callable[[str], None] = log.info,
     ) -> None:
-        """Ask the manager for the whole volume, or for what a step says is missing of it.
+        """Ask the manager for the whole volume, or for what a step says is missing of it; the request names its mode.
 
         Whatever goes wrong on the way is the outcome that `done` gets. A request that may wait for memory is asked
         again until it is served or its time is over; `waits` hears each time why there is none yet.
         """
-        loan = _Loan(request, view, step, done, waits, self._loop.clock())
+        assert request.mode is not None
+        loan = _Loan(request, request.mode, view, step, done, waits, self._loop.clock())
         if request.wait_s and not request.dry_run:
             self._waiting[request.volume] = loan
             loan.done = partial(self._ended, loan, done)
-        self._loop.work(partial(self._host.terms, request.volume, request.mode), partial(self._ask, loan))
+        self._loop.work(partial(self._host.terms, request.volume, loan.mode), partial(self._ask, loan))
 
     def stop_waiting(self, volume: str) -> bool:
         """Wait no more for memory for a volume; False if nobody does."""
@@ -192,7 +194,7 @@ class Loans:
 
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes, leg=g.leg) for g in reply.grants]
-        mode = loan.request.mode if loan.step is None else None
+        mode = loan.mode if loan.step is None else None
         part_bytes = part_of(loan.view, need.size_bytes, sum(tag.size_bytes for tag in tags)) if mode else 0
         job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt, part_bytes)
         self._loop.work(job, partial(self._accepted, loan, reply))
@@ -243,7 +245,7 @@ def _need(loan: _Loan, terms: LeaseTerms) -> BorrowMemory:
         exclude=loan.step.exclude if loan.step else (),
         overhead_bytes=terms.overhead_bytes,
         grain_bytes=terms.grain_bytes,
-        mode=loan.request.mode,
+        mode=loan.mode,
         leg=loan.step.leg if loan.step else 0,
         initiator=terms.initiator,
         min_lenders=loan.request.min_lenders,

@@ -3,7 +3,7 @@
 A request is answered when it is clear what becomes of it; `reconcile.py` does the rest. Used by the borrower's agent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from ramshare.borrower.loans import Loans, NoMoreWaitedForError
@@ -17,20 +17,30 @@ from ramshare.desk import Desk, RefusedError
 from ramshare.loop import Loop
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.state import Mode
 
 
 class Requests:
     """Serves `borrow`, `return` and `vacate`; knows for which volumes memory is being borrowed at this moment."""
 
     def __init__(
-        self, loop: Loop, desk: Desk, host: Host, volumes: Volumes, loans: Loans, publisher: Publisher
+        self,
+        loop: Loop,
+        desk: Desk,
+        host: Host,
+        volumes: Volumes,
+        loans: Loans,
+        publisher: Publisher,
+        mode: Mode | None = None,
     ) -> None:
+        """`mode`: how to attach where a request does not say; None for by pair if it can be had, else by mirror."""
         self._loop = loop
         self._desk = desk
         self._host = host
         self._volumes = volumes
         self._loans = loans
         self._publisher = publisher
+        self._mode = mode
         self._borrowing: set[str] = set()
         self._waiting: dict[str, VolumeView] = {}
         """The volumes that wait for memory; who asked has been told so."""
@@ -40,7 +50,7 @@ class Requests:
 
         A dry run goes the same way up to what the manager would ask lenders for, and changes nothing here.
         """
-        volume, mode = arrived.request.volume, arrived.request.mode
+        volume, mode = arrived.request.volume, arrived.request.mode or self._mode
         if volume in self._waiting:
             raise RefusedError(ErrorCode.BUSY, f"{volume} waits for memory already; ramshare return {volume} ends that")
         if volume in self._borrowing:
@@ -49,25 +59,25 @@ class Requests:
             self._borrowing.add(volume)
             self._desk.when_answered(arrived, lambda _reply: self._borrowing.discard(volume))
             self._waiting.pop(volume, None)
-        self._loop.work(partial(self._host.check_borrow, volume, mode), partial(self._checked, arrived))
+        self._loop.work(partial(self._host.check_borrow, volume, mode), partial(self._checked, arrived, mode))
         return None
 
-    def _checked(self, arrived: RequestArrived[BorrowVolume], checked: VolumeView | Exception) -> None:
+    def _checked(
+        self, arrived: RequestArrived[BorrowVolume], mode: Mode | None, checked: VolumeView | Exception
+    ) -> None:
         if isinstance(checked, Exception):
             raise checked
-        if why_not := part_refused(arrived.request, checked):
+        if why_not := part_refused(arrived.request, mode, checked):
             raise RefusedError(ErrorCode.CONFLICT, why_not)
-        if checked.goal is Goal.ATTACHED and checked.mode is not arrived.request.mode:
-            self._convert(arrived, checked)
+        if checked.goal is Goal.ATTACHED and mode not in (None, checked.mode):
+            self._convert(arrived, mode, checked)
         elif checked.goal is Goal.ATTACHED:
-            self._attached(arrived, "already borrowed", checked.leases)
+            self._attached(arrived, checked.mode, "already borrowed", checked.leases)
+        elif mode is None:
+            # Only the mirror may wait: it needs the least.
+            self._ask(arrived, Mode.PAIR, checked, partial(self._or_mirror, arrived, checked), wait_s=0.0)
         else:
-            done = (
-                partial(self._foretold, arrived, checked)
-                if arrived.request.dry_run
-                else partial(self._answered, arrived)
-            )
-            self._loans.ask(arrived.request, checked, done, waits=partial(self._waits, arrived, checked))
+            self._ask(arrived, mode, checked, partial(self._answered, arrived, mode, checked, ""))
 
     def _waits(self, arrived: RequestArrived[BorrowVolume], view: VolumeView, why: str) -> None:
         """Tell who asked, the first time, and everybody that a volume waits for memory."""
@@ -77,48 +87,82 @@ class Requests:
             self._waiting[volume] = view
             self._desk.settle(arrived, AttachReply(request_id=arrived.request.request_id, sentence=why, waiting=True))
 
-    def _convert(self, arrived: RequestArrived[BorrowVolume], view: VolumeView) -> None:
+    def _ask(
+        self,
+        arrived: RequestArrived[BorrowVolume],
+        mode: Mode,
+        view: VolumeView,
+        done: Callable[[BorrowReply | Exception], None],
+        **other: object,
+    ) -> None:
+        request = arrived.request.model_copy(update={"mode": mode, **other})
+        self._loans.ask(request, view, done, waits=partial(self._waits, arrived, view))
+
+    def _or_mirror(
+        self, arrived: RequestArrived[BorrowVolume], view: VolumeView, reply: BorrowReply | Exception
+    ) -> None:
+        """Take the pair, or ask for a mirror where the cluster has no two sets of lenders now."""
+        if not (isinstance(reply, RefusedError) and reply.code is ErrorCode.NO_CAPACITY):
+            self._answered(arrived, Mode.PAIR, view, "", reply)
+            return
+        why = f"by mirror, since {reply.message.partition('; borrow by ')[0]}: "
+        # A question of its own to the manager, and the same again if the request comes again.
+        request_id = f"{arrived.request.request_id[:57]}-mirror"
+        done = partial(self._answered, arrived, Mode.MIRROR, view, why)
+        self._ask(arrived, Mode.MIRROR, view, done, request_id=request_id)
+
+    def _convert(self, arrived: RequestArrived[BorrowVolume], mode: Mode | None, view: VolumeView) -> None:
         """Have a volume that is attached go over to another mode; the plan gets what it needs for that."""
-        sentence = f"going over from {view.mode} to {arrived.request.mode}, without going home"
+        sentence = f"going over from {view.mode} to {mode}, without going home"
 
         def written(outcome: Exception | None) -> None:
             if outcome is not None:
                 raise outcome
-            self._attached(arrived, sentence, view.leases)
+            self._attached(arrived, mode, sentence, view.leases)
 
         if arrived.request.dry_run:
-            self._attached(arrived, sentence, view.leases)
+            self._attached(arrived, mode, sentence, view.leases)
         else:
-            accept = partial(self._host.accept, view.volume, arrived.request.mode, (), ())
+            accept = partial(self._host.accept, view.volume, mode, (), ())
             self._loop.work(accept, written)
 
-    def _foretold(
-        self, arrived: RequestArrived[BorrowVolume], view: VolumeView, reply: BorrowReply | Exception
+    def _answered(
+        self,
+        arrived: RequestArrived[BorrowVolume],
+        mode: Mode,
+        view: VolumeView,
+        why: str,
+        reply: BorrowReply | Exception,
     ) -> None:
+        """Answer with what is granted, or would be; `why` says what `auto` chose."""
+        volume = arrived.request.volume
+        waited = self._waiting.pop(volume, None)
         if isinstance(reply, Exception):
-            raise reply
+            if waited is not None:
+                stopped = isinstance(reply, NoMoreWaitedForError)
+                self._publisher.waited_in_vain(waited, str(reply), stopped=stopped)
+            self._desk.refuse(arrived, reply)
+            return
+        if not arrived.request.dry_run:
+            self._publisher.waits_no_more(volume)
+            self._attached(arrived, mode, why + reply.sentence, reply.grants)
+            return
         answer = AttachReply(
             request_id=arrived.request.request_id,
-            sentence=reply.sentence,
+            sentence=why + reply.sentence,
             lenders=tuple(share.lender for share in reply.shares),
             shares=reply.shares,
+            mode=mode,
             size_bytes=view.size_bytes,
         )
         self._desk.settle(arrived, answer)
 
-    def _answered(self, arrived: RequestArrived[BorrowVolume], reply: BorrowReply | Exception) -> None:
-        view = self._waiting.pop(arrived.request.volume, None)
-        if isinstance(reply, Exception):
-            if view is not None:
-                stopped = isinstance(reply, NoMoreWaitedForError)
-                self._publisher.waited_in_vain(view, str(reply), stopped=stopped)
-            self._desk.refuse(arrived, reply)
-            return
-        self._publisher.waits_no_more(arrived.request.volume)
-        self._attached(arrived, reply.sentence, reply.grants)
-
     def _attached(
-        self, arrived: RequestArrived[BorrowVolume], sentence: str, leases: Iterable[Grant | LeaseView]
+        self,
+        arrived: RequestArrived[BorrowVolume],
+        mode: Mode | None,
+        sentence: str,
+        leases: Iterable[Grant | LeaseView],
     ) -> None:
         if not arrived.request.dry_run:
             self._volumes.asked_for(arrived.request.volume)
@@ -126,6 +170,7 @@ class Requests:
         answer = AttachReply(
             request_id=arrived.request.request_id,
             sentence=sentence,
+            mode=mode,
             leases=tuple(x.lease for x in leases),
             lenders=tuple(x.lender for x in leases),
         )

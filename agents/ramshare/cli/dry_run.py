@@ -35,6 +35,7 @@ def foresee(session: Session, host: str, request: BorrowVolume) -> Foreseen:
     borrower = f"borrower.{host}"
     known = session.snapshot.get(borrower, volume_path(request.volume), Volume)
     size_bytes, shares, reason = known.size_bytes if known else 0, {}, "nobody is there to say"
+    mode = request.mode or "auto"
     obstacles = _absent(session.snapshot, host, borrower)
     if not obstacles:
         try:
@@ -45,16 +46,17 @@ def foresee(session: Session, host: str, request: BorrowVolume) -> Foreseen:
             reason = reply.sentence
             if isinstance(reply, AttachReply):
                 size_bytes = reply.size_bytes or size_bytes
+                mode = reply.mode or mode
                 shares = {share.lender: share.size_bytes for share in reply.shares}
     return Foreseen(
         possible=not obstacles,
         volume=request.volume,
         host=host,
-        mode=request.mode,
+        mode=mode,
         size_bytes=size_bytes or None,
         shares=shares,
         obstacles=obstacles,
-        sentence=f"{request.volume} of {host} by {request.mode}: {reason}. Nothing was done.",
+        sentence=f"{request.volume} of {host} by {mode}: {reason}. Nothing was done.",
     )
 
 

@@ -18,8 +18,8 @@ from ramshare.linux.lvm_names import volume_of_path
 from ramshare.messages.base import VolumeName
 from ramshare.messages.replies import AttachReply, Reply
 from ramshare.messages.requests import MAX_WAIT_S, BorrowVolume, Request, ReturnVolume
-from ramshare.messages.state import Mode, Volume
-from ramshare.settings import HostSettings, load
+from ramshare.messages.state import Volume
+from ramshare.settings import HostSettings, ModeChoice, load
 
 BORROW_EXAMPLE = "Example: ramshare borrow vg0/swap --host hostb --mode mirror --min-lenders 2"
 RETURN_EXAMPLE = "Example: ramshare return vg0/swap --host hostb"
@@ -31,11 +31,12 @@ def borrow(
     volume: VolumeArgument,
     host: HostOption = None,
     mode: Annotated[
-        Mode,
+        ModeChoice,
         typer.Option(
             help="mirror: also on the local disk. pair: on two lenders each, fast and safe. move: on one, lost with it."
+            " auto: as the host's owner has set, else pair where the cluster can, else mirror."
         ),
-    ] = Mode.MIRROR,
+    ] = ModeChoice.AUTO,
     min_lenders: Annotated[int, typer.Option(help="Spread over at least so many lenders.", min=1, max=64)] = 1,
     encrypt: Annotated[
         bool | None,
@@ -78,7 +79,7 @@ def borrow(
     where, here = _place(host)
     request = BorrowVolume(
         volume=check_volume(volume, here=here),
-        mode=mode,
+        mode=mode.mode,
         min_lenders=min_lenders,
         encrypt=encrypt,
         size_bytes=None if part is None else parse_size(part),
@@ -150,6 +151,8 @@ def _carry_out(
             stop_waiting(session, borrower, request.volume)
         raise
     mode = request.mode if isinstance(request, BorrowVolume) else None
+    if isinstance(reply, AttachReply):
+        mode = mode or reply.mode
     following = Following(borrower, request.volume, goal, reply, mode)
     following.start(session.snapshot.get(borrower, following.path, Volume))
     if wait:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
 from ramshare.messages.base import Bytes, ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
-from ramshare.messages.state import Leg
+from ramshare.messages.state import Leg, Mode
 
 
 class ErrorCode(StrEnum):
@@ -99,6 +99,7 @@ class AttachReply(Reply):
     leases: tuple[LeaseId, ...] = Field(default=(), max_length=64)
     lenders: tuple[ClientName, ...] = Field(default=(), max_length=64)
     shares: Shares = ()
+    mode: Mode | None = Field(default=None, description="How the volume is, or would be, attached.")
     size_bytes: Bytes = Field(default=0, description="Of the volume; 0: not said.")
     waiting: bool = Field(default=False, description="Nothing is lent yet: the borrower waits for memory.")
 

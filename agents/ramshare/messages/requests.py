@@ -38,7 +38,7 @@ class BorrowVolume(Request):
     KIND: ClassVar[str] = "borrow-volume/1"
     VERB: ClassVar[str] = "borrow"
     volume: VolumeName
-    mode: Mode = Mode.MIRROR
+    mode: Mode | None = Field(default=None, description="null: as the borrower's settings say.")
     size_bytes: PositiveBytes | None = Field(
         default=None, description="Put so much of the volume on leases and leave the rest at home; null for all of it."
     )

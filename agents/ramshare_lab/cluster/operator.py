@@ -105,7 +105,9 @@ class Operator:
             raise OperatorError(f"{server} refused {request.VERB}: {reply.sentence}")
         return reply
 
-    def borrow(self, volume: str, mode: Mode, min_lenders: int = 1, *, encrypt: bool | None = None) -> AttachReply:
+    def borrow(
+        self, volume: str, mode: Mode | None = None, min_lenders: int = 1, *, encrypt: bool | None = None
+    ) -> AttachReply:
         """Ask for remote memory for a volume; returns when attaching has begun."""
         request = BorrowVolume(volume=volume, mode=mode, min_lenders=min_lenders, encrypt=encrypt)
         reply = self.ask(self.borrower, request)

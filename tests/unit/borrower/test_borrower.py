@@ -63,7 +63,7 @@ def test_a_move_shows_where_the_pages_are(scene: Scene) -> None:
 def test_borrowing_twice_is_one_loan(scene: Scene) -> None:
     scene.lender("x", 30)
     scene.ready()
-    request = BorrowVolume(volume=VOLUME)
+    request = BorrowVolume(volume=VOLUME, mode=Mode.MIRROR)
     first, again = scene.tell("cli.al", request), scene.tell("cli.al", request)
     scene.advance(10)
     other = scene.borrow()
@@ -77,8 +77,8 @@ def test_two_operators_at_the_same_moment_make_one_loan(scene: Scene) -> None:
     lender = scene.lender("x", 30)
     lender.answers_late = []
     scene.ready()
-    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
-    second = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
+    second = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     for answer in lender.answers_late:
         answer()
     scene.advance(5)
@@ -91,7 +91,7 @@ def test_a_return_during_a_borrow_is_told_to_come_again(scene: Scene) -> None:
     lender = scene.lender("x", 30)
     lender.answers_late = []
     scene.ready()
-    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     request = ReturnVolume(volume=VOLUME)
     assert scene.tell("cli.al", request).result().error is ErrorCode.BUSY
     for answer in lender.answers_late:
@@ -108,7 +108,7 @@ def test_a_refusal_of_the_manager_reaches_the_operator_and_changes_nothing(scene
     reply = scene.borrow()
     assert reply.error is ErrorCode.NO_CAPACITY
     assert not scene.model.tagged
-    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME)) is not None
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR)) is not None
 
 
 class ForgingManager(Agent):
@@ -145,7 +145,7 @@ def test_a_grant_of_somebody_elses_target_is_refused_and_nothing_is_written_down
 def test_without_a_manager_the_operator_is_told_so(scene: Scene) -> None:
     scene.borrower()
     scene.settle()
-    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     scene.advance(60)
     assert future.result().error is ErrorCode.NOT_READY
     assert "manager" in future.result().sentence
@@ -153,7 +153,7 @@ def test_without_a_manager_the_operator_is_told_so(scene: Scene) -> None:
 
 def test_an_unknown_volume_is_refused(scene: Scene) -> None:
     scene.ready()
-    future = scene.tell("cli.al", BorrowVolume(volume="vg0/nothing"))
+    future = scene.tell("cli.al", BorrowVolume(volume="vg0/nothing", mode=Mode.MIRROR))
     scene.settle()
     assert future.result().error is ErrorCode.UNKNOWN_VOLUME
     again = scene.tell("cli.al", ReturnVolume(volume="vg0/nothing"))
@@ -430,7 +430,7 @@ def test_a_step_that_fails_is_shown_said_once_and_tried_again_less_and_less_ofte
     scene.ready()
     host = scene.host
     host.fails = RamshareError("vgextend: the disk is on fire")
-    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     scene.advance(100)
     assert "on fire" in scene.volume().step
     assert scene.kinds().count("failed") == 1
@@ -468,7 +468,7 @@ def test_a_person_who_wants_it_home_after_that_hears_that_it_is(scene: Scene) ->
     scene.ready()
     host = scene.host
     host.fails, host.fails_at = RamshareError("no"), (s.Join,)
-    scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     scene.advance(360)
     assert scene.volume().phase is VolumePhase.FAILED
     assert scene.bring_back().ok
@@ -496,7 +496,7 @@ def test_a_manager_that_died_before_it_replied_is_asked_the_same_again(scene: Sc
     x = scene.lender("x", 30)
     x.answers_late = []
     scene.ready()
-    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     assert len(x.exports) == 1
     scene.kill("manager")
     x.answers_late = None
@@ -513,7 +513,7 @@ def test_a_dry_run_tells_who_would_lend_and_changes_nothing(scene: Scene) -> Non
     scene.lender("y", 3)
     scene.ready()
     before, said = dict(scene.broker.retained()), scene.kinds()
-    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, dry_run=True)).result()
     assert isinstance(reply, AttachReply)
     assert [(share.lender, share.size_bytes) for share in reply.shares] == [("lender.x", 3), ("lender.y", 3)]
     assert (reply.size_bytes, reply.leases) == (4, ())
@@ -539,9 +539,12 @@ def test_a_dry_run_neither_waits_for_a_borrow_nor_lets_a_second_one_in(scene: Sc
     lender = scene.lender("x", 9)
     scene.ready()
     lender.answers_late = []
-    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
-    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result().error is ErrorCode.BUSY
-    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME)).result().error is ErrorCode.BUSY
+    first = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
+    assert (
+        scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, dry_run=True)).result().error
+        is ErrorCode.BUSY
+    )
+    assert scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR)).result().error is ErrorCode.BUSY
     lender.answers_late[0]()
     scene.advance(5)
     assert first.result().ok
@@ -550,6 +553,50 @@ def test_a_dry_run_neither_waits_for_a_borrow_nor_lets_a_second_one_in(scene: Sc
 def test_a_dry_run_for_what_is_attached_says_so(scene: Scene) -> None:
     scene.lender("x", 9)
     scene.ready().borrow()
-    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, dry_run=True)).result()
     assert isinstance(reply, AttachReply)
     assert (reply.sentence, reply.lenders, reply.shares) == ("already borrowed", ("lender.x",), ())
+
+
+def test_who_names_no_mode_gets_a_pair_where_two_lenders_can_be_had(scene: Scene) -> None:
+    scene.lender("x", 30, committed=30)
+    scene.lender("y", 30)
+    scene.ready()
+    foretold = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    scene.advance(1)
+    for reply in (foretold, future.result()):
+        assert isinstance(reply, AttachReply)
+        assert (reply.error, reply.mode, set(reply.lenders)) == (None, Mode.PAIR, {"lender.x", "lender.y"})
+    assert "leg 1: lender.x" in foretold.sentence
+
+
+def test_who_names_no_mode_gets_a_mirror_where_one_lender_is_all_there_is_and_is_told_why(scene: Scene) -> None:
+    scene.lender("x", 30)
+    scene.ready()
+    foretold = scene.tell("cli.al", BorrowVolume(volume=VOLUME, dry_run=True)).result()
+    request = BorrowVolume(volume=VOLUME)
+    first, again = scene.tell("cli.al", request), scene.tell("cli.al", request)
+    scene.advance(10)
+    for reply in (foretold, first.result(), again.result()):
+        assert isinstance(reply, AttachReply)
+        assert (reply.error, reply.mode) == (None, Mode.MIRROR)
+        assert reply.sentence.startswith("by mirror, since a pair needs two sets of lenders")
+        assert "instead" not in reply.sentence
+    assert scene.volume().mode is Mode.MIRROR
+    assert scene.lent() == 5
+
+
+def test_who_names_no_mode_is_refused_where_nothing_can_be_had(scene: Scene) -> None:
+    scene.lender("x", 2)
+    scene.ready()
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME)).result()
+    assert reply.error is ErrorCode.NO_CAPACITY
+
+
+def test_who_names_no_mode_for_what_is_attached_leaves_it_as_it_is(scene: Scene) -> None:
+    scene.lender("x", 30)
+    scene.ready().borrow(Mode.MIRROR)
+    reply = scene.tell("cli.al", BorrowVolume(volume=VOLUME)).result()
+    assert isinstance(reply, AttachReply)
+    assert (reply.sentence, reply.mode) == ("already borrowed", Mode.MIRROR)

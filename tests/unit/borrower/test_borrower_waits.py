@@ -29,7 +29,7 @@ def waiting(scene: Scene) -> int:
 
 
 def waits(scene: Scene, wait_s: float = 600.0) -> AttachReply:
-    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME, wait_s=wait_s))
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, wait_s=wait_s))
     scene.advance(3)
     reply = future.result(0)
     assert isinstance(reply, AttachReply)
@@ -95,7 +95,7 @@ def test_only_the_wait_is_ended_where_memory_has_come_already(scene: Scene) -> N
 
 def test_a_volume_waits_once(scene: Scene) -> None:
     waits(scene)
-    second = scene.tell("cli.al", BorrowVolume(volume=VOLUME, wait_s=60)).result(0)
+    second = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, wait_s=60)).result(0)
     assert (second.error, "ramshare return" in second.sentence) == (ErrorCode.BUSY, True)
 
 

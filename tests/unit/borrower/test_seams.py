@@ -119,7 +119,7 @@ def test_extents_of_a_gibibyte_and_a_mirror_can_be_asked_for() -> None:
 
 
 def _answer(scene: Scene) -> Reply:
-    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME))
+    future = scene.tell("cli.al", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR))
     scene.advance(10)
     return future.result(0)
 

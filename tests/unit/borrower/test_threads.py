@@ -17,6 +17,7 @@ from ramshare.borrower.agent import Borrower
 from ramshare.borrower.machine.api import Machine
 from ramshare.manager.agent import Manager
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.state import Mode
 from ramshare.settings import BorrowerSettings, ManagerSettings
 
 pytestmark = pytest.mark.unit
@@ -102,7 +103,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_only_the_worker_touches_the_machine_but_for_one_look_at_the_sessions(scene: Scene) -> None:
     cli = scene.bus("cli.al")
-    cli.ask("borrower.b", BorrowVolume(volume=VOLUME), 60.0)
+    cli.ask("borrower.b", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR), 60.0)
     scene.advance(20)
     (lease,) = scene.lent.exports
     scene.lent.bus.ask("borrower.b", Vacate.until((lease,), 1, 10.0), 60.0)

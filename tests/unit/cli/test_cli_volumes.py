@@ -38,7 +38,7 @@ def test_borrow_follows_the_volume_until_it_is_attached(world: CliWorld) -> None
     assert result.exit_code == 0
     request = borrower.asked[0]
     assert isinstance(request, BorrowVolume)
-    assert (request.volume, request.mode, request.min_lenders) == ("vg0/swap", Mode.MIRROR, 2)
+    assert (request.volume, request.mode, request.min_lenders) == ("vg0/swap", None, 2)
     assert "vg0/swap of hostc is attached after" in result.stdout
     assert "step of attached" in result.stderr
 
@@ -224,7 +224,11 @@ def test_what_cannot_be_a_host_is_wrong_usage(world: CliWorld, host: str) -> Non
 def foretells(*shares: LenderShare) -> Answer:
     def answer(agent: Scripted, arrived: RequestArrived) -> None:
         told = AttachReply(
-            request_id=arrived.request.request_id, sentence="the most free memory", shares=shares, size_bytes=256 * MIB
+            request_id=arrived.request.request_id,
+            sentence="the most free memory",
+            shares=shares,
+            mode=Mode.MIRROR,
+            size_bytes=256 * MIB,
         )
         agent.bus.answer(arrived, told)
 

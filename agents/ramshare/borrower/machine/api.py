@@ -40,8 +40,11 @@ class LeaseTerms:
 class Host(Protocol):
     """What requests need of LVM, iSCSI and our tags. Worker thread only; all may raise `RamshareError`."""
 
-    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
-        """Return the volume's picture if it may be borrowed for. Raises `RefusedError`."""
+    def check_borrow(self, volume: str, mode: Mode | None) -> VolumeView:
+        """Return the volume's picture if it may be borrowed for, by whichever of pair and mirror if no mode is given.
+
+        Raises `RefusedError`.
+        """
         ...
 
     def terms(self, volume: str, mode: Mode) -> LeaseTerms:

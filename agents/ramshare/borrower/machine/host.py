@@ -14,9 +14,9 @@ from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.require_swap import require_swap
 from ramshare.borrower.plan.neighbours import waits_for
 from ramshare.borrower.plan.observe import home_of
-from ramshare.borrower.plan.pair import not_convertible
+from ramshare.borrower.plan.pair import SECOND_LEG, not_convertible
 from ramshare.borrower.plan.suitability import unsuitable
-from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.tags import LeaseTag, parse
 from ramshare.borrower.plan.view import Goal, VolumeView
 from ramshare.desk import RefusedError
 from ramshare.linux.iscsiadm import read_initiator_name
@@ -56,7 +56,7 @@ class BorrowerHost:
         self._initiator = initiator
         self._encrypt = encrypt
 
-    def check_borrow(self, volume: str, mode: Mode) -> VolumeView:
+    def check_borrow(self, volume: str, mode: Mode | None) -> VolumeView:
         """See `Host`."""
         view = self._look.look(volume)
         why_not = unsuitable(self._look.state, volume, mode)
@@ -64,7 +64,7 @@ class BorrowerHost:
             raise RefusedError(*why_not)
         use = self._swap_use(f"/dev/{volume}")
         require_swap(volume, use, self._found_on)
-        if view.goal is Goal.ATTACHED and view.mode is not mode and (why := not_convertible(view, mode)):
+        if view.goal is Goal.ATTACHED and mode not in (None, view.mode) and (why := not_convertible(view, mode)):
             raise RefusedError(ErrorCode.CONFLICT, why)
         if view.goal is Goal.HOME and view.leases:
             raise RefusedError(ErrorCode.BUSY, f"{volume} is still on its way home; try again when it is there")
@@ -92,6 +92,8 @@ class BorrowerHost:
         lv = self._look.state.existing(volume)
         encrypt = self._encrypt if encrypt is None else encrypt
         home = home_of(self._look.state, lv)
+        if mode is Mode.PAIR and not leases and parse(lv.tags).mode is Mode.MIRROR:
+            self._tags.number_leases(lv, SECOND_LEG)
         self._tags.add_leases(lv, mode, leases, home, encrypt=encrypt, part_bytes=part_bytes)
 
     def send_home(self, volume: str) -> bool:

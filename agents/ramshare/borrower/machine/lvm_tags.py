@@ -44,6 +44,11 @@ class VolumeTags:
         add, remove = goal_tags(Goal.HOME, mode), goal_tags(Goal.ATTACHED, mode)
         self._change(lv, add=add[:1], remove=remove[:1])
 
+    def number_leases(self, lv: LogicalVolume, leg: int) -> None:
+        """Say that all leases of the volume are for this leg of a pair."""
+        tags = [tag for tag in parse(lv.tags).leases if tag.leg != leg]
+        self._change(lv, add=[str(tag.of_leg(leg)) for tag in tags], remove=[str(tag) for tag in tags])
+
     def mark_lost(self, lv: LogicalVolume, leases: Collection[str]) -> None:
         """Say that these leases are only there to be cleaned up; nobody logs in to them again."""
         tags = [tag for tag in parse(lv.tags).leases if tag.lease in leases and not tag.lost]

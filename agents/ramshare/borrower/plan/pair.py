@@ -27,6 +27,8 @@ from ramshare.borrower.plan.view import Goal, Layout, LeaseView, LegView, Link, 
 from ramshare.messages.state import Mode
 
 LEGS = (1, 2)
+SECOND_LEG = 2
+"""The one that may lie on revocable memory, as a mirror's does."""
 
 
 def concerns(view: VolumeView) -> bool:
@@ -35,12 +37,12 @@ def concerns(view: VolumeView) -> bool:
     return view.mode is Mode.PAIR or away or len(view.legs) > 2
 
 
-def not_convertible(view: VolumeView, mode: Mode) -> str:
+def not_convertible(view: VolumeView, mode: Mode | None) -> str:
     """Return why an attached volume cannot go over to this mode without going home, empty if it can."""
     whole = view.move is None and not view.degraded and view.remote_bytes >= view.size_bytes
     if (view.mode, mode) == (Mode.MOVE, Mode.PAIR) and whole and view.layout is Layout.LINEAR:
         return ""
-    if (view.mode, mode) == (Mode.PAIR, Mode.MIRROR):
+    if (view.mode, mode) in ((Mode.PAIR, Mode.MIRROR), (Mode.MIRROR, Mode.PAIR)):
         return ""
     return f"{view.volume} is attached by {view.mode}; return it first"
 

@@ -9,7 +9,7 @@ from ramshare.messages.requests import BorrowVolume
 from ramshare.messages.state import Mode
 
 
-def part_refused(request: BorrowVolume, view: VolumeView) -> str:
+def part_refused(request: BorrowVolume, mode: Mode | None, view: VolumeView) -> str:
     """Return why a request's size cannot be had and what can, empty if it can."""
     asked = request.size_bytes
     if view.goal is Goal.ATTACHED:
@@ -17,20 +17,20 @@ def part_refused(request: BorrowVolume, view: VolumeView) -> str:
         have = f"{view.part_bytes >> 20} MiB of {view.volume} are borrowed for already"
         return f"{have}; return it first (ramshare return {view.volume})" if more else ""
     if asked is None:
-        if request.at_most and request.mode is not Mode.MOVE:
-            return _whole_only(request.mode)
+        if request.at_most and mode is not Mode.MOVE:
+            return _whole_only(mode)
         return ""
     if asked > view.size_bytes and not request.at_most:
         return f"{view.volume} has {view.size_bytes} bytes, not {asked}: leave the size out for all of it"
-    if (asked < view.size_bytes or request.at_most) and request.mode is not Mode.MOVE:
-        return _whole_only(request.mode)
+    if (asked < view.size_bytes or request.at_most) and mode is not Mode.MOVE:
+        return _whole_only(mode)
     return ""
 
 
-def _whole_only(mode: Mode) -> str:
+def _whole_only(mode: Mode | None) -> str:
     return (
-        f"a {mode} takes the whole volume, for LVM makes raid1 legs of whole volumes only: borrow a part by move "
-        "(--mode move), or a smaller swap volume by mirror"
+        f"a {mode or 'pair or mirror'} takes the whole volume, for LVM makes raid1 legs of whole volumes only: "
+        "borrow a part by move (--mode move), or a smaller swap volume by mirror"
     )
 
 

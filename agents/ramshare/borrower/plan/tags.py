@@ -33,6 +33,10 @@ class LeaseTag:
         leg = f":{self.leg}" if self.leg else ""
         return f"{PREFIX}{'lost' if self.lost else 'lease'}={self.lease}:{self.host}:{self.size_bytes}{leg}"
 
+    def of_leg(self, leg: int) -> "LeaseTag":
+        """Return the tag that takes this one's place when the lease is for that leg of a pair."""
+        return replace(self, leg=leg)
+
     def as_lost(self) -> "LeaseTag":
         """Return the tag that takes this one's place when the lease is lost."""
         return replace(self, lost=True)

@@ -264,7 +264,8 @@ def test_what_cannot_go_over_to_another_mode_is_refused_with_what_to_do() -> Non
     moved = replace(pair, mode=Mode.MOVE, layout=Layout.LINEAR, legs=())
     assert not not_convertible(moved, Mode.PAIR)
     assert not_convertible(replace(moved, degraded=True), Mode.PAIR)
-    assert not_convertible(replace(pair, mode=Mode.MIRROR), Mode.PAIR)
+    assert not not_convertible(replace(pair, mode=Mode.MIRROR), Mode.PAIR)
+    assert "return it first" in not_convertible(replace(pair, mode=Mode.MIRROR), Mode.MOVE)
 
 
 def test_a_leg_that_was_replaced_for_a_lender_whose_word_a_crash_forgot_is_not_kept_twice() -> None:

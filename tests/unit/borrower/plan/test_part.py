@@ -40,7 +40,7 @@ def asked(size_mib: int | None, mode: Mode = Mode.MOVE, *, at_most: bool = False
     ],
 )
 def test_what_can_be_had_of_a_volume(request_: BorrowVolume, view: VolumeView, why: str) -> None:
-    said = part_refused(request_, view)
+    said = part_refused(request_, request_.mode, view)
     assert (why in said) if why else said == ""
 
 
