@@ -9,7 +9,7 @@ from kit.borrower_scene import Scene
 from kit.hands import VOLUME
 from ramshare.messages.replies import AttachReply, ErrorCode
 from ramshare.messages.requests import BorrowVolume, ReturnVolume
-from ramshare.messages.state import ManagerState, VolumePhase
+from ramshare.messages.state import ManagerState, Mode, VolumePhase
 
 pytestmark = pytest.mark.unit
 
