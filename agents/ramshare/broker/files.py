@@ -17,6 +17,15 @@ BUNDLES = "bundles"
 ENV_FILE = "ramshare.env"
 TLS_DIRECTORY = "/etc/ramshare/tls"
 """Where a machine keeps its bundle's certificates: `RAMSHARE_TLS_DIRECTORY`."""
+RULES, CONF, FIREWALL = "rules.json", "mosquitto.conf", "firewall.nft"
+DERIVED = {
+    f"{HOSTS}/{RULES}": "the rights on the hosts' broker",
+    f"{GUESTS}/{RULES}": "the rights on the guests' broker",
+    f"{HOSTS}/{CONF}": "the hosts' broker's settings",
+    f"{GUESTS}/{CONF}": "the guests' broker's settings",
+    FIREWALL: "the firewall's rule",
+}
+"""What follows from the accounts and this version of ramshare, in words."""
 CONNECTIONS_PER_ADDRESS = 32
 """What the firewall's rule allows one address: a host's agents and commands need less than ten."""
 
@@ -118,14 +127,12 @@ class _Maker:
             hosts_conf(tune(place), more),
             guests_conf(tune(of_guests), hosts_broker, cluster.root),
         )
-        self._made[f"{HOSTS}/mosquitto.conf"] = hosts_text.encode()
-        self._made[f"{GUESTS}/mosquitto.conf"] = guests_text.encode()
-        self._made[f"{HOSTS}/rules.json"] = _json(
-            hosts_rules(cluster.accounts, cluster.guests, cluster.root, everybody)
-        )
-        self._made[f"{GUESTS}/rules.json"] = _json(guests_rules(cluster.guests, cluster.root))
+        self._made[f"{HOSTS}/{CONF}"] = hosts_text.encode()
+        self._made[f"{GUESTS}/{CONF}"] = guests_text.encode()
+        self._made[f"{HOSTS}/{RULES}"] = _json(hosts_rules(cluster.accounts, cluster.guests, cluster.root, everybody))
+        self._made[f"{GUESTS}/{RULES}"] = _json(guests_rules(cluster.guests, cluster.root))
         ports = ", ".join(str(port) for port in sorted({cluster.port, cluster.guests_port}))
-        self._made["firewall.nft"] = _FIREWALL.format(most=CONNECTIONS_PER_ADDRESS, ports=ports).encode()
+        self._made[FIREWALL] = _FIREWALL.format(most=CONNECTIONS_PER_ADDRESS, ports=ports).encode()
 
     def _pair(self, path: str, name: str, make: Callable[[], pki.Pair]) -> pki.Pair:
         """Keep the old certificate and key at `path`, or make new ones."""

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ramshare.broker import pki
 from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, check_account
-from ramshare.broker.files import BUNDLES, GUESTS, HOSTS, due_within, make_files
+from ramshare.broker.files import BUNDLES, DERIVED, FIREWALL, GUESTS, HOSTS, due_within, make_files
 from ramshare.broker.rights import BRIDGE, GUEST
 from ramshare.broker.store import Store
 from ramshare.broker.telling import BACK_WITHIN_S, Brokers, clear, restart
@@ -101,7 +101,10 @@ def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s:
 
 
 def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime, brokers: Brokers) -> Done:
-    """Make new certificates for `clients`, or for everybody whose certificate expires within a time."""
+    """Make new certificates for `clients`, or for everybody whose certificate expires within a time.
+
+    Rights and settings that this version of ramshare makes otherwise are brought up to date too.
+    """
     cluster, old = store.load()
     for client in clients:
         if not cluster.has(client):
@@ -115,14 +118,20 @@ def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime
         return wanted
 
     files = make_files(cluster, PurePosixPath(store.current), now, old, due)
-    if not made:
-        return Done((f"nothing expires within {within.days} days",))
+    news = {path: what for path, what in DERIVED.items() if files[path] != old.get(path)}
+    told = [f"no certificate expires within {within.days} days"]
+    if made:
+        bundles = sorted({bundle_of(client, cluster.accounts) for client in made if cluster.has(client)})
+        copies = [f"copy again: {store.current / BUNDLES / bundle / 'tls'}" for bundle in bundles]
+        told = [f"new certificates: {', '.join(made)}", *copies]
+    told += [f"brought up to date: {what}" for what in news.values()] or ["rights and settings are up to date"]
+    if not made and not news:
+        return Done(tuple(told))
     store.replace(cluster, files)
-    bundles = sorted({bundle_of(client, cluster.accounts) for client in made if cluster.has(client)})
-    copies = tuple(f"copy again: {store.current / BUNDLES / bundle}" for bundle in bundles)
     own = {"hosts broker": HOSTS, "guests broker": GUESTS, BRIDGE: GUESTS}
-    problems = restart(brokers, *sorted({own[name] for name in made if name in own}))
-    return Done((f"new certificates: {', '.join(made)}", *copies), problems)
+    concerned = {own[name] for name in made if name in own}
+    concerned |= {which for which in (HOSTS, GUESTS) for path in news if path.startswith(which) or path == FIREWALL}
+    return Done(tuple(told), restart(brokers, *sorted(concerned)))
 
 
 def entries(store: Store) -> list[Entry]:

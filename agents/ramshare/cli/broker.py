@@ -129,7 +129,10 @@ def renew(
     directory: Directory = DIRECTORY,
     as_json: JsonOption = False,
 ) -> None:
-    """Make new certificates where old ones expire soon, the brokers' own included; old ones stay valid till then."""
+    """Make new certificates where old ones expire soon, the brokers' own included; old ones stay valid till then.
+
+    Rights and settings of an earlier version of ramshare are brought up to date.
+    """
     opts.of(ctx, as_json=as_json)
     _tell(
         keeper.renew(Store(directory), account or [], timedelta(days=within_days), opts.utc_now(), Services()), as_json

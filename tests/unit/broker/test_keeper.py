@@ -150,7 +150,30 @@ def test_what_expires_soon_is_warned_of_and_renewed(store: Store) -> None:
     assert "lender.hosta" in done.sentences[0]
     assert keeper.warnings(keeper.entries(store), late) == []
     assert contents(store)["ca/hosts.crt"] == before["ca/hosts.crt"]
-    assert keeper.renew(store, [], timedelta(days=60), late, Told()).sentences == ("nothing expires within 60 days",)
+    assert any(sentence.endswith("host.hosta/tls") for sentence in done.sentences), "ramshare.env has settings by now"
+
+
+def test_rights_of_an_earlier_version_are_brought_up_to_date_and_those_brokers_started_again(store: Store) -> None:
+    cluster, files = store.load()
+    store.replace(cluster, {**files, "hosts/rules.json": b"{}", "guests/mosquitto.conf": b"listener 1"})
+    told = Told()
+    done = keeper.renew(store, [], timedelta(days=60), NOW, told)
+    assert done.sentences == (
+        "no certificate expires within 60 days",
+        "brought up to date: the rights on the hosts' broker",
+        "brought up to date: the guests' broker's settings",
+    )
+    assert told.calls == [("restart", "guests"), ("restart", "hosts")]
+    now = contents(store)
+    assert {path for path in files if files[path] != now[path]} <= {"hosts/revoked.crl", "guests/revoked.crl"}
+
+
+def test_where_nothing_is_due_nothing_is_written_or_started_again(store: Store) -> None:
+    before, told = contents(store), Told()
+    done = keeper.renew(store, [], timedelta(days=60), NOW, told)
+    assert done.sentences == ("no certificate expires within 60 days", "rights and settings are up to date")
+    assert contents(store) == before
+    assert told.calls == []
 
 
 @pytest.mark.parametrize(
