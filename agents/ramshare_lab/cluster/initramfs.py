@@ -38,7 +38,7 @@ P9_TAG = "machine"
 """Name of the 9p share that carries the machine's `/`."""
 
 UPPER_SIZE = "48m"
-"""Most that a VM may write to its overlay; an upper bound, the memory is taken when written."""
+"""Most that a VM may write to its overlay, unless `ramshare.upper` says otherwise; memory is taken when written."""
 
 INIT = f"""#!/bin/sh
 export PATH=/bin
@@ -62,7 +62,8 @@ if [ "$(word role)" = borrower ]; then load borrower; fi
 ceiling_kib=$(word ceiling_kib)
 if [ "${{ceiling_kib:-0}}" -gt 0 ]; then insmod /modules/{RAM_DISK_MODULE}.ko rd_nr=1 "rd_size=$ceiling_kib"; fi
 mount -t 9p -o trans=virtio,version=9p2000.L,cache=loose,msize=262144,ro {P9_TAG} /lower
-mount -t tmpfs -o size={UPPER_SIZE},mode=755 upper /upper
+upper=$(word upper)
+mount -t tmpfs -o "size=${{upper:-{UPPER_SIZE}}},mode=755" upper /upper
 mkdir /upper/data /upper/work
 mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work root /root
 mount --move /proc /root/proc
