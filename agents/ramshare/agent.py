@@ -6,7 +6,7 @@ on one thread, the loop's. The contract of threads:
 - What the loop calls starts no process, reads and writes no file, and asks no daemon: that is for the worker thread
   (`work`), which does one job after the other and reports back to the loop. A job touches nothing that the loop owns.
 - Exceptions are files that the kernel makes up, for which no disk is waited for: a sample of `/proc` (lender and
-  monitor; the monitor also asks the kernel to drop pages of its own), and one look at sysfs (borrower).
+  monitor; the monitor also asks the kernel to drop pages of its own), and looks at sysfs and `/proc` (borrower).
 - `begin` and `end` run before and after the loop, on its thread. They may open and close what gives early warnings
   (PSI, the hypervisor's events), and `end` may write what was learnt; neither waits for anybody.
 - Other threads (the bus's, the hypervisor's, that of early warnings) only `post`.
@@ -82,7 +82,7 @@ class Agent(ABC):
         self._handlers: dict[type[Request], Handler[Request]] = {}
         self.service_manager = ServiceManager()
         """Who wants to hear that the agent serves and that its loop turns; nobody unless `launch` says so."""
-        self.desk = Desk(bus.answer)
+        self.desk = Desk(self._answer)
         self._posted: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -154,6 +154,16 @@ class Agent(ABC):
             future = Future()
             future.set_exception(error)
         future.add_done_callback(lambda ended: self._report(ended, done))
+
+    def ask_self(self, request: Request, done: Callable[[Reply], None]) -> None:
+        """Have a request of this agent's own served as anybody's is, and `done` called with the answer.
+
+        It goes past the broker, for which it is nobody's business, and so works without one.
+        """
+        arrived = RequestArrived(self.bus.client, request.VERB, request, b"")
+        if self.desk.admit(arrived):
+            self.desk.when_answered(arrived, done)
+            self._serve_with(self._handlers[type(request)], arrived)
 
     def soon(self) -> None:
         """Have `tick` called at the next turn of the loop."""
@@ -261,12 +271,18 @@ class Agent(ABC):
             if role(arrived.client) in ALLOWED[(EVERYBODY, Announce.VERB)]:
                 self.bus.republish()
             return
-        if not self.desk.admit(arrived):
-            return
+        if self.desk.admit(arrived):
+            self._serve_with(lambda arrived: self._handler(arrived)(arrived), arrived)
+
+    def _serve_with(self, handler: Handler[Request], arrived: RequestArrived) -> None:
         with self.desk.serving(arrived):
-            reply = self._handler(arrived)(arrived)
+            reply = handler(arrived)
             if reply is not None:
                 self.desk.settle(arrived, reply)
+
+    def _answer(self, arrived: RequestArrived, reply: Reply) -> None:
+        if arrived.client != self.bus.client:
+            self.bus.answer(arrived, reply)
 
     def _handler(self, arrived: RequestArrived) -> Handler[Request]:
         allowed = ALLOWED.get((role(self.bus.client), arrived.verb), frozenset())

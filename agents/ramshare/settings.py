@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     field_validator,
 )
@@ -36,6 +37,7 @@ from ramshare.messages.base import (
     Portal,
     PositiveBytes,
     Seconds,
+    VolumeName,
 )
 from ramshare.messages.sizes import parse_size
 from ramshare.messages.state import Mode
@@ -104,6 +106,41 @@ def _guest_size(size: object) -> int | None:
     return size_bytes
 
 
+class AllowedVolume(NamedTuple):
+    """What a borrower may do for a volume by itself."""
+
+    mode: Mode
+    most_bytes: int | None = None
+    """How much of it at most is borrowed for; None for all."""
+
+
+AUTO_FORM = "write VG/LV=MODE or VG/LV=MODE:SIZE with commas between, for example vg0/swap=move:2GiB,vg0/web1=mirror"
+_VOLUME_NAME: TypeAdapter[str] = TypeAdapter(VolumeName)
+
+
+def _allowed_volumes(value: object) -> object:
+    """Return volume to what is allowed, from text; what is not text passes."""
+    if not isinstance(value, str):
+        return value
+    allowed: dict[str, AllowedVolume] = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        volume, equals, rest = (part.strip() for part in entry.partition("="))
+        mode, colon, size = (part.strip() for part in rest.partition(":"))
+        if not equals or mode not in set(Mode):
+            raise ValueError(f"{entry[:80]!r} says no mode, mirror, pair or move: {AUTO_FORM}")
+        try:
+            _VOLUME_NAME.validate_python(volume)
+        except ValidationError:
+            raise ValueError(f"{volume[:80]!r} is no volume as lvs shows it: {AUTO_FORM}") from None
+        if volume in allowed:
+            raise ValueError(f"{volume} is named twice")
+        most_bytes = parse_size(size) if colon else None
+        if most_bytes is not None and most_bytes < LEAST_GUEST_BYTES:
+            raise ValueError(f"{entry[:80]!r}: {most_bytes} bytes are less than a lease: {AUTO_FORM}")
+        allowed[volume] = AllowedVolume(Mode(mode), most_bytes)
+    return allowed
+
+
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -115,6 +152,7 @@ def _absolute(path: Path) -> Path:
 
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
+AllowedVolumes = Annotated[Mapping[VolumeName, AllowedVolume], BeforeValidator(_allowed_volumes)]
 Guests = Annotated[Mapping[HostName, PositiveBytes | None], BeforeValidator(_guests)]
 """Guests by name, with what each has; None: nobody told."""
 
@@ -297,6 +335,16 @@ class BorrowerSettings(Settings):
     patience_s: Seconds = Field(
         default=90.0, description="How long swap waits for a lost lender that has the only copy (move), 5 to 3600."
     )
+    auto: AllowedVolumes = Field(
+        default={},
+        description="Volumes to borrow for without being asked while they are in a swap storm, each with its mode and "
+        "the most to borrow: vg0/swap=move:2GiB,vg0/web1=mirror. Empty: none. `ramshare why HOST` says what is done.",
+    )
+    auto_quiet_s: Annotated[float, Field(ge=5, le=86400, allow_inf_nan=False)] = Field(
+        default=600.0, description="Nobody has swapped to it for so long: what AUTO borrowed goes home."
+    )
+    auto_loans_per_hour: int = Field(default=4, ge=0, le=60, description="AUTO borrows no more often, all together.")
+    auto_limit_bytes: Bytes | None = Field(default=None, description="AUTO borrows no more than this, all together.")
 
 
 class ManagerSettings(Settings):

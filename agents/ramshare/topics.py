@@ -149,7 +149,13 @@ STATES: dict[str, dict[str, type[Message]]] = {
         "decisions": state.Decisions,
         "export/+": state.Export,
     },
-    "borrower": {"status": state.Status, "key": state.SealingKey, "lease/+": state.Lease, "volume/+/+": state.Volume},
+    "borrower": {
+        "status": state.Status,
+        "key": state.SealingKey,
+        "decisions": state.Decisions,
+        "lease/+": state.Lease,
+        "volume/+/+": state.Volume,
+    },
     MANAGER: {
         "status": state.Status,
         "summary": state.ManagerState,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kit.borrowing_host import Host
-from kit.hands import VOLUME, ModelHost
+from kit.hands import VOLUME, FakeSwap, ModelHost
 from kit.memory_bus import MemoryBus
 from kit.world import FakeLender, World
 from ramshare.agent import Runtime
@@ -25,6 +25,7 @@ class Scene(World):
         super().__init__()
         self.directory = directory
         self.model = Host(4)
+        self.swap = FakeSwap(self.model)
         self.lenders: dict[str, FakeLender] = {}
         self.cli = self.bus("cli.al")
 
@@ -49,17 +50,17 @@ class Scene(World):
         tiny = ManagerSettings(least_lease_bytes=1)
         self.start(lambda bus, runtime: Manager(bus, runtime, tiny), "manager")
 
-    def borrower(self) -> Borrower:
+    def borrower(self, **settings: Any) -> Borrower:
         def make(bus: MemoryBus, runtime: Runtime) -> Borrower:
-            self.host = ModelHost(self.model, self.session)
+            self.host = ModelHost(self.model, self.session, self.swap)
             machine = self.host.machine(self.directory)
-            return Borrower(bus, BorrowerSettings(directory=self.directory), machine, runtime)
+            return Borrower(bus, BorrowerSettings(directory=self.directory, **settings), machine, runtime)
 
         return cast("Borrower", self.start(make, "borrower.b"))
 
-    def ready(self) -> "Scene":
+    def ready(self, **settings: Any) -> "Scene":
         self.manager()
-        self.borrower()
+        self.borrower(**settings)
         self.advance(5)
         return self
 

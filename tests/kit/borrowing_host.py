@@ -78,6 +78,8 @@ class Host:
     part: int = 0
     """How many of its pages are to be on leases; 0 for all."""
     tagged: bool = False
+    automatic: bool = False
+    only_if_faster: bool = False
     pages: list[str] = field(default_factory=list)
     """Where each page lies."""
     leg: list[str] | None = None
@@ -129,6 +131,8 @@ class Host:
             move=self._move_view(),
             reserved_bytes=self.reserved,
             tagged=self.tagged,
+            automatic=self.automatic,
+            only_if_faster=self.only_if_faster,
             heard=Heard(
                 vacate=frozenset(self.vacate),
                 nothing_to_borrow=self.nothing_to_borrow,

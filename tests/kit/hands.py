@@ -4,6 +4,7 @@ What these hold outlives the agent that uses them, as disks, kernels and RAM fil
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +15,12 @@ from ramshare.borrower.machine.api import LeaseTerms, Looked, Machine
 from ramshare.borrower.machine.owed_file import OwedFile
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.planner import next_step
-from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.tags import PLAIN_TERMS, LeaseTag, Terms
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
 from ramshare.lender.exports.records import ExportRecord
+from ramshare.linux.volume_io import VolumeIo
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
@@ -33,8 +35,8 @@ GIB = 1 << 30
 class ModelHost:
     """A machine on the model: steps that need no bus are applied to it, grants become its leases."""
 
-    def __init__(self, model: Host, on_session: Callable[[str, bool], None]) -> None:
-        """`on_session` hears of every login and logout: (lease, open)."""
+    def __init__(self, model: Host, on_session: Callable[[str, bool], None], swap: "FakeSwap | None" = None) -> None:
+        """`on_session` hears of every login and logout: (lease, open); `swap` is what the kernel counts."""
         self.model = model
         self.on_session = on_session
         self.fails: RamshareError | None = None
@@ -44,6 +46,7 @@ class ModelHost:
         """Why the volume is not to be borrowed for."""
         self.grants: dict[str, Grant] = {}
         self.keys = SealingKeys()
+        self.swap = swap or FakeSwap(model)
 
     def start(self) -> list[str]:
         return [VOLUME] if self.model.tagged else []
@@ -51,7 +54,7 @@ class ModelHost:
     def machine(self, directory: Path) -> Machine:
         """Return what a borrower's agent is given; what it owes is kept in `directory`."""
         owed, suspended = OwedFile(directory), NoneSuspended()
-        return Machine(self.start, self.turn, self, owed, lambda: False, suspended, self.keys.public)
+        return Machine(self.start, self.turn, self, owed, lambda: False, suspended, self.swap, self.keys.public)
 
     def look(self, volume: str, heard: Heard = NOTHING_HEARD) -> VolumeView:
         if volume != VOLUME:
@@ -95,17 +98,25 @@ class ModelHost:
         grants: Sequence[Grant],
         encrypt: bool | None = None,
         part_bytes: int = 0,
+        terms: Terms = PLAIN_TERMS,
     ) -> None:
         self.grants |= {grant.lease: grant for grant in grants}
         if mode is not None:
             self.model.goal, self.model.mode, self.model.part = Goal.ATTACHED, mode, part_bytes
             self.model.encrypt = encrypt is not False
+            self.model.automatic, self.model.only_if_faster = terms.automatic, terms.only_if_faster
         self.model.tagged = True
         for tag in leases:
             lent = Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}", encrypted=self.model.encrypt)
             self.model.leases.setdefault(tag.lease, lent)
 
-    def send_home(self, volume: str) -> bool:
+    def adopt(self, volume: str) -> None:
+        self.look(volume)
+        self.model.automatic = self.model.only_if_faster = False
+
+    def send_home(self, volume: str, *, only_automatic: bool = False) -> bool:
+        if only_automatic and not self.look(volume).automatic:
+            raise RefusedError(ErrorCode.CONFLICT, "a person borrowed")
         self.look(volume)
         self.model.goal = Goal.HOME
         return self.model.tagged
@@ -118,6 +129,39 @@ class ModelHost:
         assert not self.model.used(lease)
         assert not lent.session
         assert not lent.in_vg
+
+
+class FakeSwap:
+    """What a kernel would count of the model's volume, as told: rates, by its own clock of one second a look."""
+
+    def __init__(self, model: Host) -> None:
+        self.model = model
+        self.there = True
+        self.identity = "LVM-1"
+        self.reads_s, self.busy, self.read_s = 0, 0.0, 0.02
+        """Reads of a page in each second, the share of the time in which it was busy, and how long one read took."""
+        self.counted = VolumeIo(self.identity, model.size)
+
+    def storm(self) -> None:
+        self.reads_s, self.busy = 100, 1.0
+
+    def calm(self) -> None:
+        self.reads_s, self.busy = 0, 0.0
+
+    def look(self, volume: str) -> VolumeIo | None:
+        before = self.counted
+        self.counted = replace(
+            before,
+            identity=self.identity,
+            reads=before.reads + self.reads_s,
+            read_bytes=before.read_bytes + self.reads_s * 4096,
+            read_s=before.read_s + self.reads_s * self.read_s,
+            busy_s=before.busy_s + self.busy,
+        )
+        return self.counted if self.there and volume == VOLUME else None
+
+    def memory(self) -> Memory | None:
+        return None
 
 
 class NoneSuspended:

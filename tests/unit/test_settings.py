@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from ramshare.settings import BrokerSettings, HostSettings, LenderSettings, SettingsError, load, read_env_file
+from ramshare.messages.state import Mode
+from ramshare.settings import (
+    BorrowerSettings,
+    BrokerSettings,
+    HostSettings,
+    LenderSettings,
+    SettingsError,
+    load,
+    read_env_file,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -133,3 +142,51 @@ def test_a_password_that_is_no_text_is_an_error_that_does_not_show_it(tmp_path: 
         _ = BrokerSettings(password_file=path).password
     assert "secret" not in repr(caught.value)
     assert caught.value.__cause__ is None
+
+
+# ---- volumes that are borrowed for by themselves
+
+
+def test_volumes_that_are_borrowed_for_by_themselves(env_file: Path) -> None:
+    env_file.write_text("RAMSHARE_BORROWER_AUTO= vg0/swap=move:2GiB, vg0/web-1=mirror ,\n")
+    assert load(BorrowerSettings).auto == {"vg0/swap": (Mode.MOVE, 2 << 30), "vg0/web-1": (Mode.MIRROR, None)}
+
+
+def test_by_default_nothing_is_borrowed_by_itself(env_file: Path) -> None:
+    assert load(BorrowerSettings).auto == {}
+    env_file.write_text("RAMSHARE_BORROWER_AUTO=\n")
+    assert load(BorrowerSettings).auto == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("vg0/swap", "says no mode"),
+        ("vg0/swap=", "says no mode"),
+        ("vg0/swap=auto", "says no mode"),
+        ("vg0/swap:2GiB", "says no mode"),
+        ("=move", "no volume as lvs shows it"),
+        ("/dev/vg0/swap=move", "no volume as lvs shows it"),
+        ("swap=move", "no volume as lvs shows it"),
+        ("vg0/swap=move:lots", "size"),
+        ("vg0/swap=move:", "size"),
+        ("vg0/swap=move:-1G", "size"),
+        ("vg0/swap=move:2", "less than a lease"),
+        ("vg0/swap=move,vg0/swap=mirror", "named twice"),
+        ("vg0/swap=move;vg0/web1=move", "size|says no mode"),
+    ],
+)
+def test_a_volume_that_cannot_be_meant_is_refused_by_name(env_file: Path, text: str, why: str) -> None:
+    env_file.write_text(f"RAMSHARE_BORROWER_AUTO='{text}'\n")
+    with pytest.raises(SettingsError, match=rf"(?s)RAMSHARE_BORROWER_AUTO.*({why})"):
+        load(BorrowerSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("QUIET_S", "1"), ("QUIET_S", "nan"), ("LOANS_PER_HOUR", "-1"), ("LOANS_PER_HOUR", "1.5"), ("LIMIT_BYTES", "-1")],
+)
+def test_budgets_that_mean_nothing_are_refused(env_file: Path, name: str, value: str) -> None:
+    env_file.write_text(f"RAMSHARE_BORROWER_AUTO_{name}={value}\n")
+    with pytest.raises(SettingsError, match=f"RAMSHARE_BORROWER_AUTO_{name}"):
+        load(BorrowerSettings)

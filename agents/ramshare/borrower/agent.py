@@ -2,16 +2,19 @@
 
 This file puts the parts together; all of them run on the agent's loop and share the records in `volumes.py`:
 `requests.py` (what people and lenders ask), `loans.py` (memory from the manager), `reconcile.py` (look, plan, apply one
-step, follow it up), `releases.py` (leases go back), `publish.py` (events and states).
+step, follow it up), `releases.py` (leases go back), `publish.py` (events and states), `auto.py` (borrows and returns by
+itself, where the owner allows it).
 
 What touches this machine is in `machine/` and runs on the worker thread. The loop starts no process and reads no file;
-the one exception is a look at the iSCSI sessions in sysfs once a second (`sessions_changed`, see `machine/api.py`).
+the exceptions are looks at what the kernel makes up, once a second: the iSCSI sessions in sysfs (`sessions_changed`),
+and what it counts of swap (`swap_watch`; see `machine/api.py`).
 """
 
 from collections.abc import Collection
 from functools import partial
 
 from ramshare.agent import REAL, Agent, Runtime
+from ramshare.borrower.auto import Auto
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.api import Machine
 from ramshare.borrower.publish import Publisher
@@ -48,6 +51,7 @@ class Borrower(Agent):
         self._requests = Requests(
             self, self.desk, machine.host, self._volumes, loans, self._publisher, settings.mode.mode
         )
+        self._auto = Auto(self, bus, settings, machine.swap_watch, self._volumes, self.ask_self)
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 
     def begin(self) -> None:
@@ -70,11 +74,12 @@ class Borrower(Agent):
         self._releases.tell_lenders_if_due()
         self._loans.turn()
         self._reconciler.turn()
+        self._auto.turn()
         return TICK_S
 
     def true_paths(self) -> Collection[str] | None:
         """See `Agent`: known as soon as every volume with our tags was looked at."""
-        return {"key", *self._publisher.paths} if self._volumes.all_seen else None
+        return {"key", *self._publisher.paths, *self._auto.paths} if self._volumes.all_seen else None
 
     def _resumed(self, device: str) -> None:
         self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")

@@ -12,7 +12,7 @@ from ramshare.borrower.machine.api import Host, LeaseTerms
 from ramshare.borrower.plan.granted import not_as_needed
 from ramshare.borrower.plan.part import part_of, wanted_bytes
 from ramshare.borrower.plan.steps import AskForMemory
-from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.tags import LeaseTag, Terms
 from ramshare.borrower.plan.view import VolumeView
 from ramshare.borrower.publish import Publisher
 from ramshare.borrower.volumes import ManagedVolume, Volumes
@@ -48,6 +48,7 @@ class _Loan:
     step: AskForMemory | None
     """What is missing of a volume that is attached already; None to get all of it."""
     done: Callable[[BorrowReply | Exception], None]
+    terms: Terms
     waits: Callable[[str], None]
     """Told why there is no memory yet, whenever the manager says so."""
     since_s: float
@@ -81,6 +82,8 @@ class Loans:
         done: Callable[[BorrowReply | Exception], None],
         step: AskForMemory | None = None,
         waits: Callable[[str], None] = log.info,
+        *,
+        automatic: bool = False,
     ) -> None:
         """Ask the manager for the whole volume, or for what a step says is missing of it; the request names its mode.
 
@@ -88,7 +91,8 @@ class Loans:
         again until it is served or its time is over; `waits` hears each time why there is none yet.
         """
         assert request.mode is not None
-        loan = _Loan(request, request.mode, view, step, done, waits, self._loop.clock())
+        terms = Terms(automatic, request.only_if_faster)
+        loan = _Loan(request, request.mode, view, step, done, terms, waits, self._loop.clock())
         if request.wait_s and not request.dry_run:
             self._waiting[request.volume] = loan
             loan.done = partial(self._ended, loan, done)
@@ -196,7 +200,9 @@ class Loans:
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes, leg=g.leg) for g in reply.grants]
         mode = loan.mode if loan.step is None else None
         part_bytes = part_of(loan.view, need.size_bytes, sum(tag.size_bytes for tag in tags)) if mode else 0
-        job = partial(self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt, part_bytes)
+        job = partial(
+            self._host.accept, need.volume, mode, tags, reply.grants, loan.request.encrypt, part_bytes, loan.terms
+        )
         self._loop.work(job, partial(self._accepted, loan, reply))
 
     def _accepted(self, loan: _Loan, reply: BorrowReply, outcome: Exception | None) -> None:

@@ -53,7 +53,7 @@ class Publisher:
     def _tell_step(self, managed: ManagedVolume, view: VolumeView, step: Step) -> None:
         kind, size_bytes, sentence = step.event, None, f"{managed.volume}: {step}"
         if isinstance(step, Done):
-            size_bytes, sentence = view.wanted_bytes, f"{managed.volume} is {step}{_idleness(view, step)}"
+            size_bytes, sentence = view.wanted_bytes, f"{managed.volume} is {step}{_notes(view, step)}"
         elif isinstance(step, TellLoss):
             size_bytes, sentence = loss(view, set(step.leases) - managed.told_lost)
         elif isinstance(step, DropFailedLeg) and not _somebody_died(step, managed.cut_off):
@@ -88,7 +88,7 @@ class Publisher:
             self._bus.set_state(path, None)
             gone = self._published.pop(path)
             if isinstance(gone, Lease):
-                self._audit(gone, managed.gave_up)
+                self._audit(gone, managed, automatic=view is not None and view.automatic)
         self._published |= wanted
 
     def waits(self, view: VolumeView, why: str) -> None:
@@ -112,9 +112,11 @@ class Publisher:
             self._bus.set_state(path, message)
         self._published |= messages
 
-    def _audit(self, lease: Lease, gave_up: str) -> None:
+    def _audit(self, lease: Lease, managed: ManagedVolume, *, automatic: bool) -> None:
         lost = lease.phase is LeasePhase.LOST
-        why = "its lender is gone" if lost else lease.reason or gave_up or "not needed any more"
+        given_back = lease.reason or managed.gave_up or managed.why_home or "not needed any more"
+        why = "its lender is gone" if lost else given_back
+        why = f"{why} (borrowed by itself)" if automatic else why
         ended = EndedLease(
             lease=lease.lease,
             peer=lease.lender,
@@ -153,7 +155,7 @@ def states(
 ) -> dict[str, Message]:
     """Return state path to message for a volume and its leases, of which some are on their way back."""
     phase = _phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off})
-    sentence = f"failed, will try again: {error}" if error else f"{step or ''}{_idleness(view, step)}"
+    sentence = f"failed, will try again: {error}" if error else f"{step or ''}{_notes(view, step)}"
     mode = view.mode or Mode.MIRROR
     messages: dict[str, Message] = {
         volume_path(view.volume): Volume(
@@ -183,11 +185,14 @@ def states(
     return messages
 
 
-def _idleness(view: VolumeView, step: Step | None) -> str:
-    """Add to the word of an attached volume that it serves nobody, as after a boot that found it away."""
-    if view.goal is Goal.ATTACHED and view.idle and isinstance(step, Done):
-        return f", but nobody swaps to it: turn this host's swap on (swapon /dev/{view.volume}) or start its guest"
-    return ""
+def _notes(view: VolumeView, step: Step | None) -> str:
+    """Add to the word of an attached volume who borrowed, and that it serves nobody, as after a boot found it away."""
+    if view.goal is not Goal.ATTACHED or not isinstance(step, Done):
+        return ""
+    note = ", borrowed by itself" if view.automatic else ""
+    if view.idle:
+        note += f", but nobody swaps to it: turn this host's swap on (swapon /dev/{view.volume}) or start its guest"
+    return note
 
 
 def _phase(view: VolumeView, step: Step | None, error: str, cut_off: Collection[str]) -> VolumePhase:

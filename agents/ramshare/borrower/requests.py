@@ -18,6 +18,7 @@ from ramshare.loop import Loop
 from ramshare.messages.replies import AttachReply, BorrowReply, ErrorCode, Grant, Reply
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 from ramshare.messages.state import Mode
+from ramshare.topics import role
 
 
 class Requests:
@@ -67,10 +68,13 @@ class Requests:
     ) -> None:
         if isinstance(checked, Exception):
             raise checked
+        dry_run = arrived.request.dry_run
         if why_not := part_refused(arrived.request, mode, checked):
             raise RefusedError(ErrorCode.CONFLICT, why_not)
         if checked.goal is Goal.ATTACHED and mode not in (None, checked.mode):
             self._convert(arrived, mode, checked)
+        elif checked.automatic and checked.goal is Goal.ATTACHED and not (dry_run or _by_itself(arrived)):
+            self._adopt(arrived, checked)
         elif checked.goal is Goal.ATTACHED:
             self._attached(arrived, checked.mode, "already borrowed", checked.leases)
         elif mode is None:
@@ -96,7 +100,8 @@ class Requests:
         **other: object,
     ) -> None:
         request = arrived.request.model_copy(update={"mode": mode, **other})
-        self._loans.ask(request, view, done, waits=partial(self._waits, arrived, view))
+        waits = partial(self._waits, arrived, view)
+        self._loans.ask(request, view, done, waits=waits, automatic=_by_itself(arrived))
 
     def _or_mirror(
         self, arrived: RequestArrived[BorrowVolume], view: VolumeView, reply: BorrowReply | Exception
@@ -125,6 +130,17 @@ class Requests:
         else:
             accept = partial(self._host.accept, view.volume, mode, (), ())
             self._loop.work(accept, written)
+
+    def _adopt(self, arrived: RequestArrived[BorrowVolume], view: VolumeView) -> None:
+        """A person wants what the policy borrowed: it stays until a person returns it."""
+
+        def written(outcome: Exception | None) -> None:
+            if outcome is not None:
+                raise outcome
+            sentence = "borrowed already, by itself; it is yours now and stays until you return it"
+            self._attached(arrived, view.mode, sentence, view.leases)
+
+        self._loop.work(partial(self._host.adopt, view.volume), written)
 
     def _answered(
         self,
@@ -190,10 +206,13 @@ class Requests:
             if isinstance(coming, Exception):
                 raise coming
             self._volumes.asked_for(volume)
+            if not _by_itself(arrived):
+                self._volumes.hand_back(volume)
             sentence = f"{volume} {'coming home' if coming else 'is at home already'}"
             self._desk.settle(arrived, Reply(request_id=request_id, sentence=sentence))
 
-        self._loop.work(partial(self._host.send_home, volume), written)
+        send_home = partial(self._host.send_home, volume, only_automatic=_by_itself(arrived))
+        self._loop.work(send_home, written)
         return None
 
     def vacate(self, arrived: RequestArrived[Vacate]) -> Reply | None:
@@ -213,3 +232,8 @@ class Requests:
         self._volumes.wanted_back.update(lease.lease for lease in asked)
         self._volumes.care_for_all()
         return Reply(request_id=request.request_id, sentence=f"vacating {len(asked)} lease(s)")
+
+
+def _by_itself(arrived: RequestArrived[BorrowVolume] | RequestArrived[ReturnVolume]) -> bool:
+    """Whether the demand policy of this very agent asks; see `Agent.ask_self`."""
+    return role(arrived.client) == "borrower"

@@ -35,6 +35,10 @@ class ManagedVolume:
     gave_up: str = ""
     """Why it was sent home before anybody asked for that; kept until somebody asks for something."""
 
+    # Written by `auto.py`.
+    why_home: str = ""
+    """Why the policy brings it home."""
+
     # Written by `publish.py`.
     told_error: str = ""
     told_step: Step | None = None
@@ -73,6 +77,7 @@ class Volumes:
         self._started_up = False
         self.wanted_back: set[str] = set()
         """Leases that their lenders have called back."""
+        self._handed_back: set[str] = set()
 
     def __iter__(self) -> Iterator[ManagedVolume]:
         return iter(self._by_volume.values())
@@ -81,6 +86,25 @@ class Volumes:
     def names(self) -> Collection[str]:
         """`VG/LV` of each."""
         return self._by_volume.keys()
+
+    @property
+    def started_up(self) -> bool:
+        """Whether it is known which volumes carry our tags."""
+        return self._started_up
+
+    def get(self, volume: str) -> ManagedVolume | None:
+        """Return what is known of a volume in this agent's care."""
+        return self._by_volume.get(volume)
+
+    def hand_back(self, volume: str) -> None:
+        """Note that a person wants this volume home."""
+        self._handed_back.add(volume)
+
+    def was_handed_back(self, volume: str) -> bool:
+        """Whether a person wanted this volume home since this was last asked."""
+        found = volume in self._handed_back
+        self._handed_back.discard(volume)
+        return found
 
     @property
     def all_seen(self) -> bool:

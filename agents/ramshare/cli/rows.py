@@ -126,6 +126,9 @@ class Report(_Row):
 class Why(_Row):
     """The keys of `ramshare why --json`."""
 
-    offer: HostRow
+    offer: HostRow | None
+    """Null for a host that does not lend."""
     decisions: list[str]
     """Newest last: time, bytes, reason."""
+    demand: list[str]
+    """Of a borrower that may borrow by itself, newest last: time, volume, what was decided, reason."""

@@ -16,7 +16,7 @@ from ramshare.cli.arguments import JsonOption, LimitOption, OneHostOption
 from ramshare.cli.focus import DEFAULT_LIMIT, Focus, known, of_host
 from ramshare.cli.output import age, err, out, print_json, size
 from ramshare.cli.report import build
-from ramshare.cli.rows import Why
+from ramshare.cli.rows import HostRow, Why
 from ramshare.cli.session import COLLECT_S, POLL_S, Session, UnknownNameError, connected, require_host
 from ramshare.messages.state import Decisions
 
@@ -104,33 +104,54 @@ def _picture(
 
 def why(
     ctx: typer.Context,
-    host: Annotated[str, typer.Argument(metavar="HOST", help="A host that lends.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host that lends, or borrows by itself.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Tell why a host offers what it offers: its reason, and its last decisions with the numbers behind them."""
+    """Tell why a host offers what it offers, and why it borrows by itself or not: the last decisions and their numbers.
+
+    Decisions about borrowing are there where the host's owner allows that (RAMSHARE_BORROWER_AUTO).
+    """
     options = opts.of(ctx, as_json=as_json)
-    lender = f"lender.{require_host(host)}"
+    lender, borrower = f"lender.{require_host(host)}", f"borrower.{host}"
     with connected(options) as session:
         report = build(session.collect(), session.broker, session.wall())
-        decisions = session.snapshot.get(lender, "decisions", Decisions)
+        decisions, demand = (session.snapshot.get(x, "decisions", Decisions) for x in (lender, borrower))
+        lost = demand is not None and not session.snapshot.online(borrower)
     found = next((row for row in report.hosts if row.host == host), None)
-    if found is None:
+    if found is None and demand is None:
         known = ", ".join(row.host for row in report.hosts) or "none"
-        raise UnknownNameError(f"no host named {host} has offered anything; known: {known}", "ramshare status")
-    told = Why(offer=found, decisions=list(decisions.decisions) if decisions else [])
+        raise UnknownNameError(
+            f"no host named {host} has offered anything or borrows by itself; known: {known}", "ramshare status"
+        )
+    told = Why(
+        offer=found,
+        decisions=list(decisions.decisions) if decisions else [],
+        demand=list(demand.decisions) if demand else [],
+    )
     if as_json:
         print_json(told)
         return
+    if lost:
+        err().print(*tables.alerts([f"{borrower} is offline: these are its last words"]))
+    if found is not None:
+        _tell_offer(lender, found)
+    _tell_decisions("Decisions, newest last", told.decisions)
+    _tell_decisions("Decisions to borrow and return, newest last", told.demand)
+
+
+def _tell_offer(lender: str, found: HostRow) -> None:
     if found.stale:
         err().print(*tables.alerts([f"{lender} is offline or silent: this is its last word, {age(found.age_s)} old"]))
-    console = out()
-    console.print(
-        f"{host} offers {size(found.free_bytes)} more ({size(found.lent_bytes)} lent of "
+    out().print(
+        f"{found.host} offers {size(found.free_bytes)} more ({size(found.lent_bytes)} lent of "
         f"{size(found.capacity_bytes)}), said {age(found.age_s)} ago:",
         soft_wrap=True,
     )
-    console.print(Text(f"  {found.reason}"), soft_wrap=True)
-    if told.decisions:
-        console.print(Text("Decisions, newest last", style="bold"))
-    for decision in told.decisions:
-        console.print(Text(f"  {decision}"), soft_wrap=True)
+    out().print(Text(f"  {found.reason}"), soft_wrap=True)
+
+
+def _tell_decisions(title: str, decisions: list[str]) -> None:
+    if decisions:
+        out().print(Text(title, style="bold"))
+    for decision in decisions:
+        out().print(Text(f"  {decision}"), soft_wrap=True)

@@ -26,6 +26,8 @@ class EventKind(StrEnum):
     REPAIRED = "repaired"
     PAGES_LOST = "pages-lost"
     RESUMED_DEVICE = "resumed-device"
+    DEMAND = "demand"
+    """A borrower borrows or returns by itself, or could not, and why."""
     FAILED = "failed"
     LEASE_ENDED = "lease-ended"
     """For audit: told by lender and borrower, each once for every lease, see `audit.py`."""

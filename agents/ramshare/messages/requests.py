@@ -46,6 +46,10 @@ class BorrowVolume(Request):
     min_lenders: int = Field(default=1, ge=1, le=64, description="Spread over at least so many lenders.")
     encrypt: bool | None = Field(default=None, description="Encrypt its pages; null: as the borrower's settings say.")
     wait_s: WaitSeconds = Field(default=0.0, description="Let the request stand so long if the cluster has no memory.")
+    only_if_faster: bool = Field(
+        default=False,
+        description="Give the leases back unused unless they read at least twice as fast as the local disk.",
+    )
     dry_run: DryRun = False
 
 

@@ -224,7 +224,9 @@ class ManagerState(Message):
 
 
 class Decisions(Message):
-    """`state/lender.<host>/decisions`: the last changes of the offer with the numbers behind them (`ramshare why`)."""
+    """`state/<client>/decisions`: a lender's last changes of its offer, a borrower's of its demand (`ramshare why`)."""
 
     KIND: ClassVar[str] = "decisions/1"
-    decisions: tuple[Line, ...] = Field(default=(), max_length=20, description="Newest last: time, bytes, reason.")
+    decisions: tuple[Line, ...] = Field(
+        default=(), max_length=20, description="Newest last: time, bytes or volume, reason."
+    )

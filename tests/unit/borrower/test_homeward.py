@@ -68,7 +68,7 @@ class ScriptedHost:
 
     def machine(self) -> Machine:
         unused = cast("Any", None)
-        return Machine(self.start, self.turn, cast("Any", self), unused, unused, unused, "")
+        return Machine(self.start, self.turn, cast("Any", self), unused, unused, unused, unused, "")
 
     def homeward(self) -> Homeward:
         return Homeward(self.machine(), WITHIN_S, lambda: self.now_s, self.sleep)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -49,9 +49,9 @@ class Watched:
         self._name = name
         self._note = note
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         self._note(self._name)
-        return self._part(*args)  # type: ignore[operator]
+        return self._part(*args, **named)  # type: ignore[operator]
 
     def __getattr__(self, name: str) -> "Watched":
         return Watched(getattr(self._part, name), f"{self._name}.{name}", self._note)
@@ -73,7 +73,9 @@ class Scene(World):
 
         def borrower(bus: MemoryBus, runtime: Runtime) -> Borrower:
             mine = Runtime(clock=runtime.clock, worker=lambda _name: self.borrowers_worker)
-            return Borrower(bus, BorrowerSettings(directory=directory), Machine(**watched, public_key=key), mine)
+            return Borrower(
+                bus, BorrowerSettings(directory=directory), Machine(**cast("Any", watched), public_key=key), mine
+            )
 
         def lender(bus: MemoryBus, runtime: Runtime) -> FakeLender:
             self.lent = FakeLender(bus, runtime, 9)

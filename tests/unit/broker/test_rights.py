@@ -14,7 +14,7 @@ WRITERS = {
     f"{V1}/state/{{me}}/status": {"guest", "lender", "borrower", MANAGER},
     f"{V1}/state/{{me}}/memory": {"guest", "lender"},
     f"{V1}/state/{{me}}/offer": {"lender"},
-    f"{V1}/state/{{me}}/decisions": {"lender"},
+    f"{V1}/state/{{me}}/decisions": {"lender", "borrower"},
     f"{V1}/state/{{me}}/export/l1": {"lender"},
     f"{V1}/state/{{me}}/lease/l1": {"borrower", MANAGER},
     f"{V1}/state/{{me}}/volume/vg0/swap": {"borrower"},

@@ -10,7 +10,7 @@ from ramshare.cli.rows import Report
 from ramshare.messages.events import Event, EventKind
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import Drain
-from ramshare.messages.state import Status, VolumePhase
+from ramshare.messages.state import Decisions, Status, VolumePhase
 
 pytestmark = pytest.mark.unit
 
@@ -81,6 +81,17 @@ def test_why_tells_the_reason_and_the_last_decisions(world: CliWorld) -> None:
     told = world.run_json("why", "hosta", "--json")
     assert told["offer"]["reason"] == "the owner's limit"
     assert told["decisions"][-1] == "then more"
+
+
+def test_why_tells_what_a_borrower_decided_by_itself_though_it_lends_nothing(world: CliWorld) -> None:
+    borrower = Scripted(world.broker, "borrower.hostx")
+    borrower.tell("decisions", Decisions(decisions=("2026-01-01T00:00:00Z vg0/swap: stay, calm",)))
+    assert "vg0/swap: stay, calm" in world.run("why", "hostx").stdout
+    told = world.run_json("why", "hostx", "--json")
+    assert told["offer"] is None
+    assert told["demand"] == ["2026-01-01T00:00:00Z vg0/swap: stay, calm"]
+    borrower.tell("status", Status(status="offline"))
+    assert "its last words" in world.run("why", "hostx").stderr
 
 
 def test_why_of_an_absent_lender_says_that_it_is_its_last_word(world: CliWorld) -> None:

@@ -61,7 +61,7 @@ class WatchedScene(Scene):
         exporter.attend(bus)
         return bus
 
-    def borrower(self) -> Borrower:
+    def borrower(self, **settings: Any) -> Borrower:
         def make(bus: MemoryBus, runtime: Any) -> Borrower:
             self.host = ModelHost(self.model, self.session)
             machine = timed(self.host.machine(self.directory), self.exporters["borrower.b"].step)

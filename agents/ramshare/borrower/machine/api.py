@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ramshare.borrower.plan.steps import Step
-from ramshare.borrower.plan.tags import LeaseTag
+from ramshare.borrower.plan.tags import PLAIN_TERMS, LeaseTag, Terms
 from ramshare.borrower.plan.view import Heard, VolumeView
+from ramshare.linux.volume_io import VolumeIo
 from ramshare.messages.replies import Grant
-from ramshare.messages.state import Mode
+from ramshare.messages.state import Memory, Mode
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,24 @@ class Host(Protocol):
         grants: Sequence[Grant],
         encrypt: bool | None = None,
         part_bytes: int = 0,
+        terms: Terms = PLAIN_TERMS,
     ) -> None:
         """Write down that these leases are for this volume, before anything is done with them.
 
         With a `mode` the volume is to be attached from now on, `part_bytes` of it or all (0), its leases encrypted or
-        not (None: by this host's setting); without one the goal stays what it has become meanwhile.
+        not (None: by this host's setting), on these `terms`; without one the goal stays what it has become meanwhile.
         """
         ...
 
-    def send_home(self, volume: str) -> bool:
-        """Have the next turns bring the volume home; False if it is there and carries no tag."""
+    def adopt(self, volume: str) -> None:
+        """Write down that what the policy borrowed is a person's loan from now on."""
+        ...
+
+    def send_home(self, volume: str, *, only_automatic: bool = False) -> bool:
+        """Have the next turns bring the volume home; False if it is there and carries no tag.
+
+        With `only_automatic` a person's loan is none to bring home: raises `RefusedError`.
+        """
         ...
 
     def swap_off(self, volume: str, within_s: float) -> bool:
@@ -92,6 +101,19 @@ class OwedLeases(Protocol):
 
     def write(self, owed: Mapping[str, str]) -> None:
         """Replace what is there."""
+        ...
+
+
+class SwapWatch(Protocol):
+    """What the kernel counts of swap, for the demand policy. Loop: it reads what the kernel makes up, and waits for
+    no disk."""
+
+    def look(self, volume: str) -> VolumeIo | None:
+        """Return what was read and written at the volume's device since it was made; None if there is no such one."""
+        ...
+
+    def memory(self) -> Memory | None:
+        """Return this host's own memory now, rates since the last call; None where it cannot be read."""
         ...
 
 
@@ -127,5 +149,7 @@ class Machine:
     """Loop: whether any iSCSI session changed since this was last asked."""
     suspended: Suspended
     """Has a thread of its own."""
+    swap_watch: SwapWatch
+    """Loop."""
     public_key: str
     """Lenders seal the secrets of leases to it."""

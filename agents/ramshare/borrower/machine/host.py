@@ -16,7 +16,7 @@ from ramshare.borrower.plan.neighbours import waits_for
 from ramshare.borrower.plan.observe import home_of
 from ramshare.borrower.plan.pair import SECOND_LEG, not_convertible
 from ramshare.borrower.plan.suitability import unsuitable
-from ramshare.borrower.plan.tags import LeaseTag, parse
+from ramshare.borrower.plan.tags import PLAIN_TERMS, LeaseTag, Terms, parse
 from ramshare.borrower.plan.view import Goal, VolumeView
 from ramshare.desk import RefusedError
 from ramshare.linux.iscsiadm import read_initiator_name
@@ -86,6 +86,7 @@ class BorrowerHost:
         grants: Sequence[Grant],
         encrypt: bool | None = None,
         part_bytes: int = 0,
+        terms: Terms = PLAIN_TERMS,
     ) -> None:
         """See `Host`."""
         self._iscsi.take(grants)
@@ -94,13 +95,21 @@ class BorrowerHost:
         home = home_of(self._look.state, lv)
         if mode is Mode.PAIR and not leases and parse(lv.tags).mode is Mode.MIRROR:
             self._tags.number_leases(lv, SECOND_LEG)
-        self._tags.add_leases(lv, mode, leases, home, encrypt=encrypt, part_bytes=part_bytes)
+        self._tags.add_leases(lv, mode, leases, home, encrypt=encrypt, part_bytes=part_bytes, terms=terms)
 
-    def send_home(self, volume: str) -> bool:
+    def adopt(self, volume: str) -> None:
+        """See `Host`."""
+        if self._look.look(volume).automatic:
+            self._spare_others(volume)
+            self._tags.adopt(self._look.state.existing(volume))
+
+    def send_home(self, volume: str, *, only_automatic: bool = False) -> bool:
         """See `Host`."""
         view = self._look.look(volume)
         if not view.tagged:
             return False
+        if only_automatic and not view.automatic:
+            raise RefusedError(ErrorCode.CONFLICT, f"a person borrowed for {volume}: only people return it")
         self._spare_others(volume)
         self._tags.aim_home(self._look.state.existing(volume), view.mode or Mode.MIRROR)
         return True

@@ -6,7 +6,18 @@ Runs on the borrower's worker thread.
 from collections.abc import Collection, Sequence
 
 from ramshare.borrower.machine.lvm_cache import LvmCache
-from ramshare.borrower.plan.tags import WISHES, LeaseTag, encrypt_tags, goal_tags, home_tag, ours, parse, part_tags
+from ramshare.borrower.plan.tags import (
+    PLAIN_TERMS,
+    WISHES,
+    LeaseTag,
+    Terms,
+    encrypt_tags,
+    goal_tags,
+    home_tag,
+    ours,
+    parse,
+    part_tags,
+)
 from ramshare.borrower.plan.view import Goal
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.lvm_state import LogicalVolume
@@ -29,15 +40,24 @@ class VolumeTags:
         *,
         encrypt: bool = True,
         part_bytes: int = 0,
+        terms: Terms = PLAIN_TERMS,
     ) -> None:
         """Say that these leases are for the volume; with a `mode` also that it is to be attached, encrypted or not.
 
         `home` are UUIDs of the disks that it comes home to, `part_bytes` how much of it is to leave them (0: all).
         """
         old = [tag for tag in ours(lv.tags) if tag.startswith(WISHES)] if mode else []
-        wishes = [*goal_tags(Goal.ATTACHED, mode), *encrypt_tags(encrypt), *part_tags(part_bytes)] if mode else []
+        wishes = (
+            [*goal_tags(Goal.ATTACHED, mode), *encrypt_tags(encrypt), *part_tags(part_bytes), *terms.tags]
+            if mode
+            else []
+        )
         wanted = [*wishes, *map(str, leases), *map(home_tag, home)]
         self._change(lv, add=[t for t in wanted if t not in lv.tags], remove=[t for t in old if t not in wanted])
+
+    def adopt(self, lv: LogicalVolume) -> None:
+        """Say that a person wants what the policy borrowed: it is theirs from now on."""
+        self._change(lv, remove=[tag for tag in parse(lv.tags).terms.tags if tag in lv.tags])
 
     def aim_home(self, lv: LogicalVolume, mode: Mode) -> None:
         """Say that the volume is to come home."""

@@ -15,6 +15,7 @@ from ramshare.borrower.machine.repair import LostLeases, Rescue
 from ramshare.borrower.machine.session_watch import SessionWatch
 from ramshare.borrower.machine.startup import Startup
 from ramshare.borrower.machine.suspend_watch import SuspendWatch
+from ramshare.borrower.machine.swap_watch import KernelSwapWatch
 from ramshare.borrower.machine.turn import Turns
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.disk_identity import wwid
@@ -50,5 +51,6 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
         owed=OwedFile(settings.directory),
         sessions_changed=SessionWatch().changed,
         suspended=SuspendWatch(dm),
+        swap_watch=KernelSwapWatch(),
         public_key=keys.public,
     )

@@ -64,6 +64,8 @@ def observe(
         move=_move(lv, lease_pvs),
         reserved_bytes=placeholder.size_bytes if placeholder is not None else 0,
         tagged=tags.present,
+        automatic=tags.terms.automatic,
+        only_if_faster=tags.terms.only_if_faster,
         home_devices=way_home.devices,
         home_note=way_home.note,
         unsuitable=why_not.sentence if why_not is not None else "",

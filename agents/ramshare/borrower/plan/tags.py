@@ -43,6 +43,25 @@ class LeaseTag:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """On what terms a volume is borrowed for; a new loan's take the place of the last one's."""
+
+    automatic: bool = False
+    """The demand policy asked for it, which may bring it home again."""
+    only_if_faster: bool = False
+    """It is given back unused unless its leases are clearly faster than the local disk."""
+
+    @property
+    def tags(self) -> list[str]:
+        """Return the tags that say so."""
+        return [*([_AUTOMATIC] if self.automatic else []), *([_ONLY_IF_FASTER] if self.only_if_faster else [])]
+
+
+PLAIN_TERMS = Terms()
+"""A person's loan, without conditions."""
+
+
+@dataclass(frozen=True)
 class Tags:
     """All of our tags on one volume."""
 
@@ -55,6 +74,7 @@ class Tags:
     """UUIDs of the local physical volumes that it lay on before it was attached: names change, disks do not."""
     part_bytes: int = 0
     """How much of the volume is to be on leases; 0 for all."""
+    terms: Terms = PLAIN_TERMS
     present: bool = False
 
 
@@ -66,7 +86,10 @@ def pv_tag(lease: str) -> str:
 PV_ENCRYPTED = f"{PREFIX}encrypted"
 """Tag of the physical volume of a lease whose pages are encrypted; its key dies with the machine."""
 _NO_ENCRYPTION = f"{PREFIX}encrypt=no"
-WISHES = (f"{PREFIX}goal=", f"{PREFIX}mode=", f"{PREFIX}encrypt=", f"{PREFIX}part=")
+_AUTOMATIC = f"{PREFIX}by=policy"
+_ONLY_IF_FASTER = f"{PREFIX}only=faster"
+_WISHES = ("goal", "mode", "encrypt", "part", "by", "only")
+WISHES = tuple(f"{PREFIX}{wish}=" for wish in _WISHES)
 """How tags begin that say what is wanted of a volume; a new wish takes the old one's place."""
 
 
@@ -135,5 +158,6 @@ def parse(tags: Iterable[str]) -> Tags:
         encrypt=_NO_ENCRYPTION not in mine,
         home=frozenset(home),
         part_bytes=part_bytes,
+        terms=Terms(_AUTOMATIC in mine, _ONLY_IF_FASTER in mine),
         present=bool(mine),
     )

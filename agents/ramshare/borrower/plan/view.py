@@ -157,6 +157,10 @@ class VolumeView:
     """Room for the volume on the local disk, held by a placeholder while pages are away."""
     tagged: bool = False
     """The volume carries tags of ours."""
+    automatic: bool = False
+    """The demand policy borrowed for it."""
+    only_if_faster: bool = False
+    """Leases that are not clearly faster than the local disk are to go back unused."""
     home_devices: tuple[str, ...] = ()
     """Where it comes home to: the disks that it left; empty for `local_devices`."""
     home_note: str = ""

@@ -9,7 +9,7 @@ from kit.fakes import FakeRunner
 from ramshare.borrower.machine.lvm_cache import KernelWords, LvmCache
 from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.plan.steps import AtHome
-from ramshare.borrower.plan.tags import LeaseTag, goal_tags
+from ramshare.borrower.plan.tags import LeaseTag, Terms, goal_tags
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Layout, VolumeView
 from ramshare.errors import RamshareError
 from ramshare.linux.lvm import Lvm
@@ -47,6 +47,16 @@ CHANGES: dict[str, tuple[Callable[[VolumeTags], None], set[str], set[str]]] = {
         set(),
     ),
     "leases alone": (lambda tags: tags.add_leases(LV, None, [LEASE, OTHER]), {str(OTHER)}, set()),
+    "a loan of the policy's": (
+        lambda tags: tags.add_leases(LV, Mode.MOVE, [LEASE], terms=Terms(automatic=True, only_if_faster=True)),
+        {"ramshare.by=policy", "ramshare.only=faster"},
+        set(),
+    ),
+    "a loan of the policy's that a person takes over": (
+        lambda tags: tags.adopt(replace(LV, tags=LV.tags | {"ramshare.by=policy", "ramshare.only=faster"})),
+        set(),
+        {"ramshare.by=policy", "ramshare.only=faster"},
+    ),
     "the way home": (
         lambda tags: tags.aim_home(LV, Mode.MOVE),
         {"ramshare.goal=home"},
