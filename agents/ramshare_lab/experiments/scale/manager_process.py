@@ -4,8 +4,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from ramshare.bus.api import StateArrived
 from ramshare.bus.mqtt import MqttBus
 from ramshare.errors import RamshareError
@@ -39,7 +37,7 @@ class ManagerProcess:
             },
             die_with_parent=True,
         )
-        self.usage = psutil.Process(self._process.pid)
+        self.pid = self._process.pid
 
     def serving(self, lenders: int, within_s: float) -> ManagerState:
         """Return its first word that it serves and knows so many lenders, or its last when the time is over.

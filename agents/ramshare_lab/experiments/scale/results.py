@@ -27,6 +27,8 @@ class Load(Model):
     manager_cpu: float
     manager_ms_per_request: float
     """CPU of the manager beyond what it takes at rest."""
+    manager_waited: float
+    """Share of the time that its threads could have run and had no core: time of other processes, in its answers."""
     broker_cpu: float
 
 
@@ -116,6 +118,7 @@ def table(found: Scale) -> Table:
             "  manager's CPU, for each request",
             [f"{x.manager_cpu:.0%}, {x.manager_ms_per_request:.1f} ms" if x else "-" for x in loads],
         )
+        row("  manager waited for a core", [f"{x.manager_waited:.0%}" if x else "-" for x in loads])
         row("  broker's CPU", [f"{x.broker_cpu:.0%}" if x else "-" for x in loads])
     row("round trip without us: p50, p99", [f"{s.round_trip_p50_ms:.1f}, {s.round_trip_p99_ms:.1f} ms" for s in sizes])
     row("manager at rest", [f"{s.manager_cpu:.0%}, {s.manager_bytes / 1e6:.0f} MB" for s in sizes])

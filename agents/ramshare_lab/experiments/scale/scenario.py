@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
-
 from ramshare.broker.rights import Rights
 from ramshare.bus.mqtt import MqttBus
 from ramshare.linux.run import Runner
@@ -25,6 +23,7 @@ from ramshare_lab.experiments.scale.judge import Asked, Latency, granted_s, late
 from ramshare_lab.experiments.scale.manager_process import ManagerProcess
 from ramshare_lab.experiments.scale.processes import Part, Process
 from ramshare_lab.experiments.scale.results import Load, Size
+from ramshare_lab.experiments.scale.usage import Usage, Used, resident_bytes
 from ramshare_lab.show import Show
 
 PERSON, ASKER, ANSWERER = "cli.scale", "cli.yardstick", "lender.yardstick"
@@ -119,23 +118,6 @@ class _Cluster:
         return found
 
 
-@dataclass
-class _Usage:
-    """CPU of manager and broker over a time, as shares of a core."""
-
-    manager: psutil.Process
-    broker: psutil.Process
-
-    def __post_init__(self) -> None:
-        self._since = time.monotonic(), _cpu_s(self.manager), _cpu_s(self.broker)
-
-    def taken(self) -> tuple[float, float, float]:
-        """Return the seconds passed, and both shares."""
-        since_s, manager_s, broker_s = self._since
-        passed_s = time.monotonic() - since_s
-        return passed_s, (_cpu_s(self.manager) - manager_s) / passed_s, (_cpu_s(self.broker) - broker_s) / passed_s
-
-
 def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: ManagerProcess, show: Show) -> Size:
     first = manager.serving(1, READY_WITHIN_S)
     ready_s = time.monotonic() - manager.started_s
@@ -144,21 +126,21 @@ def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: Mana
     time.sleep(SETTLE_S)
     show.stage(f"{plan.hosts} hosts: at rest")
     assert broker.process is not None
-    usage = partial(_Usage, manager.usage, psutil.Process(broker.process.pid))
-    resting, reports = usage(), cluster.reports()
+    watched = partial(Usage, manager.pid, broker.process.pid)
+    resting, reports = watched(), cluster.reports()
     time.sleep(plan.seconds)
-    passed_s, manager_cpu, broker_cpu = resting.taken()
-    reports_per_s = (cluster.reports() - reports) / passed_s
+    rest = resting.until_now()
+    reports_per_s = (cluster.reports() - reports) / rest.seconds
     trips = _round_trips(broker)
     asked: list[Asked] = []
     loads = []
     for rate in plan.rates:
         show.stage(f"{plan.hosts} hosts: {rate:g} requests a second")
-        using = usage()
+        loaded = watched()
         found = _ask(cluster, rate, plan.seconds)
-        loads.append(_load(rate, found, using.taken(), manager_cpu))
+        loads.append(_load(rate, found, loaded.until_now(), rest))
         asked += found
-    manager_bytes, broker_bytes = manager.usage.memory_info().rss, usage().broker.memory_info().rss
+    manager_bytes, broker_bytes = resident_bytes(manager.pid), resident_bytes(broker.process.pid)
     serving_again_s = None
     if plan.restart:
         show.stage(f"{plan.hosts} hosts: the broker is killed and started again")
@@ -173,9 +155,9 @@ def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: Mana
         ready_s=ready_s,
         known=first.lenders,
         all_known_s=all_known_s if known.lenders >= plan.hosts else None,
-        manager_cpu=manager_cpu,
+        manager_cpu=rest.manager_cpu,
         manager_bytes=manager_bytes,
-        broker_cpu=broker_cpu,
+        broker_cpu=rest.broker_cpu,
         broker_bytes=broker_bytes,
         reports_per_s=reports_per_s,
         round_trip_p50_ms=trips.p50_ms or 0.0,
@@ -199,8 +181,7 @@ def _ask(cluster: _Cluster, rate: float, seconds: float) -> list[Asked]:
     return found
 
 
-def _load(rate: float, asked: list[Asked], used: tuple[float, float, float], at_rest: float) -> Load:
-    passed_s, manager_cpu, broker_cpu = used
+def _load(rate: float, asked: list[Asked], used: Used, at_rest: Used) -> Load:
     times = latency(granted_s(asked))
     refusals = [one.refusal for one in asked if one.refusal]
     return Load(
@@ -211,9 +192,10 @@ def _load(rate: float, asked: list[Asked], used: tuple[float, float, float], at_
         refused=len(refusals) - refusals.count("busy"),
         p50_ms=times.p50_ms,
         p99_ms=times.p99_ms,
-        manager_cpu=manager_cpu,
-        manager_ms_per_request=(manager_cpu - at_rest) * passed_s * 1e3 / len(asked),
-        broker_cpu=broker_cpu,
+        manager_cpu=used.manager_cpu,
+        manager_ms_per_request=(used.manager_cpu - at_rest.manager_cpu) * used.seconds * 1e3 / len(asked),
+        manager_waited=used.manager_waited,
+        broker_cpu=used.broker_cpu,
     )
 
 
@@ -238,11 +220,6 @@ def _round_trips(broker: RunningBroker) -> Latency:
     """Return what a request and its reply cost without anything of ours."""
     asking, answering = broker.settings(ASKER), broker.settings(ANSWERER)
     return latency(bare_round_trips(asking, answering, Drain().to_json(), ROUNDS, nodelay=True))
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def cores() -> int:
