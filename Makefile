@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup packages demo modes test check unit lab paper faults scale schemas clean
+.PHONY: help setup packages demo modes test check unit lab paper faults scale evaluate schemas clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,8 +47,11 @@ paper: setup  ## the paper's figures 2 and 3 (about 12 minutes)
 faults: setup  ## the whole fault suite (at most 45 minutes)
 	$(SUDO) $(BIN)/ramshare lab faults
 
-scale: setup  ## broker and manager before 100 to 10,000 simulated hosts (about 20 minutes)
-	$(BIN)/ramshare lab scale --hosts 100 --hosts 1000 --hosts 3000 --hosts 10000
+scale: setup  ## broker and manager before 100 and 1,000 simulated hosts (about 4 minutes)
+	$(BIN)/ramshare lab scale --hosts 100 --hosts 1000
+
+evaluate: setup  ## a cluster of 1,000 hosts replayed from TRACE=FILE.parquet, against its rivals (1 minute)
+	$(BIN)/ramshare lab evaluate $(TRACE)
 
 schemas: setup  ## write schemas/ anew from the messages
 	$(BIN)/ramshare schemas schemas
