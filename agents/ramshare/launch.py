@@ -232,7 +232,8 @@ def builder(
 
         borrower = load(BorrowerSettings)
         require(role)
-        return lambda bus: Borrower(bus, borrower, timed(this_machine(SystemRunner(), borrower), told))
+        hypervisor = _hypervisor(borrower.hypervisor)
+        return lambda bus: Borrower(bus, borrower, timed(this_machine(SystemRunner(), borrower, hypervisor), told))
     from ramshare.manager.agent import Manager
 
     manager = load(ManagerSettings)

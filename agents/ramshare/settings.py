@@ -332,6 +332,11 @@ class BorrowerSettings(Settings):
     home_within_s: Seconds = Field(
         default=300.0, le=800, description="How long a shutdown waits for volumes to come home (ramshare-home.service)."
     )
+    hypervisor: str = Field(
+        default="",
+        description="Whose guests have which volume as their disk, as libvirt names it: qemu:///system, xen:///; "
+        "empty: nobody is asked.",
+    )
     patience_s: Seconds = Field(
         default=90.0, description="How long swap waits for a lost lender that has the only copy (move), 5 to 3600."
     )

@@ -218,7 +218,7 @@ EVERYTHING = (("+", "#"),)
 WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
     "guest": (),
     "lender": (("guest", "memory"), ("borrower", "lease/+"), ("+", "key")),
-    "borrower": (),
+    "borrower": (("guest", "memory"),),
     MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+")),
     "cli": EVERYTHING,
     DASHBOARD: EVERYTHING,

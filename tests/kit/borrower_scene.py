@@ -1,6 +1,7 @@
 """A cluster around one borrower's agent: a manager, lenders of a few bytes, an operator, and the model of a host."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from kit.memory_bus import MemoryBus
 from kit.world import FakeLender, World
 from ramshare.agent import Runtime
 from ramshare.borrower.agent import Borrower
+from ramshare.borrower.machine.api import GuestDisks, NoGuestDisks
 from ramshare.manager.agent import Manager
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import BorrowVolume, Request, ReturnVolume, Vacate
@@ -27,6 +29,7 @@ class Scene(World):
         self.model = Host(4)
         self.swap = FakeSwap(self.model)
         self.lenders: dict[str, FakeLender] = {}
+        self.disks: GuestDisks = NoGuestDisks()
         self.cli = self.bus("cli.al")
 
     def lender(self, host: str, size: int, committed: int = 0, exports: dict[str, Export] | None = None) -> FakeLender:
@@ -53,7 +56,7 @@ class Scene(World):
     def borrower(self, **settings: Any) -> Borrower:
         def make(bus: MemoryBus, runtime: Runtime) -> Borrower:
             self.host = ModelHost(self.model, self.session, self.swap)
-            machine = self.host.machine(self.directory)
+            machine = replace(self.host.machine(self.directory), guest_disks=self.disks)
             return Borrower(bus, BorrowerSettings(directory=self.directory, **settings), machine, runtime)
 
         return cast("Borrower", self.start(make, "borrower.b"))

@@ -32,6 +32,34 @@ VOLUME = "vg0/swap"
 GIB = 1 << 30
 
 
+class FakeGuestDisks:
+    """A hypervisor whose guests have the disks that the test says."""
+
+    present = True
+
+    def __init__(self, **of: tuple[str, ...]) -> None:
+        """Name of a guest to the volumes that it has."""
+        self.of = of
+        self.gone = False
+        self.on_change: Callable[[], None] = lambda: None
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        self.on_change = on_change
+
+    def stop(self) -> None:
+        self.on_change = lambda: None
+
+    def change(self, **of: tuple[str, ...]) -> None:
+        self.of = of
+        self.on_change()
+
+    def look(self) -> Mapping[str, tuple[str, ...]]:
+        if self.gone:
+            raise RamshareError("no libvirtd")
+        volumes = sorted({volume for has in self.of.values() for volume in has})
+        return {v: tuple(sorted(guest for guest, has in self.of.items() if v in has)) for v in volumes}
+
+
 class ModelHost:
     """A machine on the model: steps that need no bus are applied to it, grants become its leases."""
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from ramshare.agent import REAL, Agent, Runtime
 from ramshare.borrower.auto import Auto
+from ramshare.borrower.guests import SwapGuests
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.api import Machine
 from ramshare.borrower.publish import Publisher
@@ -22,7 +23,7 @@ from ramshare.borrower.reconcile import Reconciler
 from ramshare.borrower.releases import Releases
 from ramshare.borrower.requests import Requests
 from ramshare.borrower.volumes import Volumes
-from ramshare.bus.api import Bus
+from ramshare.bus.api import Bus, StateArrived
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 from ramshare.messages.state import SealingKey
@@ -43,7 +44,11 @@ class Borrower(Agent):
         self._suspended = machine.suspended
         self._public_key = machine.public_key
         self._volumes = Volumes(self)
-        self._publisher = Publisher(bus)
+        self._named = frozenset(settings.auto)
+        """Volumes that its owner named, whose guests are heard before anything is lent."""
+        hypervisor = runtime.worker("hypervisor") if machine.guest_disks.present else None
+        self.guests = SwapGuests(self, bus, machine.guest_disks, hypervisor, self._guests_changed)
+        self._publisher = Publisher(bus, self.guests.of)
         timeout_s, own_host = settings.ask_timeout_s, name(bus.client)
         loans = Loans(self, machine.host, self._volumes, self._publisher, timeout_s, own_host)
         self._loans = loans
@@ -51,7 +56,7 @@ class Borrower(Agent):
         self._requests = Requests(
             self, self.desk, machine.host, self._volumes, loans, self._publisher, settings.mode.mode
         )
-        self._auto = Auto(self, bus, settings, machine.swap_watch, self._volumes, self.ask_self)
+        self._auto = Auto(self, bus, settings, machine.swap_watch, self._volumes, self.ask_self, self.guests.reports)
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 
     def begin(self) -> None:
@@ -60,12 +65,14 @@ class Borrower(Agent):
         self.handle(ReturnVolume, self._requests.send_home)
         self.handle(Vacate, self._requests.vacate)
         self.bus.set_state("key", SealingKey(public_key=self._public_key))
+        self.guests.start()
         self._suspended.start(lambda device: self.post(partial(self._resumed, device)))
         self._releases.start()
         self._reconciler.start()
 
     def end(self) -> None:
         """Stop watching; volumes stay as they are."""
+        self.guests.stop()
         self._suspended.stop()
 
     def tick(self) -> float:
@@ -73,6 +80,7 @@ class Borrower(Agent):
         self._suspended.mind(self._volumes.names)
         self._releases.tell_lenders_if_due()
         self._loans.turn()
+        self.guests.turn({*self._volumes.names, *self._named})
         self._reconciler.turn()
         self._auto.turn()
         return TICK_S
@@ -80,6 +88,14 @@ class Borrower(Agent):
     def true_paths(self) -> Collection[str] | None:
         """See `Agent`: known as soon as every volume with our tags was looked at."""
         return {"key", *self._publisher.paths, *self._auto.paths} if self._volumes.all_seen else None
+
+    def on_state(self, arrived: StateArrived) -> None:
+        """Take a guest's report."""
+        self.guests.take(arrived)
+
+    def _guests_changed(self) -> None:
+        for managed in self._volumes:
+            self._publisher.publish(managed)
 
     def _resumed(self, device: str) -> None:
         self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")

@@ -3,7 +3,7 @@
 What a state says is pure (`states`); `Publisher` decides what is news. Used by the borrower's agent.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from ramshare.audit import EndedLease, lease_ended
@@ -23,8 +23,10 @@ from ramshare.topics import volume_path
 class Publisher:
     """Knows what is published at this moment."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, guests_of: Callable[[str], tuple[str, ...]] = lambda _volume: ()) -> None:
+        """`guests_of` a volume have it as a disk."""
         self._bus = bus
+        self._guests_of = guests_of
         self._published: dict[str, Message] = {}
         self._granted_at: dict[str, datetime] = {}
         """Of leases that this run of the agent got."""
@@ -79,6 +81,7 @@ class Publisher:
             wanted = states(view, managed.step, managed.error, managed.releasing, managed.gave_up)
             if managed.volume in self._waiting and view.goal is Goal.HOME:
                 wanted |= _waiting(view, VolumePhase.WAITING, self._waiting[managed.volume])
+            wanted = self._with_guests(wanted)
             if view.goal is Goal.HOME and isinstance(managed.step, Done | Forget):
                 wanted = {path: message for path, message in wanted.items() if path.startswith("volume/")}
         mine = {p for p, m in self._published.items() if getattr(m, "volume", None) == managed.volume}
@@ -108,9 +111,15 @@ class Publisher:
         self._show(_waiting(view, VolumePhase.HOME if stopped else VolumePhase.FAILED, why))
 
     def _show(self, messages: dict[str, Message]) -> None:
-        for path, message in messages.items():
+        for path, message in self._with_guests(messages).items():
             self._bus.set_state(path, message)
-        self._published |= messages
+            self._published[path] = message
+
+    def _with_guests(self, messages: dict[str, Message]) -> dict[str, Message]:
+        return {
+            path: m.model_copy(update={"guests": self._guests_of(m.volume)}) if isinstance(m, Volume) else m
+            for path, m in messages.items()
+        }
 
     def _audit(self, lease: Lease, managed: ManagedVolume, *, automatic: bool) -> None:
         lost = lease.phase is LeasePhase.LOST

@@ -80,6 +80,11 @@ def _volumes(snapshot: Snapshot) -> list[str]:
         f"{volume.volume} of {fact.host} failed: {volume.step}"
         for fact, volume in snapshot.of_kind(Volume)
         if volume.phase is VolumePhase.FAILED
+    ] + [
+        f"{volume.volume} of {fact.host} is a disk of several guests at once, {', '.join(volume.guests)}: swap of two "
+        "on one disk destroys both; take it from one (virsh detach-disk)"
+        for fact, volume in snapshot.of_kind(Volume)
+        if len(volume.guests) > 1
     ]
 
 

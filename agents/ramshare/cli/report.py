@@ -87,6 +87,7 @@ def _volume(fact: Fact, told: Volume, snapshot: Snapshot, now: datetime) -> Volu
         placement=list(told.placement),
         leases=list(told.leases),
         step=told.step,
+        guests=list(told.guests),
         age_s=age_s(fact, now),
         stale=_stale(fact.client, snapshot, now),
     )

@@ -46,6 +46,8 @@ class VolumeRow(_Row):
     placement: list[str]
     leases: list[str]
     step: str
+    guests: list[str]
+    """That have it as a disk, where the borrower can ask the hypervisor."""
     age_s: float
     stale: bool
 

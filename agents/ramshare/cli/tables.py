@@ -87,6 +87,7 @@ def volumes(rows: Sequence[VolumeRow]) -> Table:
         (
             row.volume,
             row.host,
+            ", ".join(row.guests) or "-",
             Text(_phase(row.phase, row.progress_percent), style=_PHASE_STYLE.get(row.phase, "cyan")),
             row.mode or "-",
             size(row.size_bytes),
@@ -98,7 +99,7 @@ def volumes(rows: Sequence[VolumeRow]) -> Table:
         )
         for row in rows
     ]
-    heads = ("volume", "host", "phase", "mode", ">size", ">local", ">remote", "pages lie on", ">age", "step")
+    heads = ("volume", "host", "guest", "phase", "mode", ">size", ">local", ">remote", "pages lie on", ">age", "step")
     return _table("Volumes (LVM's own words)", heads, cells)
 
 

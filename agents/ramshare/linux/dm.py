@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ramshare.linux.lvm_names import dm_name, split_dm_name
+from ramshare.linux.lvm_names import dm_name, split_dm_name, volume_of_path
 from ramshare.linux.proc import read
 from ramshare.linux.run import CommandError, Commands
 
@@ -52,6 +52,27 @@ def volume_of_device(text: str, sys: Path = Path("/sys"), dev: Path = Path("/dev
             if (entry / "uuid").read_text().strip().endswith(wanted.replace("-", "")) and _LV_UUID.fullmatch(wanted):
                 return _volume_of(entry)
     return None
+
+
+def volume_below(text: str, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> str | None:
+    """Return the `VG/LV` that a block device is, or lies on: a partition of it, a loop device or a mapping over it.
+
+    None if it lies on none, or on several. Reads links and sysfs only.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        return _below(sys / "class/block" / (dev / text.removeprefix("/dev/")).resolve(strict=True).name, sys, dev)
+    return volume_of_path(text)  # of a device that is not there its name is all there is
+
+
+def _below(block: Path, sys: Path, dev: Path) -> str | None:
+    if (block / "partition").exists():
+        return _below(sys / "class/block" / block.resolve().parent.name, sys, dev)
+    if (block / "loop/backing_file").exists():
+        return volume_below((block / "loop/backing_file").read_text().strip(), sys, dev)
+    if (block / "dm").exists() and (volume := _volume_of(block / "dm")) is not None:
+        return volume
+    found = {_below(sys / "class/block" / slave.name, sys, dev) for slave in (block / "slaves").glob("*")}
+    return found.pop() if len(found) == 1 else None
 
 
 def _volume_of(entry: Path) -> str | None:

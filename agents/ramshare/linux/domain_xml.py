@@ -1,10 +1,13 @@
-"""What a guest's definition says about its memory: whether a balloon may change it. Pure; used by `libvirt_guests.py`.
+"""What a guest's definition says: whether a balloon may change its memory, and what its disks lie on.
+
+Pure; used by `libvirt_guests.py`.
 
 A balloon in memory that is held for the guest (huge pages, locked, written by a device) frees nothing for the host, or
 takes pages away under the device; of encrypted memory the host gets back what it cannot use; and what another mechanism
 sizes is not for two to move (libvirt's formatdomain, QEMU's `ram_block_discard_disable`).
 """
 
+import re
 from xml.etree import ElementTree
 
 QEMU_NAMESPACE = "{http://libvirt.org/schemas/domain/qemu/1.0}"
@@ -35,6 +38,41 @@ _FROM_COMMAND_LINE = (
 """Parts of what people hand to QEMU past libvirt."""
 
 
+_DISKS = frozenset({None, "disk", "lun"})
+"""What a guest may swap to; no CD-ROM or floppy."""
+_ON_COMMAND_LINE = re.compile(r"""\b(?:file|filename)["']?\s*[=:]\s*["']?(/dev/[^,"'\s}]+)""")
+"""Of `-drive file=/dev/vg0/swap,…` and `-blockdev {"filename": "/dev/vg0/swap"}`."""
+
+
+def disk_sources(xml: str) -> tuple[str, ...]:
+    """Return the block devices of the host that the guest with this definition writes to, as they are named there.
+
+    A volume of a storage pool is taken to be `/dev/POOL/VOLUME`, as libvirt calls a volume group. What is on another
+    machine, in a file, or read only is left out.
+    """
+    domain = ElementTree.fromstring(xml)
+    found = [
+        _source(disk)
+        for disk in domain.iterfind("devices/disk")
+        if disk.get("device") in _DISKS and disk.find("readonly") is None
+    ]
+    found += [device for said in _command_line(domain) for device in _ON_COMMAND_LINE.findall(said)]
+    return tuple(dict.fromkeys(source for source in found if source))
+
+
+def _source(disk: ElementTree.Element) -> str:
+    source = disk.find("source")
+    if source is None:
+        return ""
+    if disk.get("type") == "volume":
+        pool, volume = source.get("pool", ""), source.get("volume", "")
+        return f"/dev/{pool}/{volume}" if pool and volume else ""
+    if disk.get("type") == "block":
+        return source.get("dev", "")
+    named = source.get("file", "")
+    return named if disk.get("type") == "file" and named.startswith("/dev/") else ""
+
+
 def why_left_alone(xml: str) -> str:
     """Return why the balloon of the guest with this definition must not be used, empty if it may be."""
     domain = ElementTree.fromstring(xml)
@@ -63,9 +101,13 @@ def _passed_through(domain: ElementTree.Element) -> str:
 
 
 def _on_command_line(domain: ElementTree.Element) -> str:
-    path = f"{QEMU_NAMESPACE}commandline/{QEMU_NAMESPACE}arg"
-    said = [argument.get("value", "") for argument in domain.iterfind(path)]
+    said = _command_line(domain)
     return next((why for part, why in _FROM_COMMAND_LINE if any(part in value for value in said)), "")
+
+
+def _command_line(domain: ElementTree.Element) -> list[str]:
+    path = f"{QEMU_NAMESPACE}commandline/{QEMU_NAMESPACE}arg"
+    return [argument.get("value", "") for argument in domain.iterfind(path)]
 
 
 def _balloon(domain: ElementTree.Element) -> str:

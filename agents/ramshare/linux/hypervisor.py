@@ -44,6 +44,8 @@ class Guest:
     """Why its balloon must not be used, empty if it may be."""
     is_host: bool = False
     """It is no guest but the host itself, as Xen lists it (Domain-0)."""
+    disks: tuple[str, ...] = ()
+    """The host's block devices that it writes to, as its definition names them."""
     run: int = 0
     """Changes when the guest is started anew."""
     note: BalloonNote | None = None

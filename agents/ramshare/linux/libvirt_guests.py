@@ -16,7 +16,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from ramshare.errors import MissingPartError
-from ramshare.linux.domain_xml import HUGE_PAGES, why_left_alone
+from ramshare.linux.domain_xml import HUGE_PAGES, disk_sources, why_left_alone
 from ramshare.linux.hypervisor import BalloonNote, Guest, HypervisorError
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class _LookedInto:
     at_s: float
     left_alone: str
     note: BalloonNote | None
+    disks: tuple[str, ...] = ()
 
 
 class LibvirtGuests:
@@ -127,6 +128,7 @@ class LibvirtGuests:
             resident_bytes=None if resident_kib is None else int(resident_kib) * 1024,
             left_alone=known.left_alone,
             is_host=known.run == 0,
+            disks=known.disks,
             run=known.run,
             note=known.note,
         )
@@ -141,7 +143,8 @@ class LibvirtGuests:
         else:
             same = before is not None and before.run == run
             note = before.note if same and before is not None else self._note_of(domain)
-            known = _LookedInto(run, now_s, why_left_alone(domain.XMLDesc()), note)
+            definition = domain.XMLDesc()
+            known = _LookedInto(run, now_s, why_left_alone(definition), note, disk_sources(definition))
             if not same and not known.left_alone:
                 with contextlib.suppress(self._libvirt.libvirtError):  # not every driver has them
                     domain.setMemoryStatsPeriod(STATS_PERIOD_S, self._libvirt.VIR_DOMAIN_AFFECT_LIVE)

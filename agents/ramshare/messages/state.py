@@ -169,6 +169,9 @@ class Volume(Message):
     )
     leases: tuple[LeaseId, ...] = Field(default=(), max_length=64)
     step: Sentence = Field(default="", description="What is being done now, or what it waits for.")
+    guests: tuple[HostName, ...] = Field(
+        default=(), max_length=64, description="Guests that have it as a disk now; more than one is a mistake."
+    )
 
 
 class SealingKey(Message):

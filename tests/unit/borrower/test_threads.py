@@ -69,6 +69,7 @@ class Scene(World):
         machine = ModelHost(self.model, self.session).machine(directory)
         parts = {f.name: getattr(machine, f.name) for f in fields(machine)}
         key = parts.pop("public_key")
+        del parts["guest_disks"]  # nobody to ask; a hypervisor has a worker of its own
         watched = {name: Watched(part, name, self.note) for name, part in parts.items()}
 
         def borrower(bus: MemoryBus, runtime: Runtime) -> Borrower:

@@ -11,6 +11,7 @@ from ramshare.linux.domain_xml import (
     PASSED_THROUGH,
     SELF_DEFLATING,
     VIRTIO_MEM,
+    disk_sources,
     why_left_alone,
 )
 
@@ -93,3 +94,55 @@ def test_devices_that_reach_into_memory_and_what_else_sizes_it_are_left_alone(
 )
 def test_only_a_balloon_that_shows_in_the_guests_size_is_used(balloon: str, why: str) -> None:
     assert why_left_alone(guest(balloon=balloon)) == why
+
+
+@pytest.mark.parametrize(
+    ("disk", "sources"),
+    [
+        ("<disk type='block' device='disk'><source dev='/dev/vg0/swap'/></disk>", ["/dev/vg0/swap"]),
+        ("<disk type='block'><source dev='/dev/mapper/vg0-swap' index='2'/></disk>", ["/dev/mapper/vg0-swap"]),
+        ("<disk type='block' device='lun'><source dev='/dev/disk/by-id/dm-name-vg0-swap'/></disk>", None),
+        ("<disk type='file' device='disk'><source file='/dev/vg0/swap'/></disk>", ["/dev/vg0/swap"]),
+        ("<disk type='file' device='disk'><source file='/var/lib/images/web1.qcow2'/></disk>", []),
+        ("<disk type='volume' device='disk'><source pool='vg0' volume='swap'/></disk>", ["/dev/vg0/swap"]),
+        ("<disk type='volume' device='disk'><source pool='vg0'/></disk>", []),
+        ("<disk type='block' device='cdrom'><source dev='/dev/sr0'/></disk>", []),
+        ("<disk type='block' device='disk'><source dev='/dev/vg0/swap'/><readonly/></disk>", []),
+        ("<disk type='network' device='disk'><source protocol='rbd' name='pool/swap'/></disk>", []),
+        ("<disk type='block' device='disk'/>", []),
+        ("<disk type='block' device='disk'><source/></disk>", []),
+        ("", []),
+    ],
+)
+def test_the_block_devices_that_a_guest_writes_to_are_read_from_its_definition(
+    disk: str, sources: list[str] | None
+) -> None:
+    expected = ["/dev/disk/by-id/dm-name-vg0-swap"] if sources is None else sources
+    assert list(disk_sources(guest(devices=disk))) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "sources"),
+    [
+        (("-drive", "file=/dev/vg0/swap,format=raw,if=virtio"), ["/dev/vg0/swap"]),
+        (("-drive", "if=virtio,file=/dev/mapper/vg0-swap"), ["/dev/mapper/vg0-swap"]),
+        (
+            (
+                "-blockdev",
+                "{&quot;driver&quot;:&quot;host_device&quot;,&quot;filename&quot;:&quot;/dev/vg0/swap&quot;}",
+            ),
+            None,
+        ),
+        (("-blockdev", "driver=host_device,filename=/dev/vg0/swap,node-name=s"), ["/dev/vg0/swap"]),
+        (("-drive", "file=/srv/disk.img"), []),
+        (("-chardev", "tty,path=/dev/ttyS0"), []),
+    ],
+)
+def test_disks_handed_to_qemu_past_libvirt_are_seen_too(said: tuple[str, ...], sources: list[str] | None) -> None:
+    assert list(disk_sources(guest(qemu(*said)))) == (["/dev/vg0/swap"] if sources is None else sources)
+
+
+def test_every_disk_counts_once() -> None:
+    swap = "<disk type='block' device='disk'><source dev='/dev/vg0/swap'/></disk>"
+    other = "<disk type='block' device='disk'><source dev='/dev/vg0/web1'/></disk>"
+    assert disk_sources(guest(devices=other + swap + swap)) == ("/dev/vg0/web1", "/dev/vg0/swap")

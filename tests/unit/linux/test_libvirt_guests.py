@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,21 @@ print(len(guests.guests()))
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout) == (0, "1\n['MainThread']\n"), ended.stderr
+
+
+def test_the_disks_of_guests_are_read_from_their_definitions(tmp_path: Path) -> None:
+    disk = "<disk type='block' device='disk'><source dev='{}'/><target dev='vd{}'/></disk>"
+    domains = "".join(
+        f"<domain type='test'><name>{name}</name><memory>131072</memory><vcpu>1</vcpu><os><type>hvm</type></os>"
+        f"<devices>{''.join(disk.format(source, 'ab'[i]) for i, source in enumerate(sources))}</devices></domain>"
+        for name, sources in {"web1": ("/dev/vg0/web1", "/dev/vg0/swap"), "web2": ()}.items()
+    )
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node>{domains}</node>")
+    guests = LibvirtGuests(f"test://{node}")
+    guests.start(lambda: None)
+    assert {guest.name: guest.disks for guest in guests.guests()} == {
+        "web1": ("/dev/vg0/web1", "/dev/vg0/swap"),
+        "web2": (),
+    }
+    guests.stop()

@@ -6,7 +6,7 @@ have a thread of their own (`Suspended`): the worker may be the one that waits f
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ramshare.borrower.plan.steps import Step
@@ -133,6 +133,41 @@ class Suspended(Protocol):
         ...
 
 
+class GuestDisks(Protocol):
+    """Which guests of this host have which volumes as disks. All calls but `start` and `stop` may block for seconds."""
+
+    present: bool
+    """Whether there is anybody to ask."""
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Call `on_change`, on another thread, when a guest starts, stops, arrives or leaves."""
+        ...
+
+    def stop(self) -> None:
+        """End. Idempotent."""
+        ...
+
+    def look(self) -> Mapping[str, tuple[str, ...]]:
+        """Return volume to the names of the guests that have it, or a part of it, as a disk. Raises `RamshareError`."""
+        ...
+
+
+class NoGuestDisks:
+    """Nobody can be asked."""
+
+    present = False
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """See `GuestDisks`."""
+
+    def stop(self) -> None:
+        """See `GuestDisks`."""
+
+    def look(self) -> Mapping[str, tuple[str, ...]]:
+        """See `GuestDisks`."""
+        return {}
+
+
 @dataclass(frozen=True)
 class Machine:
     """The machine in parts, by the thread that may use each."""
@@ -153,3 +188,5 @@ class Machine:
     """Loop."""
     public_key: str
     """Lenders seal the secrets of leases to it."""
+    guest_disks: GuestDisks = field(default_factory=NoGuestDisks)
+    """Has a thread of its own: a hypervisor may hang."""

@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from ramshare.borrower.machine.api import Machine
+from ramshare.borrower.machine.api import Machine, NoGuestDisks
 from ramshare.borrower.machine.bare_disks import BareDisks
 from ramshare.borrower.machine.executor import Executor
+from ramshare.borrower.machine.guest_disks import HypervisorsDisks
 from ramshare.borrower.machine.host import BorrowerHost
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.look import LvmLook
@@ -20,6 +21,7 @@ from ramshare.borrower.machine.turn import Turns
 from ramshare.linux.ballast import Ballast
 from ramshare.linux.disk_identity import wwid
 from ramshare.linux.dm import Dmsetup
+from ramshare.linux.hypervisor import Hypervisor
 from ramshare.linux.lvm import Lvm
 from ramshare.linux.run import Runner
 from ramshare.linux.signatures import found_on
@@ -32,7 +34,7 @@ BALLAST_BYTES = 24 << 20
 wedged such a host of 320 MB."""
 
 
-def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
+def this_machine(runner: Runner, settings: BorrowerSettings, hypervisor: Hypervisor | None = None) -> Machine:
     """Return it; nothing is looked at before `start`."""
     ballast = Ballast(BALLAST_BYTES)
     bare = BareDisks()
@@ -53,4 +55,5 @@ def this_machine(runner: Runner, settings: BorrowerSettings) -> Machine:
         suspended=SuspendWatch(dm),
         swap_watch=KernelSwapWatch(),
         public_key=keys.public,
+        guest_disks=HypervisorsDisks(hypervisor) if hypervisor is not None else NoGuestDisks(),
     )
