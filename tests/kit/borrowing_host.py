@@ -7,6 +7,7 @@ extents of one byte, so that a page's place can be told one by one.
 from dataclasses import dataclass, field
 
 from ramshare.borrower.plan import steps as s
+from ramshare.borrower.plan.comparison import Comparison
 from ramshare.borrower.plan.view import Goal, Heard, Layout, LeaseView, Link, MoveView, VolumeView
 from ramshare.messages.state import Mode
 
@@ -37,6 +38,7 @@ class Lent:
     """How many keys it has had on this host."""
     opened: bool = False
     """The encrypted device is there, under the newest key."""
+    compared: Comparison | None = None
     labelled_under: int = 0
     """The key under which it joined the group: with any other its label cannot be read."""
 
@@ -100,6 +102,9 @@ class Host:
     """Lenders are small: no lease is larger."""
     encrypt: bool = True
     """What leases are asked for from now on."""
+    lease_read_s: float = 0.001
+    home_read_s: float = 0.02
+    """What a read takes, from a lease and at home."""
     lost_pages: set[int] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     made: int = 0
@@ -159,6 +164,7 @@ class Host:
             encrypted=lent.encrypted,
             in_vg=lent.in_vg,
             used_bytes=self.used(lent.lease),
+            compared=lent.compared,
             lost=lent.marked or lent.missing or lent.leg_failed,
         )
 
@@ -174,6 +180,10 @@ class Host:
         match step:
             case s.Login(lease):
                 self._login(self.leases[lease])
+            case s.Compare(lease, device):
+                assert device == self.leases[lease].device
+                assert LOCAL in self.pages, "there is nothing to compare with"
+                self.leases[lease].compared = Comparison(self.lease_read_s, self.home_read_s)
             case s.Join(lease, device):
                 self._join(self.leases[lease], device)
             case s.StartMove(source, destinations, size_bytes):

@@ -59,8 +59,6 @@ class _Watched:
     asked: bool = False
     """A request of ours is being served."""
     setback: Setback | None = None
-    gave_up: str = ""
-    """What the policy was told of already."""
     why: Why | None = None
     """Of the last decision."""
 
@@ -147,7 +145,7 @@ class Auto:
             swap_used_bytes=None if io is None else io.used_bytes,
             reports=tuple(reports),
             lent_bytes=self._lent_bytes(volume),
-            setback=self._setback(watched, managed),
+            setback=self._setback(volume, watched),
             handed_back=self._volumes.was_handed_back(volume),
         )
 
@@ -157,12 +155,11 @@ class Auto:
         leases = (lease for view in views if view is not None and view.automatic for lease in view.leases)
         return sum(lease.size_bytes for lease in leases)
 
-    def _setback(self, watched: _Watched, managed: ManagedVolume | None) -> Setback | None:
+    def _setback(self, volume: str, watched: _Watched) -> Setback | None:
         """Return what came of the last request, or of the loan, if that is news."""
         setback, watched.setback = watched.setback, None
-        gave_up = managed.gave_up if managed is not None and managed.view and managed.view.automatic else ""
-        news, watched.gave_up = gave_up if gave_up != watched.gave_up else "", gave_up
-        return setback or (Setback(news) if news else None)
+        given_up = self._volumes.why_given_up(volume)
+        return Setback(given_up) if given_up else setback
 
     # ---- what is done
 

@@ -119,6 +119,6 @@ class Reconciler:
         if isinstance(sent_home, Exception):
             log.warning("%s cannot be sent home: %s", managed.volume, sent_home)
             return
-        managed.gave_up, managed.stuck_since_s, managed.failures = why, None, 0
+        self._volumes.give_up(managed, why)
         self._publisher.tell_given_up(managed)
         self._volumes.care(managed.volume)

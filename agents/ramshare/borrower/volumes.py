@@ -78,6 +78,7 @@ class Volumes:
         self.wanted_back: set[str] = set()
         """Leases that their lenders have called back."""
         self._handed_back: set[str] = set()
+        self._given_up: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[ManagedVolume]:
         return iter(self._by_volume.values())
@@ -105,6 +106,16 @@ class Volumes:
         found = volume in self._handed_back
         self._handed_back.discard(volume)
         return found
+
+    def give_up(self, managed: ManagedVolume, why: str) -> None:
+        """Note why a volume goes home before anybody asked for that."""
+        managed.gave_up, managed.stuck_since_s, managed.failures = why, None, 0
+        if managed.view is not None and managed.view.automatic:
+            self._given_up[managed.volume] = why
+
+    def why_given_up(self, volume: str) -> str:
+        """Return why an automatic loan was given up since this was last asked; empty if it was not."""
+        return self._given_up.pop(volume, "")
 
     @property
     def all_seen(self) -> bool:

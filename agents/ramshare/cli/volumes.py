@@ -64,6 +64,13 @@ def borrow(
             "turn, one borrower after the other; Ctrl-C, `ramshare return` and the end of the borrower's agent end it.",
         ),
     ] = None,
+    only_if_faster: Annotated[
+        bool,
+        typer.Option(
+            "--only-if-faster",
+            help="Give the memory back unused unless it reads at least twice as fast as the local disk does now.",
+        ),
+    ] = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
@@ -84,6 +91,7 @@ def borrow(
         encrypt=encrypt,
         size_bytes=None if part is None else parse_size(part),
         at_most=at_most,
+        only_if_faster=only_if_faster,
         wait_s=0.0 if wait_for_memory is None else parse_duration(wait_for_memory, MAX_WAIT_S),
     )
     with connected(options) as session:

@@ -152,6 +152,7 @@ def test_without_a_manager_it_asks_again_until_there_is_one(scene: Scene) -> Non
 
 def test_a_cluster_without_memory_is_asked_ever_more_rarely(tmp_path: Path) -> None:
     scene = Scene(tmp_path).ready(auto=MOVE)
+    scene.step_s = 1.0
     storm(scene, 1800)
     asked = [sentence for sentence in demands(scene) if sentence.startswith("borrowing")]
     assert 3 <= len(asked) <= 8
@@ -168,3 +169,45 @@ def test_a_volume_that_vanishes_is_told_and_borrowed_for_when_it_is_back(scene: 
     scene.swap.there = True
     scene.advance(30)
     assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+# ---- a loan must help
+
+
+def test_a_loan_that_would_not_help_is_given_back_at_once_with_both_figures(scene: Scene) -> None:
+    scene.model.lease_read_s, scene.model.home_read_s = 0.001, 0.0015
+    scene.ready(auto=MOVE)
+    storm(scene, 25)
+    assert scene.lent() == 0
+    assert not any(kind == "attached" for kind in scene.kinds())
+    scene.advance(2)
+    assert "1.00 ms from it and 1.50 ms from the local disk" in decisions(scene)[-1]
+    assert "not asked again for" in decisions(scene)[-1]
+
+
+def test_it_is_tried_again_ever_more_rarely(scene: Scene) -> None:
+    scene.model.lease_read_s = 1.0
+    scene.ready(auto=MOVE, auto_loans_per_hour=60)
+    scene.step_s = 1.0
+    storm(scene, 3600)
+    assert 4 <= len([x for x in demands(scene) if x.startswith("borrowing")]) <= 9
+
+
+def test_a_persons_loan_is_made_as_asked_and_measured_if_they_say_so(scene: Scene) -> None:
+    scene.model.lease_read_s = 1.0
+    scene.ready()
+    assert scene.borrow(Mode.MOVE).ok
+    assert scene.volume().phase is VolumePhase.ATTACHED
+    scene.bring_back()
+    assert scene.borrow(Mode.MOVE, only_if_faster=True).ok
+    scene.advance(20)
+    assert scene.lent() == 0
+
+
+def test_a_loan_that_becomes_slower_than_home_goes_home(scene: Scene) -> None:
+    scene.ready(auto=MOVE)
+    storm(scene, 30)
+    scene.swap.read_s = 0.05
+    scene.advance(240)
+    assert "it has been slower than home" in demands(scene)[1]
+    assert any("not asked again for" in line for line in decisions(scene))

@@ -7,6 +7,7 @@ the borrower's worker thread.
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
+from ramshare.borrower.machine.comparisons import Comparisons
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_tags import VolumeTags
 from ramshare.borrower.machine.repair import BEFORE_MOVE, HOME, LostLeases, Rescue
@@ -45,12 +46,21 @@ def region_bytes(volume_bytes: int) -> int:
 class Executor:
     """Turns each step into calls of LVM, iSCSI and the repairs."""
 
-    def __init__(self, lvm: Lvm, tags: VolumeTags, iscsi: LeaseSessions, rescue: Rescue, lost: LostLeases) -> None:
+    def __init__(
+        self,
+        lvm: Lvm,
+        tags: VolumeTags,
+        iscsi: LeaseSessions,
+        rescue: Rescue,
+        lost: LostLeases,
+        comparisons: Comparisons,
+    ) -> None:
         self._lvm = lvm
         self._tags = tags
         self._iscsi = iscsi
         self._rescue = rescue
         self._lost = lost
+        self._comparisons = comparisons
 
     def apply(self, view: VolumeView, state: LvmState, step: s.MachineStep) -> None:
         """Apply `step`, planned from `view`, itself made from `state`. Raises `RamshareError` or `OSError`."""
@@ -58,6 +68,8 @@ class Executor:
         match step:
             case s.Login(lease):
                 self._iscsi.login(lease, view.mode, encrypt=view.encrypts(lease))
+            case s.Compare(lease, device):
+                self._comparisons.make(volume, lease, device)
             case s.Join(lease, device):
                 self._iscsi.check_unmapped(lease)
                 if not any(x.in_vg for x in view.leases):

@@ -1,12 +1,14 @@
-"""A look at one volume: LVM's report and the iSCSI sessions, made into the planner's picture.
+"""A look at one volume: LVM's report, the iSCSI sessions and what was measured, made into the planner's picture.
 
 Runs on the borrower's worker thread.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ramshare.borrower.machine.bare_disks import BareDisks
+from ramshare.borrower.machine.comparisons import Comparisons
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.plan.observe import observe
 from ramshare.borrower.plan.tags import lease_of_pv, unencrypted
@@ -43,10 +45,11 @@ class Look(Protocol):
 class LvmLook:
     """Remembers LVM's last report: what is applied goes by the report that it was planned from."""
 
-    def __init__(self, lvm: Lvm, iscsi: LeaseSessions, bare: BareDisks) -> None:
+    def __init__(self, lvm: Lvm, iscsi: LeaseSessions, bare: BareDisks, comparisons: Comparisons) -> None:
         self._lvm = lvm
         self._iscsi = iscsi
         self._bare = bare
+        self._comparisons = comparisons
         self.state = LvmState()
         self.seen: Sequence[Session] = ()
 
@@ -74,4 +77,5 @@ class LvmLook:
             raise RefusedError(
                 ErrorCode.UNKNOWN_VOLUME, f"{what} on this host{state.because()}; `lvs` lists what there is"
             )
-        return view
+        leases = tuple(replace(lease, compared=self._comparisons.of(lease.lease)) for lease in view.leases)
+        return replace(view, leases=leases)

@@ -4,6 +4,7 @@ from functools import partial
 
 from ramshare.borrower.machine.api import Machine, NoGuestDisks
 from ramshare.borrower.machine.bare_disks import BareDisks
+from ramshare.borrower.machine.comparisons import Comparisons
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.guest_disks import HypervisorsDisks
 from ramshare.borrower.machine.host import BorrowerHost
@@ -41,9 +42,13 @@ def this_machine(runner: Runner, settings: BorrowerSettings, hypervisor: Hypervi
     lvm, dm = Lvm(runner, ballast=ballast, hidden=bare.hidden), Dmsetup(runner)
     keys = SealingKeys()
     iscsi = LeaseSessions(runner, settings.patience_s, left=lambda iqn: lvm.forget_disk(wwid(iqn)), unseal=keys.open)
-    cache = LvmCache()
-    tags, rescue, look = VolumeTags(lvm, cache), Rescue(runner, lvm, settings.directory), LvmLook(lvm, iscsi, bare)
-    executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
+    cache, comparisons = LvmCache(), Comparisons()
+    tags, rescue, look = (
+        VolumeTags(lvm, cache),
+        Rescue(runner, lvm, settings.directory),
+        LvmLook(lvm, iscsi, bare, comparisons),
+    )
+    executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue), comparisons)
     return Machine(
         start=Startup(runner, lvm, look, ballast).start,
         turn=Turns(look, cache, dm, executor, ballast).turn,

@@ -1,7 +1,8 @@
 """What every plan asks of a volume's leases: which must go, how they join the group, how they leave it. Pure."""
 
+from ramshare.borrower.plan.comparison import LEAST_GAIN
 from ramshare.borrower.plan.step import Leaving
-from ramshare.borrower.plan.steps import Join, Leave, Login, Logout, Release, Step, TellLoss, Wait, WriteOff
+from ramshare.borrower.plan.steps import Compare, Join, Leave, Login, Logout, Release, Step, TellLoss, Wait, WriteOff
 from ramshare.borrower.plan.view import Goal, LeaseView, Link, VolumeView
 from ramshare.messages.state import Mode
 
@@ -36,6 +37,19 @@ def join(leases: Leases) -> Step | None:
         if not lease.in_vg:
             return Join(lease.lease, lease.device)
     return None
+
+
+def proven(view: VolumeView, step: Step) -> Step:
+    """Return the step, or what has to come before it: a lease joins a volume's group when it is known to help."""
+    if not (isinstance(step, Join) and view.only_if_faster and not view.remote_bytes):
+        return step
+    found = next((lease.compared for lease in view.leases if lease.lease == step.lease), None)
+    if found is None:
+        return Compare(step.lease, step.device)
+    if found.helps:
+        return step
+    why = f"lease {step.lease} is not {LEAST_GAIN:g} times as fast as home: {found}"
+    return Wait(why, 0.0, hopeless=True)
 
 
 def hand_back(leases: Leases) -> Step | None:

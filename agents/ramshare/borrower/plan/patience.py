@@ -18,14 +18,14 @@ def gives_up(view: VolumeView, step: s.Step, failures: int, stuck_s: float) -> b
     if view.goal is not Goal.ATTACHED:
         return False
     if isinstance(step, s.Wait):
-        return step.stuck and stuck_s >= STUCK_MOST_S
+        return step.hopeless or (step.stuck and stuck_s >= STUCK_MOST_S)
     return failures >= TRIES_MOST and _leads_out(view, step)
 
 
 def _leads_out(view: VolumeView, step: s.Step) -> bool:
     """Whether this step builds what the goal asks for."""
     match step:
-        case s.Join() | s.StartMirror() | s.PreferRemote() | s.ReserveHome():
+        case s.Compare() | s.Join() | s.StartMirror() | s.PreferRemote() | s.ReserveHome():
             return True
         case s.FreeHome():
             return not view.remote_bytes

@@ -12,12 +12,13 @@ group in which others' volumes are at stake is not changed.
 from collections.abc import Callable
 
 from ramshare.borrower.plan import pair
-from ramshare.borrower.plan.leases import Leases, devices, going, hand_back, ids, join, leaving, tell_loss
+from ramshare.borrower.plan.leases import Leases, devices, going, hand_back, ids, join, leaving, proven, tell_loss
 from ramshare.borrower.plan.steps import (
     AbortMove,
     AskForMemory,
     AtHome,
     Attached,
+    Compare,
     CutOffLeases,
     DropFailedLeg,
     Forget,
@@ -36,7 +37,7 @@ from ramshare.borrower.plan.steps import (
 from ramshare.borrower.plan.view import Goal, Layout, LeaseView, Link, VolumeView
 from ramshare.messages.state import Mode
 
-LEAVES_GROUP_ALONE = (Login, CutOffLeases, TellLoss, Wait, AtHome, Attached)
+LEAVES_GROUP_ALONE = (Login, Compare, CutOffLeases, TellLoss, Wait, AtHome, Attached)
 """Steps that change nothing that LVM has written down."""
 
 
@@ -46,7 +47,8 @@ def next_step(view: VolumeView) -> Step:
         repair, give_back, reach_goal = pair.repair, pair.give_back, pair.reach_goal
     else:
         repair, give_back, reach_goal = _repair, _give_back, _reach_goal
-    step = _leave_alone(view, repair) or repair(view) or _watch_move(view) or give_back(view) or reach_goal(view)
+    step = _leave_alone(view, repair) or repair(view) or _watch_move(view) or give_back(view)
+    step = step or proven(view, reach_goal(view))
     if view.waits_for and not isinstance(step, LEAVES_GROUP_ALONE):
         return Wait(f"{view.waits_for}; then: {step}", 0.0)
     return step

@@ -64,6 +64,14 @@ class Logout(AnyStep):
     lease: str
 
 
+class Compare(AnyStep):
+    """Read from the lease's disk and from the local one a few times: what does not help is given back unused."""
+
+    says = "see whether {device} (lease {lease}) is faster than the local disk"
+    lease: str
+    device: str
+
+
 class Join(AnyStep):
     """Make the lease's disk a physical volume and add it to the volume group."""
 
@@ -101,7 +109,7 @@ class Forget(AnyStep):
     says = "drop our tags: the volume is home"
 
 
-GroupStep = Login | Logout | Join | Leave | ReserveHome | FreeHome | Forget
+GroupStep = Login | Logout | Compare | Join | Leave | ReserveHome | FreeHome | Forget
 
 # ---- applied on this machine: move
 
@@ -224,6 +232,8 @@ class Wait(AnyStep):
     percent: float
     stuck: bool = field(default=False, compare=False)
     """Nothing here will end it; see `patience.py`."""
+    hopeless: bool = field(default=False, compare=False)
+    """Nothing at all will: the volume goes home at once."""
 
 
 class Done(AnyStep):

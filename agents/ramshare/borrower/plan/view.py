@@ -7,6 +7,7 @@ made after a crash of anybody is as good as one made before.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ramshare.borrower.plan.comparison import Comparison
 from ramshare.messages.state import Mode
 
 
@@ -60,6 +61,8 @@ class LeaseView:
     """Whether its pages are encrypted, or will be once it joins; the key dies with the machine."""
     disk: str | None = None
     """The leased disk itself; `device` is what LVM gets: that, or the encrypted device over it once there is one."""
+    compared: Comparison | None = None
+    """What reading from it takes, once that was measured; see `comparison.py`."""
     lost: bool = False
     """The VG misses its device, or it was given up: nothing on it can be trusted.
 

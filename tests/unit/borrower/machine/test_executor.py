@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from kit.fakes import FakeRunner
+from ramshare.borrower.machine.comparisons import Comparisons
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_cache import LvmCache
@@ -37,7 +38,7 @@ class Defragment(AnyStep):
 def executor(runner: FakeRunner, directory: Path) -> Executor:
     lvm, dm, iscsi = Lvm(runner, udev=True), Dmsetup(runner), LeaseSessions(runner, 90.0)
     tags, rescue = VolumeTags(lvm, LvmCache()), Rescue(runner, lvm, directory)
-    return Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
+    return Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue), Comparisons())
 
 
 def test_a_step_without_an_executor_is_an_error(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kit.borrowing_host import Host
 from kit.fakes import FakeRunner
+from ramshare.borrower.machine.comparisons import Comparisons
 from ramshare.borrower.machine.executor import Executor
 from ramshare.borrower.machine.iscsi import LeaseSessions
 from ramshare.borrower.machine.lvm_cache import TRUSTED_S, KernelWords, LvmCache
@@ -148,7 +149,7 @@ def turns(look: Rested, runner: FakeRunner, directory: Path, idle: bool = False)
     runner.on("dmsetup", "status", "vg0-swap", stdout=str(WORDS.status))
     lvm, dm, iscsi, cache = Lvm(runner, udev=True), Dmsetup(runner), LeaseSessions(runner, 90.0), LvmCache()
     tags, rescue = VolumeTags(lvm, cache), Rescue(runner, lvm, directory)
-    executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue))
+    executor = Executor(lvm, tags, iscsi, rescue, LostLeases(lvm, tags, dm, iscsi, rescue), Comparisons())
     return Turns(look, cache, dm, executor, Ballast(), lambda: 1.0, lambda _volume, _dm: idle)
 
 
