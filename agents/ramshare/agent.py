@@ -111,6 +111,9 @@ class Agent(ABC):
     def on_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
         """Take note of somebody else's retained topic; by default nothing is watched."""
 
+    def on_inherited(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
+        """Take note of what an earlier run of this agent left behind; with `sweeps` it is cleared."""
+
     def on_event(self, arrived: EventArrived) -> None:  # noqa: B027 (optional)
         """Take note of an event; by default nothing is watched."""
 
@@ -253,6 +256,7 @@ class Agent(ABC):
             case StateArrived() if arrival.client == self.bus.client:
                 if arrival.retained and arrival.message is not None:
                     self._inherited.add(arrival.path)
+                    self.on_inherited(arrival)
             case StateArrived():
                 self.on_state(arrival)
             case EventArrived():

@@ -117,9 +117,7 @@ class Desk:
         opened = self._open.pop(key, None)
         if opened is None:
             return
-        self._open_of[arrived.client] -= 1
-        if not self._open_of[arrived.client]:
-            del self._open_of[arrived.client]
+        self._closed(arrived.client)
         try:
             reply = self._send(opened.copies, reply)
             self._remember(key, reply)
@@ -127,12 +125,22 @@ class Desk:
             for call in opened.then:
                 call(reply)
 
+    def drop(self, arrived: RequestArrived) -> None:
+        """Forget an open request without a word: somebody else answers it, or has."""
+        if self._open.pop(_key(arrived), None) is not None:
+            self._closed(arrived.client)
+
     def refuse(self, arrived: RequestArrived, error: Exception) -> None:
         """Answer a request with the reason why it is not granted. What nobody foresaw is logged with its traceback."""
         level = logging.INFO if isinstance(error, RefusedError) else logging.ERROR
         trace = None if isinstance(error, RamshareError) else error
         log.log(level, "refused %s of %s: %s", arrived.verb, arrived.client, error, exc_info=trace)
         self.settle(arrived, refusal(arrived.request.request_id, error))
+
+    def _closed(self, client: str) -> None:
+        self._open_of[client] -= 1
+        if not self._open_of[client]:
+            del self._open_of[client]
 
     def _send(self, copies: list[RequestArrived], reply: Reply) -> Reply:
         """Send; an answer that cannot be sent (too large) becomes a refusal. Return what was sent."""

@@ -167,7 +167,7 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
     found = load(BrokerSettings)
     Root.of(found.root)
     first = CLIENT_ROLE.get(role, role)
-    client = found.client or (MANAGER if role == MANAGER else f"{first}.{host}")
+    client = found.client or (_manager_of(found) if role == MANAGER else f"{first}.{host}")
     try:
         StateTopic(client, "status")
     except BadTopicError as error:
@@ -175,8 +175,9 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
             f"RAMSHARE_CLIENT: {error.message}", "RAMSHARE_HOST is part of it if it is not set"
         ) from error
     begin, _, name = client.partition(".")
-    if begin != first or bool(name) == (role == MANAGER):
-        wanted = f"it must be {MANAGER}" if role == MANAGER else f"it must be {first}.NAME, for example {first}.{host}"
+    if begin != first or not (name or role == MANAGER):
+        alone = f"{MANAGER} or " if role == MANAGER else ""
+        wanted = f"it must be {alone}{first}.NAME, for example {first}.{host}"
         raise SettingsError(
             f"RAMSHARE_CLIENT: {client} is not a name for a {role}",
             f"{wanted}; the rights of an account follow from it",
@@ -191,6 +192,17 @@ def broker_settings(role: str, host: str) -> BrokerSettings:
             "copy the bundle of `ramshare broker init`; for plain TCP say RAMSHARE_BROKER_INSECURE=1",
         )
     return found.model_copy(update={"client": client})
+
+
+def _manager_of(found: BrokerSettings) -> str:
+    """Return which manager this is: of several each has a certificate of its own, all have the same settings."""
+    from ramshare.bus.tls import Certificate, CertificateError
+
+    settings = found.model_copy(update={"client": MANAGER})
+    try:
+        return MANAGER if found.broker_insecure else Certificate.read(settings.cert_file).name
+    except CertificateError:
+        return MANAGER  # who connects says what is wrong with the file
 
 
 def builder(

@@ -41,6 +41,7 @@ from ramshare.messages.base import (
 )
 from ramshare.messages.sizes import parse_size
 from ramshare.messages.state import Mode
+from ramshare.topics import server_name
 
 TLS_PORT, PLAIN_PORT = 8883, 1883
 DEFAULT_ENV_FILE = "/etc/ramshare/ramshare.env"
@@ -219,13 +220,13 @@ class BrokerSettings(Settings):
 
     @property
     def cert_file(self) -> Path:
-        """This client's certificate."""
-        return self.tls_directory / f"{self.client}.crt"
+        """This client's certificate; of several managers each has its own, under one name."""
+        return self.tls_directory / f"{server_name(self.client or '')}.crt"
 
     @property
     def key_file(self) -> Path:
         """The key of `cert_file`, a secret."""
-        return self.tls_directory / f"{self.client}.key"
+        return self.tls_directory / f"{server_name(self.client or '')}.key"
 
     @property
     def password(self) -> SecretStr | None:

@@ -140,6 +140,11 @@ def name(client: str) -> str:
     return second or first
 
 
+def server_name(client: str) -> str:
+    """Return the name by which a client is asked: its own. Managers share one: whoever is active answers."""
+    return MANAGER if role(client) == MANAGER else client
+
+
 STATES: dict[str, dict[str, type[Message]]] = {
     "guest": {"status": state.Status, "memory": state.Memory},
     "lender": {
@@ -158,6 +163,7 @@ STATES: dict[str, dict[str, type[Message]]] = {
     },
     MANAGER: {
         "status": state.Status,
+        "claim": state.Claim,
         "summary": state.ManagerState,
         "host/+": state.HostRecord,
         "lease/+": state.LeaseRecord,
@@ -219,7 +225,7 @@ WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
     "guest": (),
     "lender": (("guest", "memory"), ("borrower", "lease/+"), ("+", "key")),
     "borrower": (("guest", "memory"),),
-    MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+")),
+    MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+", "claim")),
     "cli": EVERYTHING,
     DASHBOARD: EVERYTHING,
 }

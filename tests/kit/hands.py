@@ -19,6 +19,7 @@ from ramshare.borrower.plan.tags import PLAIN_TERMS, LeaseTag, Terms
 from ramshare.borrower.plan.view import NOTHING_HEARD, Goal, Heard, VolumeView
 from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
+from ramshare.generation import NONE, Generation
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.linux.volume_io import VolumeIo
 from ramshare.messages.names import target_of
@@ -223,6 +224,7 @@ class FakeExports:
         self.fails: Exception | None = None
         self.marker = directory / "draining"
         self.removed: list[tuple[str, bool]] = []
+        self.obeyed = NONE
 
     def start(self) -> dict[str, ExportRecord]:
         if self.fails:
@@ -231,6 +233,14 @@ class FakeExports:
 
     def draining(self) -> bool:
         return self.marker.exists()
+
+    def newest(self) -> Generation:
+        return self.obeyed
+
+    def remember(self, newest: Generation) -> None:
+        if self.fails:
+            raise self.fails
+        self.obeyed = newest
 
     def drain(self, draining: bool) -> None:
         if self.fails:

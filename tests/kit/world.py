@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 
 from kit.memory_bus import MemoryBroker, MemoryBus, memory_bus
 from ramshare.agent import Agent, Runtime
-from ramshare.bus.api import Arrival, RequestArrived
+from ramshare.bus.api import Arrival, Bus, RequestArrived
 from ramshare.desk import RefusedError
+from ramshare.generation import Generation
+from ramshare.lender.fence import Fence
 from ramshare.messages.base import Message
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import BorrowMemory, ExportLease, ReleaseLease
 from ramshare.messages.state import Export, Lease, LeasePhase, Mode, Offer, is_committed
-from ramshare.topics import Root, StateTopic, model_of, name
+from ramshare.topics import MANAGER, Root, StateTopic, model_of, name, role
 
 T = TypeVar("T")
 MIB = 1 << 20
@@ -161,11 +163,12 @@ class HandWorker(Executor):
 class FakeLender(Agent):
     """A lender without any memory: offers, grants, refuses or keeps silent as the test says; lends no byte twice."""
 
-    def __init__(self, bus: MemoryBus, runtime: Runtime, capacity_bytes: int, committed_bytes: int = 0) -> None:
+    def __init__(self, bus: Bus, runtime: Runtime, capacity_bytes: int, committed_bytes: int = 0) -> None:
         super().__init__(bus, runtime)
         self.capacity_bytes = capacity_bytes
         self.committed_bytes = committed_bytes
         self.exports: dict[str, Export] = {}
+        self.fence = Fence()
         self.refuses = False
         self.silent = False
         self.answers_late: list[Callable[[], None]] | None = None
@@ -216,6 +219,7 @@ class FakeLender(Agent):
             return None
         if self.refuses:
             raise RefusedError(ErrorCode.FAILED, "the RAM file system is full")
+        self.fence.admit(Generation(request.generation, arrived.client))
         if request.lease not in self.exports:
             self._check_room(request)
             self._make(request, arrived.client)
@@ -270,6 +274,8 @@ class FakeLender(Agent):
         request = arrived.request
         if self.silent:
             return None
+        if role(arrived.client) == MANAGER:
+            self.fence.admit(Generation(request.generation, arrived.client))
         if request.lease not in self.exports:
             raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here")
         if self.exports[request.lease].connected:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from kit.cli_world import isolate
 from kit.memory_bus import MemoryBroker, MemoryBus
 from ramshare import launch as agent
 from ramshare.agent import Agent
+from ramshare.broker import keeper
+from ramshare.broker.cluster import Cluster
+from ramshare.broker.store import Store
 from ramshare.doctor import Patient
 from ramshare.errors import ExitCode, MissingPartError
 from ramshare.linux.host_checks.model import Check, Finding
@@ -41,6 +45,18 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
 )
 def test_each_role_has_its_clients_name(role: str, client: str) -> None:
     assert agent.broker_settings(role, "hosta").client == client
+
+
+def test_of_several_managers_its_certificate_says_which_one_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "broker", durable=False)
+    keeper.init(store, Cluster(accounts=("manager.hosta", "manager.hostb")), datetime.now(UTC))
+    for host in ("hosta", "hostb"):
+        monkeypatch.setenv("RAMSHARE_TLS_DIRECTORY", str(store.current / "bundles" / f"manager.{host}" / "tls"))
+        found = agent.broker_settings("manager", "any")
+        assert found.client == f"manager.{host}"
+        assert found.cert_file.name == "manager.crt"
 
 
 def test_a_name_of_another_role_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +106,7 @@ def test_check_says_what_works_against_us_and_fails_if_it_stops_us(
         ("RAMSHARE_HOST", "no/host"),
         ("RAMSHARE_HOST", "ends.in.a.dot."),
         ("RAMSHARE_HOST", "h" * 64),
-        ("RAMSHARE_CLIENT", "manager.of.all"),
+        ("RAMSHARE_CLIENT", "manager.of..all"),
         ("RAMSHARE_CLIENT", "Manager"),
         ("RAMSHARE_CLIENT", "manager."),
         ("RAMSHARE_ROOT", "a/b"),

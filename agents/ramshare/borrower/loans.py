@@ -74,6 +74,8 @@ class Loans:
         self._waiting: dict[str, _Loan] = {}
         """By volume, those that may wait."""
         self._ask_again: list[tuple[_Loan, BorrowMemory]] = []
+        self._generation = 0
+        """Of the newest manager that granted anything in this run; what an older one grants is not taken."""
 
     def ask(
         self,
@@ -154,6 +156,11 @@ class Loans:
             self._ask_again.append((loan, need))
 
     def _answered(self, loan: _Loan, need: BorrowMemory, reply: Reply | Exception) -> None:
+        if isinstance(reply, BorrowReply) and reply.ok and not need.dry_run:
+            if reply.generation < self._generation:
+                reply = RequestTimeoutError(f"a manager that was replaced ({reply.generation}) does not count")
+            else:
+                self._generation = reply.generation
         if isinstance(reply, Reply) and reply.error is ErrorCode.WAITING:
             self._wait_on(loan, need, reply.sentence)
         elif loan.stopped:

@@ -12,7 +12,7 @@ from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES
 from ramshare.broker.rules import ADMIN
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import ClientName, HostName, Moment
-from ramshare.topics import DASHBOARD, DEFAULT_ROOT, MANAGER, BadTopicError, Root, StateTopic, name, role
+from ramshare.topics import DASHBOARD, DEFAULT_ROOT, MANAGER, BadTopicError, Root, StateTopic, name, role, server_name
 
 Address = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._:-]{1,253}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -39,8 +39,6 @@ def check_account(client: str) -> str:
         raise AccountError(f"no account can be named {client!r}: {kind} is no role", f"roles: {roles}")
     if not named and kind not in _ALONE:
         raise AccountError(f"no account can be named {client!r}", f"it needs a name, for example {kind}.web1")
-    if named and kind == MANAGER:
-        raise AccountError(f"no account can be named {client!r}", f"there is one {MANAGER}")
     if len(client) > COMMON_NAME_CHARACTERS:
         raise AccountError(
             f"{client!r} is too long for a certificate", f"at most {COMMON_NAME_CHARACTERS} characters with its role"
@@ -129,6 +127,11 @@ def bundle_of(client: str, accounts: tuple[str, ...]) -> str:
         return f"host.{named}"
     stem, dash, number = client.rpartition("-")
     return stem if dash and number.isdecimal() and stem in accounts else client
+
+
+def certificate_of(client: str, accounts: tuple[str, ...]) -> str:
+    """Return where in its bundle an account's certificate is, without `.crt`: every manager's has the same name."""
+    return f"{bundle_of(client, accounts)}/tls/{server_name(client)}"
 
 
 RESERVED = frozenset({BRIDGE, ADMIN})

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from ramshare.broker import pki
-from ramshare.broker.cluster import Cluster, bundle_of
+from ramshare.broker.cluster import Cluster, bundle_of, certificate_of
 from ramshare.broker.conf import Place, guests_conf, hosts_conf
 from ramshare.broker.rights import BRIDGE, Rights
 from ramshare.broker.rules import NONE, guests_rules, hosts_rules
@@ -108,7 +108,8 @@ class _Maker:
 
     def _bundle(self, client: str, authority: pki.Pair, address: str, port: int) -> None:
         place = f"{BUNDLES}/{bundle_of(client, self._cluster.accounts)}"
-        self._pair(f"{place}/tls/{client}", client, lambda: pki.new_client(authority, client, self._now))
+        certificate = f"{BUNDLES}/{certificate_of(client, self._cluster.accounts)}"
+        self._pair(certificate, client, lambda: pki.new_client(authority, client, self._now))
         self._made[f"{place}/tls/ca.crt"] = authority.cert
         lines = [f"RAMSHARE_BROKER_HOST={address}", f"RAMSHARE_BROKER_PORT={port}"]
         lines.append(f"RAMSHARE_TLS_DIRECTORY={TLS_DIRECTORY}")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pydantic import ValidationError
 
 from ramshare.broker import pki
-from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, check_account
+from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, certificate_of, check_account
 from ramshare.broker.files import BUNDLES, DERIVED, FIREWALL, GUESTS, HOSTS, due_within, make_files
 from ramshare.broker.rights import BRIDGE, GUEST
 from ramshare.broker.store import Store
@@ -89,7 +89,7 @@ def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s:
         new, files = cluster, old
     else:
         without = cluster.without(client)
-        cert = old[f"{BUNDLES}/{bundle_of(client, cluster.accounts)}/tls/{client}.crt"]
+        cert = old[f"{BUNDLES}/{certificate_of(client, cluster.accounts)}.crt"]
         mark = Revoked(client=client, serial=str(pki.serial_of(cert)), at=now)
         new = without.model_copy(update={"revoked": (*cluster.revoked, mark)})
         files = make_files(new, PurePosixPath(store.current), now, old)
@@ -140,7 +140,7 @@ def entries(store: Store) -> list[Entry]:
     found = [
         Entry(client, GUESTS if role(client) == GUEST else HOSTS, pki.expires_at(files[path]), str(Path(path).parts[1]))
         for client in (*cluster.accounts, *cluster.guest_accounts)
-        if (path := f"{BUNDLES}/{bundle_of(client, cluster.accounts)}/tls/{client}.crt") in files
+        if (path := f"{BUNDLES}/{certificate_of(client, cluster.accounts)}.crt") in files
     ]
     found += [
         Entry(f"{which} broker", which, pki.expires_at(files[f"{which}/server.crt"]), "") for which in (HOSTS, GUESTS)

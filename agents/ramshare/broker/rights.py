@@ -21,6 +21,7 @@ from ramshare.topics import (
     WRITES,
     name,
     role,
+    server_name,
 )
 
 BRIDGE = "bridge"
@@ -56,18 +57,18 @@ class Rights:
 
 def own_rights(client: str, root: str = DEFAULT_ROOT) -> Rights:
     """Return what an account may do because of its name."""
-    base, kind = f"{root}/{VERSION}", role(client)
+    base, kind, asked_as = f"{root}/{VERSION}", role(client), server_name(client)
     own_state = f"{base}/state/{client}"
     serves = [verb for (server, verb) in ALLOWED if server == kind]
     write = [f"{own_state}/{path}" for path in WRITES[kind]]
     write += _asks(base, client)
     read = [f"{own_state}/#", f"{base}/reply/{client}/+"]
-    subscribe = [f"{own_state}/#", f"{base}/reply/{client}/+", f"{base}/request/{client}/+/+"]
+    subscribe = [f"{own_state}/#", f"{base}/reply/{client}/+", f"{base}/request/{asked_as}/+/+"]
     if kind in TELLS_EVENTS:
         write.append(f"{base}/event/{client}/+")
     if serves:
-        write.append(f"{base}/reply/+/{client}")
-        read += [f"{base}/request/{client}/+/{verb}" for verb in serves]
+        write.append(f"{base}/reply/+/{asked_as}")
+        read += [f"{base}/request/{asked_as}/+/{verb}" for verb in serves]
     for whose, path in WATCHES[kind]:
         if whose not in ("+", GUEST):
             same_host = f"{base}/state/{whose}.{name(client)}/{path}"

@@ -37,6 +37,7 @@ from ramshare.topics import (
     RequestTopic,
     Root,
     Topic,
+    server_name,
 )
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class CoreBus:
 
     def answer(self, arrived: RequestArrived, reply: Reply) -> None:
         """Reply to a request; the topic is derived from the request's own topic, never from what it carried."""
-        self._send(ReplyTopic(arrived.client, self.client), reply, arrived.correlation, REPLY_EXPIRY_S)
+        self._send(ReplyTopic(arrived.client, server_name(self.client)), reply, arrived.correlation, REPLY_EXPIRY_S)
 
     def next(self, timeout_s: float) -> Arrival | None:
         """Return what arrived next, or None after `timeout_s`."""
@@ -238,7 +239,7 @@ class CoreBus:
 
     @property
     def _own_requests(self) -> str:
-        return f"{self._root.name}/{VERSION}/request/{self.client}/+/+"
+        return f"{self._root.name}/{VERSION}/request/{server_name(self.client)}/+/+"
 
     def _watch(self, topic_filter: str) -> None:
         with self.lock:

@@ -25,6 +25,7 @@ from ramshare.topics import (
     StateTopic,
     Topic,
     model_of,
+    server_name,
 )
 
 M = TypeVar("M", bound=Message)
@@ -86,7 +87,7 @@ def decode(root: Root, me: str, packet: Packet) -> Decoded:
             if event.kind != topic.kind:
                 raise UndecodableError(Drop.MALFORMED, f"{shown} holds another kind of event")
             return EventArrived(topic.client, topic.kind, event)
-        case RequestTopic() if topic.server in (me, EVERYBODY):
+        case RequestTopic() if topic.server in (server_name(me), EVERYBODY):
             return _request(topic, packet)
         case ReplyTopic() if topic.client == me:
             return _reply(topic, packet)

@@ -16,7 +16,7 @@ from ramshare.bus.pending import Pending
 from ramshare.bus.wire import Packet
 from ramshare.messages.base import MAX_PAYLOAD_BYTES
 from ramshare.messages.replies import ErrorCode
-from ramshare.topics import EVERYBODY, VERSION, RequestTopic, Root
+from ramshare.topics import EVERYBODY, VERSION, RequestTopic, Root, server_name
 
 Refuse = Callable[[Unserved, ErrorCode, str], None]
 
@@ -99,7 +99,7 @@ class Reception:
             return  # our own broadcast
         gone = self._inbox.put(arrived.client, Entry(Kind.REQUEST, arrived))
         if isinstance(gone, RequestArrived):
-            topic = RequestTopic(self._client, gone.client, gone.verb)
+            topic = RequestTopic(server_name(self._client), gone.client, gone.verb)
             self._refuse(
                 Unserved(topic, gone.correlation, gone.request.request_id),
                 ErrorCode.BUSY,

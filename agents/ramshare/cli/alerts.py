@@ -36,7 +36,7 @@ def _gaps(snapshot: Snapshot) -> list[str]:
     if not snapshot.settled:
         found.append("the broker did not send everything in time: this picture has gaps")
     summary = snapshot.manager()
-    counted = sum(1 for _ in snapshot.of_kind(LeaseRecord))
+    counted = sum(1 for _ in snapshot.recorded(LeaseRecord))
     if summary is not None and summary.leases > counted:
         found.append(
             f"the manager counts {summary.leases} leases, {counted} of its records arrived: this picture has gaps"
@@ -46,15 +46,21 @@ def _gaps(snapshot: Snapshot) -> list[str]:
 
 def _manager(snapshot: Snapshot, now: datetime) -> list[str]:
     goes_on = "no new loans until one is there; loans that exist go on"
-    summary, age_s = snapshot.manager(), snapshot.heard_age_s(MANAGER, now)
+    leader = snapshot.leader()
+    summary, age_s = snapshot.manager(), snapshot.heard_age_s(leader, now)
     if age_s is None:
         return [f"there is no manager: {goes_on}"]
-    if not snapshot.online(MANAGER):
+    if not snapshot.online(leader):
         return [f"the manager is offline, last heard {age(age_s)} ago: {goes_on}"]
-    if snapshot.stale(MANAGER, now):
+    if snapshot.stale(leader, now):
         return [f"the manager has been silent for {age(age_s)} although the broker calls it online: {goes_on}"]
     if summary is None or not summary.ready:
         return [f"the manager is not ready yet: {summary.reason if summary else 'it has just connected'}"]
+    if not summary.active:
+        return [f"no manager is active yet: {leader} is {summary.reason}"]
+    away = [client for client in snapshot.clients(MANAGER) if not snapshot.online(client)]
+    if away and not snapshot.standbys():
+        return [f"{leader} makes loans, and no other manager stands by: {', '.join(away)} is offline"]
     return []
 
 

@@ -39,6 +39,10 @@ def init(
     ],
     hosts: Annotated[str, typer.Option(help="Hosts that lend or borrow: hosta,hostb,…")] = "",
     guests: Annotated[str, typer.Option(help="Guests with a monitor: web1,web2,…")] = "",
+    managers: Annotated[
+        str,
+        typer.Option(help="Hosts with a manager each, one active, others standing by: hosta,hostb; by default one."),
+    ] = "",
     people: Annotated[str, typer.Option(help="Who gives commands, by login name: alice,bob; three terminals each.")] = (
         "root"
     ),
@@ -67,7 +71,7 @@ def init(
         raise UsageError(
             f"{directory} has a set already", "ramshare broker add adds accounts; --force makes all anew, for everybody"
         )
-    accounts = [MANAGER, DASHBOARD]
+    accounts = [*(f"{MANAGER}.{host}" for host in _names(managers)), DASHBOARD] if managers else [MANAGER, DASHBOARD]
     accounts += [f"{role}.{host}" for host in _names(hosts) for role in ("lender", "borrower")]
     accounts += [f"cli.{one}" for person in _names(people) for one in _terminals(person)]
     cluster = keeper.cluster_of(

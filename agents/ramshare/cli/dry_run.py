@@ -10,7 +10,7 @@ from ramshare.cli.snapshot import Snapshot
 from ramshare.messages.replies import AttachReply
 from ramshare.messages.requests import BorrowVolume
 from ramshare.messages.state import Volume
-from ramshare.topics import MANAGER, volume_path
+from ramshare.topics import volume_path
 
 
 class Foreseen(BaseModel):
@@ -64,6 +64,6 @@ def _absent(snapshot: Snapshot, host: str, borrower: str) -> list[str]:
     found = []
     if not snapshot.online(borrower):
         found.append(f"the borrower of {host} is not online: ramshare run borrower starts one there")
-    if not snapshot.online(MANAGER):
+    if not snapshot.online(snapshot.leader()):
         found.append("no manager is online")
     return found

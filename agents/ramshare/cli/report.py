@@ -7,7 +7,7 @@ from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow,
 from ramshare.cli.snapshot import Snapshot, age_s
 from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, Memory, Offer, Status, Volume
 from ramshare.retained import Fact
-from ramshare.topics import MANAGER, name, role
+from ramshare.topics import name, role
 
 
 def build(snapshot: Snapshot, broker: str, now: datetime) -> Report:
@@ -27,22 +27,29 @@ def build(snapshot: Snapshot, broker: str, now: datetime) -> Report:
 
 
 def _manager(snapshot: Snapshot, now: datetime) -> ManagerRow | None:
-    summary = snapshot.manager()
+    summary, leader = snapshot.manager(), snapshot.leader()
     if summary is None:
         return None
     return ManagerRow(
-        online=snapshot.online(MANAGER),
-        stale=snapshot.stale(MANAGER, now),
+        client=leader,
+        active=summary.active,
+        generation=summary.generation,
+        standbys=snapshot.standbys(),
+        online=snapshot.online(leader),
+        stale=snapshot.stale(leader, now),
         ready=summary.ready,
         reason=summary.reason,
         waiting=summary.waiting,
-        age_s=snapshot.heard_age_s(MANAGER, now) or 0.0,
+        age_s=snapshot.heard_age_s(leader, now) or 0.0,
     )
 
 
 def _hosts(snapshot: Snapshot, now: datetime) -> list[HostRow]:
-    records = {record.host: record for _, record in snapshot.of_kind(HostRecord)}
+    records = {record.host: record for _, record in snapshot.recorded(HostRecord)}
     offers = {offer.host: offer for fact, offer in snapshot.of_kind(Offer) if offer.host == fact.host}
+    leader = snapshot.leader()
+    if not snapshot.online(leader) or snapshot.stale(leader, now):
+        records = {host: record for host, record in records.items() if host not in offers}
     return [
         _host(host, records.get(host), offers.get(host), snapshot, now)
         for host in sorted(records.keys() | offers.keys())
@@ -50,11 +57,9 @@ def _hosts(snapshot: Snapshot, now: datetime) -> list[HostRow]:
 
 
 def _host(host: str, record: HostRecord | None, offer: Offer | None, snapshot: Snapshot, now: datetime) -> HostRow:
-    """The figures are the lender's own; whether it may export is the manager's word while there is a manager."""
+    """The figures are the lender's own; whether it may export is the manager's word where it has one that counts."""
     lender = f"lender.{host}"
-    figures = offer or record
-    served = snapshot.online(MANAGER) and not snapshot.stale(MANAGER, now)
-    verdict = record if record is not None and served else figures
+    figures, verdict = offer or record, record or offer
     assert figures is not None and verdict is not None
     return HostRow(
         host=host,
@@ -101,7 +106,7 @@ def _leases(snapshot: Snapshot, now: datetime) -> list[LeaseRow]:
         holder = held.get(export.lease)
         if holder is None or holder[1].lender == fact.client:  # another's export of that name is not this lease
             lent[export.lease] = (fact, export)
-    rows = {record.lease: _recorded(fact, record, now) for fact, record in snapshot.of_kind(LeaseRecord)}
+    rows = {record.lease: _recorded(fact, record, now) for fact, record in snapshot.recorded(LeaseRecord)}
     for lease in lent.keys() | held.keys():
         rows[lease] = _lease(lent.get(lease), held.get(lease), snapshot, now)
     return [rows[lease] for lease in sorted(rows)]

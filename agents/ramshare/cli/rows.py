@@ -99,8 +99,14 @@ class AgentRow(_Row):
 
 
 class ManagerRow(_Row):
-    """The manager: whether it serves."""
+    """The manager that makes loans, or would: whether it serves."""
 
+    client: str
+    active: bool
+    generation: int
+    """Of its claim; 0: none."""
+    standbys: list[str]
+    """The other managers that are online."""
     online: bool
     stale: bool
     ready: bool

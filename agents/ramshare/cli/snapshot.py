@@ -3,12 +3,17 @@
 A command that has just connected hears replays only, so that when something was said is known by its stamp alone.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import TypeVar
 
 from ramshare.bus.api import StateArrived
+from ramshare.messages.base import Message
 from ramshare.messages.state import ManagerState, Offer
 from ramshare.retained import Fact, Retained
 from ramshare.topics import MANAGER
+
+M = TypeVar("M", bound=Message)
 
 CLOCK_SLACK_S = 5.0
 """A message that is younger than now by more than this was stamped by a clock that is ahead of ours."""
@@ -37,8 +42,27 @@ class Snapshot(Retained):
         return self.get(f"lender.{host}", "offer", Offer)
 
     def manager(self) -> ManagerState | None:
-        """Return the manager's summary."""
-        return self.get(MANAGER, "summary", ManagerState)
+        """Return the summary of the manager that makes loans."""
+        return self.get(self.leader(), "summary", ManagerState)
+
+    def leader(self) -> str:
+        """Return the manager to go by: of those online the one that is active (the newest claim counts), if any is."""
+
+        def worth(client: str) -> tuple[bool, bool, int]:
+            told = self.get(client, "summary", ManagerState)
+            return self.online(client), told is not None and told.active, told.generation if told else 0
+
+        return max(self.clients(MANAGER), key=worth, default=MANAGER)
+
+    def standbys(self) -> list[str]:
+        """Return the managers that are online beside the one to go by."""
+        leader = self.leader()
+        return [client for client in self.clients(MANAGER) if client != leader and self.online(client)]
+
+    def recorded(self, kind: type[M]) -> Iterator[tuple[Fact, M]]:
+        """Yield the records of the manager to go by; another's may be left from when it was active."""
+        leader = self.leader()
+        return ((fact, record) for fact, record in self.of_kind(kind) if fact.client == leader)
 
 
 def age_s(fact: Fact, now: datetime) -> float:

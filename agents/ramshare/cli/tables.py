@@ -56,8 +56,15 @@ def summary(report: Report) -> Text:
     return Text(
         f"{len(report.hosts)} lending host(s), {len(there)} there: "
         f"{size(capacity)} lendable, {size(lent)} lent, {size(free)} free. "
-        f"{len(report.volumes)} volume(s), {size(remote)} of swap on remote memory.{waiting}"
+        f"{len(report.volumes)} volume(s), {size(remote)} of swap on remote memory.{waiting}{_managers(report)}"
     )
+
+
+def _managers(report: Report) -> str:
+    """Say who makes loans, where it could be another."""
+    if report.manager is None or not report.manager.active or not report.manager.standbys:
+        return ""
+    return f" {report.manager.client} makes loans; standing by: {', '.join(report.manager.standbys)}."
 
 
 def hosts(rows: Sequence[HostRow]) -> Table:

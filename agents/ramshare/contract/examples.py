@@ -107,6 +107,7 @@ _STATES: tuple[Message, ...] = (
         reason="Serving.",
     ),
     state.SealingKey(public_key="hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="),
+    state.Claim(generation=1768469400, answered=("l0a1b2c3d4e-",)),
     state.Decisions(decisions=("2026-01-15T09:30:00Z 1073741824 The host has 2.0 GiB free.",)),
 )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus, StateArrived
+from ramshare.generation import Generation
 from ramshare.lender.exports.changes import ExportChanges
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
@@ -47,6 +48,7 @@ class _Found:
 
     records: dict[str, ExportRecord]
     draining: bool
+    newest: Generation
     learnt: Any
 
 
@@ -176,7 +178,7 @@ class Lender(Agent):
     def _find(self) -> _Found:
         """On the worker."""
         records = self._hands.exports.start()
-        return _Found(records, self._hands.exports.draining(), self._learnt.read())
+        return _Found(records, self._hands.exports.draining(), self._hands.exports.newest(), self._learnt.read())
 
     def _started(self, found: _Found | Exception) -> None:
         self._ledger.note_place(self._hands.exports.misplaced)
@@ -185,7 +187,7 @@ class Lender(Agent):
             self._start_again_s = self.clock() + START_AGAIN_S
             return
         self._learnt.restore(found.learnt)
-        self._ledger.open(found.records, found.draining)
+        self._ledger.open(found.records, found.draining, found.newest)
         self._decide_soon()
 
     def _look(self) -> tuple[dict[str, ExportRecord], dict[str, bool]]:

@@ -33,7 +33,7 @@ class PublishedOffer:
         self._surplus = surplus
         self._wall = wall
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
-        self._told: tuple[OfferPlan, int] | None = None
+        self._told: tuple[OfferPlan, int, int] | None = None
         self.plan = STARTING
         self.known = False
         """Whether it is known what can be lent; before, nothing is wanted back either."""
@@ -43,7 +43,7 @@ class PublishedOffer:
         limits, lent_bytes = self._surplus.limits(), self._ledger.lent_bytes()
         self.known = limits is not None
         plan = self.plan = self._starting() if limits is None else plan_offer(limits)
-        before, self._told = self._told, (plan, lent_bytes)
+        before, self._told = self._told, (plan, lent_bytes, self._ledger.fence.newest.number)
         if before == self._told:
             return
         self._publish(plan, lent_bytes)
@@ -81,6 +81,7 @@ class PublishedOffer:
                 committed_free_bytes=plan.committed_free_bytes,
                 exportable=plan.exportable,
                 draining=self._ledger.draining,
+                generation=self._ledger.fence.newest.number,
                 reason=plan.reason,
             ),
         )

@@ -5,6 +5,7 @@ Used by the lender's agent, on its loop.
 
 from ramshare.bus.api import RequestArrived
 from ramshare.desk import Desk, RefusedError
+from ramshare.generation import Generation
 from ramshare.lender.exports.changes import ExportChanges
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
@@ -13,7 +14,7 @@ from ramshare.messages.base import LEAST_LEASE_BYTES
 from ramshare.messages.events import LeaseOutcome
 from ramshare.messages.replies import ErrorCode, ExportReply, Reply
 from ramshare.messages.requests import Drain, ExportLease, ReleaseLease, Undrain
-from ramshare.topics import MANAGER
+from ramshare.topics import MANAGER, role
 
 
 class Requests:
@@ -29,6 +30,7 @@ class Requests:
         """Make an export, or grant again the one that this lease has."""
         request = arrived.request
         self._require_ready()
+        self._obey(arrived.client, request.generation)
         if request.size_bytes < LEAST_LEASE_BYTES:
             least = f"the smallest lease is {LEAST_LEASE_BYTES >> 20} MiB"
             raise RefusedError(ErrorCode.BAD_REQUEST, f"{request.size_bytes} bytes: {least}")
@@ -53,10 +55,13 @@ class Requests:
         """Take a lease back from its borrower or the manager; answered when its memory is free."""
         request = arrived.request
         self._require_ready()
+        ordered = role(arrived.client) == MANAGER
+        if ordered:
+            self._obey(arrived.client, request.generation)
         record = self._ledger.records.get(request.lease)
         if record is None:
             raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here; it may be released already")
-        if arrived.client not in (record.borrower, MANAGER):
+        if not ordered and arrived.client != record.borrower:
             raise RefusedError(ErrorCode.NOT_ALLOWED, f"lease {request.lease} is of {record.borrower}")
 
         def done(outcome: Exception | None) -> None:
@@ -64,7 +69,7 @@ class Requests:
                 raise outcome
             self._desk.settle(arrived, Reply(request_id=request.request_id))
 
-        outcome = LeaseOutcome.UNUSED if arrived.client == MANAGER else LeaseOutcome.RETURNED
+        outcome = LeaseOutcome.UNUSED if ordered else LeaseOutcome.RETURNED
         self._changes.remove(record, f"given back by {arrived.client}", outcome, done=done)
         return None
 
@@ -80,6 +85,12 @@ class Requests:
 
         self._changes.drain(draining, done)
         return None
+
+    def _obey(self, manager: str, number: int) -> None:
+        """Raise `RefusedError` if a newer manager than this one has given orders; remember a new one for good."""
+        if self._ledger.fence.admit(Generation(number, manager)):
+            self._changes.remember(self._ledger.fence.newest)
+            self._offer.update()
 
     def _require_ready(self) -> None:
         if not self._ledger.ready:

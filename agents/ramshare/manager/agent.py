@@ -1,8 +1,9 @@
 """The manager: a matchmaker. It keeps the cluster's database and answers borrow requests by having lenders export.
 
-It owns nothing: killed at any moment, it costs new loans only. A fresh one asks everybody to announce, and serves when
-all who should be there have spoken, or after `LISTEN_S`. Here is its listening; the course of a loan is in
-`lending.py`, grants that nobody uses are in `unused_grants.py`, what everybody may read of it in `database.py`.
+It owns nothing: killed at any moment, it costs new loans only, and not even those where another stands by. A fresh one
+asks everybody to announce, and serves when all who should be there have spoken, or after `LISTEN_S`, unless another
+manager does (`leadership.py`): then it listens, and takes note of what is asked for. Here is its listening; the course
+of a loan is in `lending.py`, grants that nobody uses are in `unused_grants.py`, what all may read in `database.py`.
 """
 
 import logging
@@ -12,11 +13,13 @@ from ramshare.agent import REAL, Agent, Runtime
 from ramshare.bus.api import Bus, StateArrived
 from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import Database, not_heard
+from ramshare.manager.leadership import Leadership
 from ramshare.manager.lending import Lending
+from ramshare.manager.office import Office
 from ramshare.manager.unused_grants import UnusedGrants
 from ramshare.messages.requests import Announce, BorrowMemory
 from ramshare.settings import ManagerSettings
-from ramshare.topics import EVERYBODY
+from ramshare.topics import EVERYBODY, MANAGER, role
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +28,11 @@ LISTEN_S = 3.0
 SETTLE_S = 0.5
 """Retained topics arrive in a burst after subscribing; the manager does not serve before it is over."""
 TICK_S = 1.0
+STANDBY_TICK_S = 0.25
+"""Who waits for another to fall silent notices it soon; it has little else to do."""
 LISTENING_TICK_S = 0.1
 
-WATCHED = ("status", "offer", "export/+", "lease/+")
+WATCHED = ("status", "offer", "export/+", "lease/+", "claim")
 """What of everybody's state the manager needs; memory reports are for lenders."""
 
 
@@ -39,10 +44,14 @@ class Manager(Agent):
     def __init__(self, bus: Bus, runtime: Runtime = REAL, settings: ManagerSettings | None = None) -> None:
         super().__init__(bus, runtime)
         self.cluster = Cluster()
+        self.office = Office(bus, Leadership(bus.client), runtime)
+        self._led = False
         self._database = Database(self.cluster)
-        self._unused_grants = UnusedGrants(self, bus, self.cluster)
+        self._unused_grants = UnusedGrants(self, bus, self.cluster, self.office)
         settings = settings or ManagerSettings()
-        self._lending = Lending(self, bus, self.desk, self.cluster, self._database, self._unused_grants, settings)
+        self._lending = Lending(
+            self, bus, self.desk, self.cluster, self._database, self._unused_grants, self.office, settings
+        )
 
     @property
     def ready(self) -> bool:
@@ -59,37 +68,53 @@ class Manager(Agent):
     def on_connected(self) -> None:
         """Begin to listen: what the broker replays may be old, so everybody is asked to say again what is true."""
         self.cluster.doubt()
+        self.office.listen_again()
         self._listening_since_s = self.clock()
         self.bus.ask(EVERYBODY, Announce(), LISTEN_S)
         self.soon()
 
     def on_state(self, arrived: StateArrived) -> None:
         """Fold in what an agent says of itself."""
-        self.cluster.take(arrived, self.clock())
+        if role(arrived.client) == MANAGER:
+            self._lending.forget(self.office.hear(arrived))
+        else:
+            self.cluster.take(arrived, self.clock())
+            self.office.hear_lender(arrived)
         self.soon()
+
+    def on_inherited(self, arrived: StateArrived) -> None:
+        """An earlier run's claim is older than the next one must be."""
+        self.office.hear_own(arrived)
 
     def true_paths(self) -> Collection[str] | None:
         """Return what the database shows, as soon as everybody was heard."""
-        return self._database.published.keys() if self.ready else None
+        return {"claim", *self._database.published} if self.ready else None
 
     def tick(self) -> float:
         """Become ready, take back unused grants, publish the database."""
         now_s = self.clock()
         if not self.ready:
             self._listen(now_s - self._listening_since_s)
-        if self.ready:
+        led, self._led = self._led, self.office.turn(ready=self.ready)
+        if self._led:
             self._unused_grants.take_back(self._lending.held(), now_s)
             self._lending.turn()
+        if self._led and not led:
+            self._lending.go_on()
+        elif led and not self._led:
+            self._lending.stand_by()
+        self._lending.forget_late(now_s)
         self.cluster.forget_grants(now_s)
         self._publish(now_s)
-        return TICK_S if self.ready else LISTENING_TICK_S
+        if not self.ready:
+            return LISTENING_TICK_S
+        return TICK_S if self._led else STANDBY_TICK_S
 
     def _listen(self, so_far_s: float) -> None:
         if so_far_s > LISTEN_S or (so_far_s > SETTLE_S and not self.cluster.presence.unheard):
             self.cluster.settle()
             log.info("ready: %d agents known, %s", len(self.cluster.by_client), not_heard(self.cluster))
-            self._lending.go_on()
 
     def _publish(self, now_s: float) -> None:
-        for path, message in self._database.changes(now_s, self._lending.waiting).items():
+        for path, message in self._database.changes(now_s, self.office.seat(), self._lending.waiting).items():
             self.bus.set_state(path, message)

@@ -9,10 +9,13 @@ from heapq import nsmallest
 
 from ramshare.manager.candidates import Ranking
 from ramshare.manager.cluster import Cluster, offer_of
+from ramshare.manager.office import Seat
 from ramshare.messages.base import MAX_BYTES, Message
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState
 from ramshare.topics import name
 
+ALONE = Seat(1)
+"""Of a manager without another, for whoever asks for records only."""
 NAMES_SHOWN = 5
 """Of agents not heard yet; ten thousand names help nobody."""
 
@@ -25,8 +28,11 @@ class Database:
         self.ranking = Ranking()
         self.published: dict[str, Message] = {}
         """By state path, as of the last `changes`."""
-        self._wanted: dict[str, Message | None] = {}
-        """Records made again since."""
+        self._records: dict[str, Message] = {}
+        """What is to be published while this manager is the active one."""
+        self._wanted: set[str] = set()
+        """Paths of those made again since."""
+        self._shown = False
         self._hosts: dict[str, HostRecord] = {}
         self._leases = 0
         self._totals = _Totals()
@@ -47,20 +53,24 @@ class Database:
         """What all lenders together may lend, as of the last `refresh`; no loan can be larger."""
         return self._totals.free_bytes
 
-    def changes(self, now_s: float, waiting: int = 0) -> dict[str, Message | None]:
+    def changes(self, now_s: float, seat: Seat = ALONE, waiting: int = 0) -> dict[str, Message | None]:
         """Return path to message of what is to be published, None for what is no more, and take it as published.
 
-        `waiting`: requests that wait for memory.
+        Only the active manager shows records; who stands by has them ready. `waiting`: requests that wait for memory.
         """
         self.refresh(now_s)
-        wanted, self._wanted = self._wanted, {}
+        wanted, self._wanted = self._wanted, set()
+        if seat.active != self._shown:
+            self._shown = seat.active
+            wanted = (self._records.keys() | self.published.keys()) - {"summary"}
         changed: dict[str, Message | None] = {}
-        for path, message in wanted.items():
+        for path in wanted:
+            message = self._records.get(path) if self._shown else None
             if not same(message, self.published.get(path)):
                 changed[path] = message
                 self._leases += path.startswith("lease/") * ((message is not None) - (path in self.published))
                 self._note_published(path, message)
-        summary = self._totals.summary(self._cluster, self._leases, waiting)
+        summary = self._totals.summary(self._cluster, seat, self._leases, waiting)
         if not same(summary, self.published.get("summary")):
             changed["summary"] = self.published["summary"] = summary
         return changed
@@ -80,8 +90,11 @@ class Database:
         self._want(f"host/{host}", record)
 
     def _want(self, path: str, message: Message | None) -> None:
-        if message is not None or path in self.published or path in self._wanted:
-            self._wanted[path] = message
+        if message is not None:
+            self._records[path] = message
+        elif self._records.pop(path, None) is None:
+            return
+        self._wanted.add(path)
 
 
 class _Totals:
@@ -99,10 +112,12 @@ class _Totals:
         self.lent_bytes += step * record.lent_bytes
         self.free_bytes += step * record.free_bytes * record.exportable
 
-    def summary(self, cluster: Cluster, leases: int, waiting: int) -> ManagerState:
+    def summary(self, cluster: Cluster, seat: Seat, leases: int, waiting: int) -> ManagerState:
         """Return what the cluster is in sum."""
         return ManagerState(
             ready=cluster.settled,
+            active=seat.active,
+            generation=seat.generation,
             lenders=self.lenders,
             borrowers=len(cluster.presence.borrowers_online),
             leases=leases,
@@ -110,8 +125,16 @@ class _Totals:
             capacity_bytes=min(MAX_BYTES, self.capacity_bytes),
             lent_bytes=min(MAX_BYTES, self.lent_bytes),
             free_bytes=min(MAX_BYTES, self.free_bytes),
-            reason="serving" if cluster.settled else f"listening; {not_heard(cluster)}",
+            reason=_state_of(cluster, seat),
         )
+
+
+def _state_of(cluster: Cluster, seat: Seat) -> str:
+    if not cluster.settled:
+        return f"listening; {not_heard(cluster)}"
+    if seat.active:
+        return "serving"
+    return f"standing by: {seat.active_one} makes loans" if seat.active_one else "listening for other managers"
 
 
 def not_heard(cluster: Cluster) -> str:

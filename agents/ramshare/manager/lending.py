@@ -4,8 +4,8 @@ Who may be asked is in `candidates.py`, how much of whom in `placement.py`. Used
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
-from uuid import uuid4
 
 from ramshare.bus.api import Bus, RequestArrived
 from ramshare.desk import Desk, RefusedError
@@ -15,6 +15,7 @@ from ramshare.manager.candidates import candidates
 from ramshare.manager.cluster import Cluster
 from ramshare.manager.database import Database, bounded
 from ramshare.manager.loans import Loan
+from ramshare.manager.office import Office
 from ramshare.manager.placement import Candidate, Placement, Share, mib, place, together
 from ramshare.manager.placing_pairs import place_pair
 from ramshare.manager.pledges import Pledges
@@ -35,6 +36,8 @@ EXPORT_TIMEOUT_S = 15.0
 LOGIN_WITHIN_S = 60.0
 LAST_CHOICE_S = 600.0
 """A lender that offers much and does not deliver costs whoever asks it `EXPORT_TIMEOUT_S`: one loan in ten minutes."""
+KEPT_S = 20.0
+"""How long a request that another manager is to answer is kept: a borrower waits so long before it asks again."""
 LENDS_ITSELF = "this host lends memory itself; drain it before it borrows"
 
 
@@ -49,6 +52,7 @@ class Lending:
         cluster: Cluster,
         database: Database,
         unused_grants: UnusedGrants,
+        office: Office,
         settings: ManagerSettings,
     ) -> None:
         self._loop = loop
@@ -57,32 +61,54 @@ class Lending:
         self._cluster = cluster
         self._database = database
         self._unused_grants = unused_grants
+        self._office = office
         self._least_lease_bytes = settings.least_lease_bytes
         self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
         self._pledges = Pledges()
         self._standing = Standing(loop, desk)
         self._failed_until_s: dict[str, float] = {}
         """Lenders that did not answer, or granted what they were not asked for: until when they are the last choice."""
-        self._run_id = uuid4().hex[:8]
-        """Marks this run, so that a successor's request for the same lease is a new request."""
 
     def held(self) -> set[str]:
         """Return the leases of loans that are being made."""
         return self._pledges.leases()
 
     def go_on(self) -> None:
-        """Go on with the loans that waited until everybody was heard."""
+        """Begin with the loans that waited until everybody was heard, or were another manager's."""
         self._standing.begin()
         for loan in self._pledges.loans:
             with self._desk.serving(loan.arrived):
                 self._advance(loan)
 
+    def stand_by(self) -> None:
+        """Another makes loans: what was begun here is begun anew if that one falls silent."""
+        begun, in_line = self._pledges.loans, self._standing.give_up()
+        for loan in begun:
+            self._pledges.end(loan)
+        for loan in dict.fromkeys((*begun, *in_line)):
+            loan.start_over()
+            loan.since_s = self._loop.clock()
+            self._pledges.begin(loan)
+
+    def forget(self, answered: Collection[str]) -> None:
+        """Drop the loans that the active manager has answered."""
+        if answered and not self._office.leads:
+            self._drop([loan for loan in self._pledges.loans if loan.prefix in answered])
+
+    def forget_late(self, now_s: float) -> None:
+        """Drop the loans that nobody waits for any more; whoever does asks again."""
+        if not self._office.leads:
+            self._drop([loan for loan in self._pledges.loans if now_s - loan.since_s > KEPT_S])
+
+    def _drop(self, loans: Collection[Loan]) -> None:
+        for loan in loans:
+            self._desk.drop(loan.arrived)
+            self._pledges.end(loan)
+
     def borrow(self, arrived: RequestArrived[BorrowMemory]) -> Reply | None:
-        """Begin a loan, or tell what it would be. While the manager listens, a loan is only taken note of."""
-        if arrived.request.dry_run:
-            return self._foretell(Loan(arrived, self._least_lease_bytes))
-        waits = self._standing.comes_again(arrived)
-        loan = waits or Loan(arrived, self._least_lease_bytes)
+        """Begin a loan, or tell what it would be. Who listens or stands by only takes note of a loan."""
+        waits = None if arrived.request.dry_run else self._standing.comes_again(arrived)
+        loan = waits or Loan(arrived, self._least_lease_bytes, self._loop.clock())
         self._desk.when_answered(arrived, lambda reply: self._ended(loan, reply))
         if waits is None:
             self._begin(loan)
@@ -114,9 +140,6 @@ class Lending:
 
     def _foretell(self, loan: Loan) -> Reply:
         """Return who would be asked for how much, and why. No lender is asked, and nothing is remembered of it."""
-        if not self._cluster.settled:
-            sentence = "the manager has just started and listens to everybody; ask again in a few seconds"
-            raise RefusedError(ErrorCode.NOT_READY, sentence)
         if self._lends(loan.borrower):
             raise RefusedError(ErrorCode.CONFLICT, LENDS_ITSELF)
         placement = self._place(loan)
@@ -130,8 +153,11 @@ class Lending:
 
     def _ended(self, loan: Loan, reply: Reply) -> None:
         """Forget a loan that has its answer; what was granted for one that is refused goes back."""
+        self._office.answered(loan.prefix)
         if loan in self._pledges:
             self._pledges.end(loan)
+        if loan.need.dry_run:
+            return
         if not reply.ok:
             self._give_back(loan)
         self._standing.ended(loan, reply)
@@ -142,7 +168,10 @@ class Lending:
 
     def _advance(self, loan: Loan) -> None:
         """Ask lenders for what is missing; when nothing is, or nobody can, answer."""
-        if not self._cluster.settled:
+        if not self._office.leads:
+            return
+        if loan.need.dry_run:
+            self._desk.settle(loan.arrived, self._foretell(loan))
             return
         if not loan.begun:
             loan.begun = True
@@ -230,7 +259,7 @@ class Lending:
         loan.waiting[lease] = share
         self._pledges.add(loan, lease, share)
         request = ExportLease(
-            request_id=f"{lease}-{self._run_id}",
+            request_id=f"{lease}-{self._office.run_id}",
             lease=lease,
             borrower=loan.borrower,
             initiator=loan.need.initiator,
@@ -238,11 +267,14 @@ class Lending:
             mode=loan.need.mode,
             leg=share.leg,
             login_within_s=LOGIN_WITHIN_S,
+            generation=self._office.generation,
         )
-        self._loop.ask(share.lender, request, EXPORT_TIMEOUT_S, lambda reply: self._exported(loan, lease, reply))
+        self._loop.ask(share.lender, request, EXPORT_TIMEOUT_S, lambda reply: self._exported(loan, lease, share, reply))
 
-    def _exported(self, loan: Loan, lease: str, reply: Reply | Exception) -> None:
-        share = loan.waiting.pop(lease)
+    def _exported(self, loan: Loan, lease: str, share: Share, reply: Reply | Exception) -> None:
+        if loan.waiting.get(lease) is not share:
+            return  # asked for in an earlier time in office
+        del loan.waiting[lease]
         if loan not in self._pledges:  # refused meanwhile: something went wrong here
             self._unused_grants.release(share.lender, lease)
             return
@@ -277,7 +309,10 @@ class Lending:
     def _grant(self, loan: Loan) -> None:
         grants = tuple(loan.grants.values())
         reason = loan.reason or "the same as before"
-        self._desk.settle(loan.arrived, BorrowReply(request_id=loan.need.request_id, grants=grants, sentence=reason))
+        reply = BorrowReply(
+            request_id=loan.need.request_id, grants=grants, sentence=reason, generation=self._office.generation
+        )
+        self._desk.settle(loan.arrived, reply)
         say(
             self._bus,
             EventKind.GRANTED,

@@ -18,6 +18,8 @@ class Loan:
 
     arrived: RequestArrived[BorrowMemory]
     least_lease_bytes: int = LEAST_LEASE_BYTES
+    since_s: float = 0.0
+    """When it was asked for."""
     begun: bool = False
     counter: int = 0
     reason: str = ""
@@ -111,7 +113,7 @@ class Loan:
     def start_over(self) -> None:
         """Forget what came of asking lenders; ids of leases are not used again."""
         self.begun, self.reason = False, ""
-        self.grants, self.refused = {}, {}
+        self.grants, self.waiting, self.refused = {}, {}, {}
 
     def shunned(self) -> set[str]:
         """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""

@@ -36,9 +36,18 @@ class Standing:
         return len(self._line)
 
     def begin(self) -> None:
-        """Everybody was heard: from now on who comes is served, or waits."""
-        if self._began_s is None:
-            self._began_s = self._loop.clock()
+        """This manager makes loans: from now on who comes is served, or waits."""
+        self._began_s = self._loop.clock()
+
+    def give_up(self) -> list[Loan]:
+        """Another manager makes loans: forget the line, and return those whose borrowers wait for an answer now.
+
+        All ask again within seconds, and say how long they have waited.
+        """
+        tickets = self._line.in_order()
+        for ticket in tickets:
+            self._line.leave(ticket)
+        return [ticket.loan for ticket in tickets if ticket.held]
 
     def comes_again(self, arrived: RequestArrived[BorrowMemory]) -> Loan | None:
         """Return the loan of a request that waits, which is asked for again; None if it does not wait."""

@@ -7,6 +7,7 @@ from operator import itemgetter
 from ramshare.bus.api import Bus
 from ramshare.loop import Loop, say
 from ramshare.manager.cluster import Cluster
+from ramshare.manager.office import Office
 from ramshare.messages.events import EventKind
 from ramshare.messages.requests import ReleaseLease
 
@@ -21,7 +22,8 @@ RELEASE_TIMEOUT_S = 15.0
 class UnusedGrants:
     """Knows since when grants are unused, and who was asked."""
 
-    def __init__(self, loop: Loop, bus: Bus, cluster: Cluster) -> None:
+    def __init__(self, loop: Loop, bus: Bus, cluster: Cluster, office: Office) -> None:
+        self._office = office
         self._loop = loop
         self._bus = bus
         self._cluster = cluster
@@ -52,10 +54,12 @@ class UnusedGrants:
             self.release(lender, lease)
 
     def release(self, lender: str, lease: str) -> None:
-        """Ask a lender to release a lease; what it answers is only logged."""
+        """Ask a lender to release a lease; what it answers is only logged. Who has been replaced leaves it alone."""
+        if not self._office.leads:
+            return
         self._loop.ask(
             lender,
-            ReleaseLease(lease=lease),
+            ReleaseLease(lease=lease, generation=self._office.generation),
             RELEASE_TIMEOUT_S,
             lambda reply: log.info("%s, asked to release %s: %s", lender, lease, getattr(reply, "sentence", reply)),
         )

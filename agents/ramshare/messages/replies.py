@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
-from ramshare.messages.base import Bytes, ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
+from ramshare.messages.base import MAX_SEQ, Bytes, ClientName, Iqn, LeaseId, Message, Portal, PositiveBytes, Sentence
 from ramshare.messages.state import Leg, Mode
 
 
@@ -26,6 +26,8 @@ class ErrorCode(StrEnum):
     BUSY = "busy"
     WAITING = "waiting"
     """Manager to borrower: nothing can be lent now; the request keeps its place in line if it is asked again."""
+    OUTDATED = "outdated"
+    """A newer manager has taken over; its lenders obey no older one."""
     FAILED = "failed"
 
 
@@ -90,6 +92,7 @@ class BorrowReply(Reply):
     KIND: ClassVar[str] = "borrow-reply/1"
     grants: tuple[Grant, ...] = Field(default=(), max_length=64)
     shares: Shares = ()
+    generation: int = Field(default=0, ge=0, le=MAX_SEQ, description="Of the manager that grants; 0: not said.")
 
 
 class AttachReply(Reply):

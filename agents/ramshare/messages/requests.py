@@ -7,6 +7,7 @@ from uuid import uuid4
 from pydantic import Field
 
 from ramshare.messages.base import (
+    MAX_SEQ,
     Bytes,
     ClientName,
     InitiatorName,
@@ -19,6 +20,10 @@ from ramshare.messages.base import (
 )
 from ramshare.messages.state import Leg, Mode
 
+Generation = Annotated[
+    int,
+    Field(ge=0, le=MAX_SEQ, description="Of the manager that orders it: lenders refuse an older one. 0: a borrower."),
+]
 DryRun = Annotated[bool, Field(description="Only say what would be done; nothing is done.")]
 MAX_WAIT_S = 86_400.0
 """A request may wait a day for memory."""
@@ -100,6 +105,7 @@ class ExportLease(Request):
     mode: Mode
     leg: Leg = 0
     login_within_s: Seconds = 60.0
+    generation: Generation = 0
 
 
 class ReleaseLease(Request):
@@ -108,6 +114,7 @@ class ReleaseLease(Request):
     KIND: ClassVar[str] = "release-lease/1"
     VERB: ClassVar[str] = "release"
     lease: LeaseId
+    generation: Generation = 0
 
 
 class Vacate(Request):

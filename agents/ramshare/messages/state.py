@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ramshare.messages.base import (
+    MAX_SEQ,
     Bytes,
     ClientName,
     Count,
@@ -24,6 +25,9 @@ from ramshare.messages.base import (
     Sentence,
     VolumeName,
 )
+
+MOST_ANSWERED = 1000
+"""A second's worth of requests, ten times over; each takes a dozen bytes of a claim."""
 
 
 class Mode(StrEnum):
@@ -117,6 +121,7 @@ class Offer(Message):
     committed_free_bytes: Bytes = Field(default=0, description="Of the free bytes, what may back a move.")
     exportable: bool
     draining: bool = False
+    generation: int = Field(default=0, ge=0, le=MAX_SEQ, description="Of the newest manager that it obeyed.")
     reason: Sentence
 
 
@@ -216,6 +221,8 @@ class ManagerState(Message):
 
     KIND: ClassVar[str] = "manager/1"
     ready: bool
+    active: bool = Field(default=True, description="It makes loans; false: it stands by for the one that does.")
+    generation: int = Field(default=0, ge=0, le=MAX_SEQ, description="Of its claim, while it is active.")
     lenders: Count
     borrowers: Count
     leases: Count
@@ -224,6 +231,16 @@ class ManagerState(Message):
     lent_bytes: Bytes
     free_bytes: Bytes
     reason: Sentence
+
+
+class Claim(Message):
+    """`state/<manager>/claim`: it makes loans, and its orders are of this generation. Said every second."""
+
+    KIND: ClassVar[str] = "claim/1"
+    generation: int = Field(ge=1, le=MAX_SEQ)
+    answered: tuple[LeaseId, ...] = Field(
+        default=(), max_length=MOST_ANSWERED, description="Requests answered of late, so that a successor drops them."
+    )
 
 
 class Decisions(Message):

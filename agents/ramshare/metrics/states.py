@@ -74,6 +74,7 @@ def _borrowed(states: States) -> Iterator[Metric]:
 def _cluster(states: States) -> Iterator[Metric]:
     for summary in _all(states, ManagerState):
         yield _gauge("ramshare_manager_ready", "Whether loans are made.", summary.ready)
+        yield _gauge("ramshare_manager_active", "Whether this manager makes loans, or stands by.", summary.active)
         yield _gauge("ramshare_cluster_lenders", "Lenders online.", summary.lenders)
         yield _gauge("ramshare_cluster_borrowers", "Borrowers online.", summary.borrowers)
         yield _gauge("ramshare_cluster_capacity_bytes", "All that lenders may lend.", summary.capacity_bytes)

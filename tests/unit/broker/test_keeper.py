@@ -12,6 +12,7 @@ from ramshare.broker import keeper
 from ramshare.broker.cluster import AccountError, Cluster, bundle_of
 from ramshare.broker.store import NoSetError, Store, StoreError
 from ramshare.bus.api import BrokerUnreachableError
+from ramshare.bus.tls import Certificate
 from ramshare.settings import BrokerSettings
 
 pytestmark = pytest.mark.unit
@@ -177,13 +178,23 @@ def test_where_nothing_is_due_nothing_is_written_or_started_again(store: Store) 
 
 
 @pytest.mark.parametrize(
-    "name", ["all", "web1", "root.x", "lender", "manager.x", "lender/x", "lender.+", "", f"guest.{'x' * 60}"]
+    "name", ["all", "web1", "root.x", "lender", "manager.", "lender/x", "lender.+", "", f"guest.{'x' * 60}"]
 )
 def test_a_name_that_no_account_can_have_changes_nothing(store: Store, name: str) -> None:
     before = contents(store)
     with pytest.raises(AccountError):
         keeper.add(store, ["guest.web7", name], NOW, Told())
     assert contents(store) == before
+
+
+def test_each_of_several_managers_has_its_own_certificate_in_the_same_place_of_its_bundle(store: Store) -> None:
+    keeper.add(store, ["manager.hosta", "manager.hostb"], NOW, Told())
+    bundles = store.current / "bundles"
+    for client in ("manager", "manager.hosta", "manager.hostb"):
+        assert Certificate.read(bundles / client / "tls" / "manager.crt").name == client
+    assert {entry.account for entry in keeper.entries(store)} >= {"manager.hosta", "manager.hostb"}
+    keeper.revoke(store, "manager.hosta", NOW, Told())
+    assert not keeper.cluster_of(**store.load()[0].model_dump()).has("manager.hosta")
 
 
 def test_an_account_that_is_there_is_not_made_again(store: Store) -> None:

@@ -19,6 +19,7 @@ WRITERS = {
     f"{V1}/state/{{me}}/lease/l1": {"borrower", MANAGER},
     f"{V1}/state/{{me}}/volume/vg0/swap": {"borrower"},
     f"{V1}/state/{{me}}/key": {"borrower"},
+    f"{V1}/state/{{me}}/claim": {MANAGER},
     f"{V1}/state/{{me}}/summary": {MANAGER},
     f"{V1}/state/{{me}}/host/hosta": {MANAGER},
     f"{V1}/state/guest.other/status": {BRIDGE},
@@ -72,6 +73,21 @@ def test_what_agents_say_of_themselves_the_broker_takes() -> None:
         for path in models:
             topic = f"{V1}/state/{me}/{path.replace('+', 'x')}"
             assert any(covers(rule, topic) for rule in own_rights(me).write)
+
+
+def test_of_several_managers_each_hears_and_answers_what_managers_are_asked_and_says_of_itself_alone() -> None:
+    rights = own_rights("manager.hosta") + role_rights(MANAGER)
+    assert f"{V1}/request/manager/+/+" in rights.subscribe
+    assert any(covers(rule, f"{V1}/request/manager/borrower.b/borrow") for rule in rights.read)
+    assert any(covers(rule, f"{V1}/state/manager.hostb/claim") for rule in rights.read)
+
+    def may_write(topic: str) -> bool:
+        return any(covers(rule, f"{V1}/{topic}") for rule in rights.write)
+
+    assert all(map(may_write, ("reply/borrower.b/manager", "state/manager.hosta/claim", "event/manager.hosta/granted")))
+    assert may_write("request/lender.a/manager.hosta/export")
+    for foreign in ("state/manager.hostb/claim", "event/manager/granted", "request/lender.a/manager.hostb/export"):
+        assert not may_write(foreign)
 
 
 def test_a_lender_subscribes_to_the_guests_there_are_and_to_no_other() -> None:

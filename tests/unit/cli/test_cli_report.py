@@ -201,3 +201,37 @@ def test_markup_in_a_reason_is_shown_as_it_is() -> None:
 def test_segments_that_lvm_words_otherwise_are_shown_as_they_are() -> None:
     assert tables.placement(["/dev/sda 1048576", "odd", "x ²"]) == "/dev/sda 1 MiB, odd, x ²"
     assert tables.placement([]) == "-"
+
+
+def of_two_managers(**active: bool) -> Snapshot:
+    """Managers by host: which of them are online, and whether they say that they are active."""
+    snapshot = healthy()
+    del snapshot.by_client["manager"]
+    for generation, (host, is_active) in enumerate(active.items(), 7):
+        told = summary(1).model_copy(update={"active": is_active, "generation": generation if is_active else 0})
+        said(snapshot, f"manager.{host}", "status", Status(status="online"))
+        said(snapshot, f"manager.{host}", "summary", told)
+        said(snapshot, f"manager.{host}", "lease/l1", lease_record())
+    return snapshot
+
+
+def test_of_two_managers_the_active_one_is_shown_and_who_stands_by() -> None:
+    snapshot = of_two_managers(hosta=False, hostb=True)
+    report = build(snapshot, "b", NOW)
+    assert report.manager is not None
+    assert (report.manager.client, report.manager.standbys) == ("manager.hostb", ["manager.hosta"])
+    assert report.warnings == []
+    assert "manager.hostb makes loans; standing by: manager.hosta" in drawn(snapshot)
+
+
+def test_of_two_that_call_themselves_active_the_newer_one_counts() -> None:
+    report = build(of_two_managers(hosta=True, hostb=True), "b", NOW)
+    assert report.manager is not None
+    assert (report.manager.client, report.manager.generation) == ("manager.hostb", 8)
+
+
+def test_that_nobody_stands_by_any_more_is_told_and_so_is_that_nobody_is_active_yet() -> None:
+    snapshot = of_two_managers(hosta=True, hostb=False)
+    said(snapshot, "manager.hostb", "status", Status(status="offline"))
+    assert "no other manager stands by: manager.hostb is offline" in find_alerts(snapshot, NOW)[0]
+    assert "no manager is active yet" in find_alerts(of_two_managers(hosta=False, hostb=False), NOW)[0]

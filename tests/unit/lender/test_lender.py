@@ -765,3 +765,31 @@ def test_memory_that_cannot_be_read_ends_new_loans_and_no_old_one(scene: Scene) 
     assert "/proc/meminfo does not say" in scene.offer().reason
     assert scene.lent() == 512 * MIB
     assert not scene.export(64, "new").ok
+
+
+# ---- of several managers the newest is obeyed
+
+
+def test_an_order_of_a_manager_that_was_replaced_is_refused_and_changes_nothing(scene: Scene) -> None:
+    scene.lender()
+    assert scene.export(64, "l1", generation=8).ok
+    refused = scene.export(64, "l2", generation=7)
+    assert refused.error is ErrorCode.OUTDATED
+    released = scene.ask("manager", ReleaseLease(lease="l1", generation=7)).result()
+    assert released.error is ErrorCode.OUTDATED
+    assert list(scene.exports.records) == ["l1"]
+    assert scene.offer().generation == 8, "others learn of it"
+
+
+def test_whom_it_obeys_outlasts_the_lenders_agent(scene: Scene) -> None:
+    scene.lender()
+    assert scene.export(64, "l1", generation=8).ok
+    scene.kill("lender.a")
+    scene.lender()
+    assert scene.export(64, "l2", generation=7).error is ErrorCode.OUTDATED
+
+
+def test_a_borrower_gives_back_whatever_manager_is_active(scene: Scene) -> None:
+    scene.lender()
+    assert scene.export(64, "l1", generation=8).ok
+    assert scene.ask("borrower.b", ReleaseLease(lease="l1")).result().ok

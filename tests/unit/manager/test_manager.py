@@ -139,10 +139,14 @@ def test_a_dry_run_is_refused_for_the_reasons_of_a_loan_but_without_an_event(wor
     assert world.events("refused") == []
 
 
-def test_a_manager_that_is_still_listening_foretells_nothing(world: Setting) -> None:
+def test_a_manager_that_is_still_listening_foretells_nothing_before_it_has_heard_everybody(world: Setting) -> None:
     world.lender("h0", 100)
     world.manager()
-    assert foretold(FakeBorrower(world, "b"), 40 * MIB).error is ErrorCode.NOT_READY
+    future = FakeBorrower(world, "b").ask(40 * MIB, dry_run=True)
+    world.settle()
+    assert not future.done()
+    world.ready()
+    assert reply_of(future).shares
 
 
 # ---- granting

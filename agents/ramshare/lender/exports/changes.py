@@ -9,6 +9,7 @@ from functools import partial
 
 from ramshare.audit import EndedLease, lease_ended
 from ramshare.bus.api import Bus
+from ramshare.generation import Generation
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.exports.store import Exports
@@ -60,6 +61,15 @@ class ExportChanges:
             done(failure)
 
         self._loop.work(partial(self._exports.remove, record.lease, force=force), removed, first=True)
+
+    def remember(self, newest: Generation) -> None:
+        """Write down whose orders are obeyed, before anything that was ordered is done."""
+
+        def written(outcome: Exception | None) -> None:
+            if isinstance(outcome, Exception):
+                log.error("cannot write down that %s is the newest manager: %s", newest.manager, outcome)
+
+        self._loop.work(partial(self._exports.remember, newest), written, first=True)
 
     def drain(self, draining: bool, done: Callable[[Exception | None], None]) -> None:
         """Begin or end the drain at once, and write that down; what cannot be written down is undone."""

@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from ramshare.bus.api import Bus
 from ramshare.desk import RefusedError
+from ramshare.generation import NONE, Generation
 from ramshare.lender.exports.records import ExportRecord
+from ramshare.lender.fence import Fence
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import Export, SealingKey, is_committed
@@ -27,6 +29,8 @@ class Ledger:
         self.records: dict[str, ExportRecord] = {}
         self.pending: dict[str, ExportLease] = {}
         """Being made; counted as lent, so that two exports do not get the same bytes."""
+        self.fence = Fence()
+        """Which manager is obeyed."""
         self.ready = False
         """The RAM file system was read; before, nothing is known of any lease."""
         self.draining = False
@@ -93,10 +97,11 @@ class Ledger:
 
     # --- changes
 
-    def open(self, records: Mapping[str, ExportRecord], draining: bool) -> None:
+    def open(self, records: Mapping[str, ExportRecord], draining: bool, newest: Generation = NONE) -> None:
         """Begin with what the RAM file system holds."""
         self.records = dict(records)
         self.draining = draining
+        self.fence = Fence(newest)
         self.ready = True
         for record in records.values():
             self._publish(record)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
+from ramshare.generation import NONE, Generation
 from ramshare.lender.exports.records import ExportRecord, parse_records
 from ramshare.linux.disk_identity import disk_id, target_number
 from ramshare.linux.ramdisk import NotEnoughMemoryError, Ramdisk
@@ -144,6 +145,24 @@ class Exports:
             self._marker.touch()
         else:
             self._marker.unlink(missing_ok=True)
+
+    def newest(self) -> Generation:
+        """Return the newest manager whose orders were obeyed; none if that cannot be read."""
+        try:
+            number, manager = self._newest.read_text().split()
+            return Generation(int(number), manager)
+        except (OSError, ValueError):
+            return NONE
+
+    def remember(self, newest: Generation) -> None:
+        """Remember over a restart of the agent which manager is obeyed; as long as there are leases to protect."""
+        half = self._newest.with_suffix(".tmp")
+        half.write_text(f"{newest.number} {newest.manager}\n")
+        half.replace(self._newest)
+
+    @property
+    def _newest(self) -> Path:
+        return self._ramdisk.root / "generation"
 
     @property
     def _marker(self) -> Path:

@@ -9,6 +9,7 @@ from kit.lenders_machine import EVERYWHERE, INITIATOR, MIB, PORTAL, SESSION, Mac
 from kit.linux_data import tgt_show
 from ramshare.desk import RefusedError
 from ramshare.errors import RamshareError
+from ramshare.generation import NONE, Generation
 from ramshare.linux.disk_identity import disk_id
 from ramshare.linux.portal import Portal, PortalError
 from ramshare.linux.target import LunInfo, TargetInfo
@@ -181,3 +182,16 @@ def test_a_target_that_died_is_served_again_only_where_it_was(machine: Machine) 
     machine.tgt.listens = frozenset({PORTAL})
     exports.look()
     assert set(machine.tgt.targets) == {target_of("a", "l1")}
+
+
+def test_whose_orders_are_obeyed_is_remembered_as_long_as_there_are_leases(machine: Machine) -> None:
+    exports = machine.agent()
+    assert exports.newest() == NONE
+    exports.remember(Generation(8, "manager.hostb"))
+    assert machine.agent().newest() == Generation(8, "manager.hostb")
+
+
+def test_what_nobody_can_read_of_it_stops_no_lender(machine: Machine) -> None:
+    machine.agent().remember(Generation(8, "manager.hostb"))
+    (machine.files.root / "generation").write_text("eight\n")
+    assert machine.agent().newest() == NONE
