@@ -183,6 +183,27 @@ def test_a_dry_run_is_answered_by_the_active_one_alone(world: Pair) -> None:
     assert len(replies) == 1
 
 
+def test_who_waits_for_memory_waits_on_at_the_successor(world: Pair) -> None:
+    borrower = both(world)
+    world.kill(A)
+    future = borrower.ask(500 * MIB, wait_s=60.0)
+    world.advance(TAKEOVER_S)
+    assert reply_of(future).error is ErrorCode.WAITING
+    assert world.summary(B).waiting == 1
+
+
+def test_who_waits_at_a_manager_that_gives_way_is_not_served_by_both(world: Pair) -> None:
+    borrower = both(world)
+    assert borrower.borrow(500 * MIB, wait_s=60.0, request_id="request-1").error is ErrorCode.WAITING
+    world.stop(A)
+    world.advance(TAKEOVER_S)
+    again = borrower.ask(500 * MIB, wait_s=55.0, request_id="request-1")
+    world.go_on(A)
+    world.advance(TAKEOVER_S)
+    assert reply_of(again).error is ErrorCode.WAITING
+    assert [world.summary(client).waiting for client in (A, B)] == [0, 1]
+
+
 def test_a_broker_that_lost_everything_has_one_active_manager_again(world: Pair) -> None:
     borrower = both(world)
     assert borrower.borrow(20 * MIB).ok
