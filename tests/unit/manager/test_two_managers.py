@@ -194,7 +194,9 @@ def test_who_waits_for_memory_waits_on_at_the_successor(world: Pair) -> None:
 
 def test_who_waits_at_a_manager_that_gives_way_is_not_served_by_both(world: Pair) -> None:
     borrower = both(world)
-    assert borrower.borrow(500 * MIB, wait_s=60.0, request_id="request-1").error is ErrorCode.WAITING
+    first = borrower.ask(500 * MIB, wait_s=60.0, request_id="request-1")
+    world.advance(1.0)
+    assert reply_of(first).error is ErrorCode.WAITING
     world.stop(A)
     world.advance(TAKEOVER_S)
     again = borrower.ask(500 * MIB, wait_s=55.0, request_id="request-1")
