@@ -14,6 +14,7 @@ from ramshare.agent import Agent, Runtime
 from ramshare.manager.agent import LISTEN_S, Manager
 from ramshare.manager.lending import LOGIN_WITHIN_S
 from ramshare.manager.unused_grants import TAKE_BACK_AGAIN_S
+from ramshare.manager.waiting import HOLD_S
 from ramshare.messages.replies import BorrowReply, ErrorCode, Reply
 from ramshare.messages.requests import ReleaseLease
 from ramshare.messages.state import Claim, ManagerState
@@ -201,7 +202,7 @@ def test_who_waits_at_a_manager_that_gives_way_is_not_served_by_both(world: Pair
     world.advance(TAKEOVER_S)
     again = borrower.ask(500 * MIB, wait_s=55.0, request_id="request-1")
     world.go_on(A)
-    world.advance(TAKEOVER_S)
+    world.advance(HOLD_S + 1.0)
     assert reply_of(again).error is ErrorCode.WAITING
     assert [world.summary(client).waiting for client in (A, B)] == [0, 1]
 
