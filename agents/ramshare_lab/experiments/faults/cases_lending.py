@@ -1,5 +1,7 @@
 """Reclaim, races and repeated requests: what is lent once is not lent twice, and comes back when it is wanted."""
 
+from collections.abc import Callable
+
 from ramshare.linux.run import SystemRunner
 from ramshare.messages.replies import ErrorCode
 from ramshare.messages.requests import BorrowVolume, Drain, ReturnVolume, Undrain
@@ -13,14 +15,14 @@ from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, CaseFailedEr
 RECLAIMED_S = 60.0
 
 
-def reclaim_in_storm(mode: Mode) -> Play:
-    """Return a case in which a lender is drained, and so wants everything back, while the borrower swaps."""
+def reclaim_in_storm(mode: Mode, which: Callable[[], int] = lambda: 0) -> Play:
+    """Return a case in which one of the lenders is drained, and so wants everything back, while the borrower swaps."""
 
     def run(stage: Stage) -> str:
         stage.attach(mode)
         stage.victim.storm.start()
         stage.operator.listen(3.0)
-        lender = stage.lenders_in_use()[0]
+        lender = stage.lenders_in_use()[which()]
         with stage.fault():
             stage.operator.ask(lender, Drain())
         stage.wait(lambda: not stage.operator.exports(lender), f"{lender} has its memory back", RECLAIMED_S)

@@ -20,21 +20,22 @@ def _told_of_loss(stage: Stage) -> bool:
     return any(event.kind is EventKind.PAGES_LOST for event in news)
 
 
-def _usable(stage: Stage, dead: str) -> bool:
+def _usable(stage: Stage, *dead: str) -> bool:
     volume = stage.operator.volume(VOLUME)
     settled = volume is not None and volume.phase in (VolumePhase.ATTACHED, VolumePhase.HOME)
-    return settled and dead not in stage.lenders_in_use()
+    return settled and not set(dead) & set(stage.lenders_in_use())
 
 
-def _survive_loss(stage: Stage, dead: str) -> str:
+def survive_loss(stage: Stage, *dead: str) -> str:
     """Wait for word of the loss, let the process end as any other would of SIGBUS, and wait for a usable volume."""
     stage.wait(lambda: _told_of_loss(stage), "the loss is told", GIVEN_UP_S)
     told_s = stage.operator.events[-1][0] - stage.injected_s
     stage.operator.listen(MEETS_LOSS_S)
     stage.victim.end()
-    stage.wait(lambda: _usable(stage, dead), f"the volume is usable without {dead}", USABLE_S)
+    stage.wait(lambda: _usable(stage, *dead), f"the volume is usable without {' and '.join(dead)}", USABLE_S)
     stage.note_recovery()
-    stage.lab.network.mend(dead.partition(".")[2])
+    for lender in dead:
+        stage.lab.network.mend(lender.partition(".")[2])
     stage.victim.storm.start()
     stage.operator.listen(3.0)
     return f"the loss was told after {told_s:.0f} s"
@@ -45,7 +46,7 @@ def lender_dies_attached(stage: Stage) -> str:
     stage.attach(Mode.MOVE)
     stage.victim.storm.start()
     stage.operator.listen(3.0)
-    return _survive_loss(stage, kill_lender(stage))
+    return survive_loss(stage, kill_lender(stage))
 
 
 def lender_dies_on_the_way_out(stage: Stage) -> str:
@@ -68,7 +69,7 @@ def lender_dies_on_the_way_home(stage: Stage) -> str:
     stage.victim.storm.start()
     stage.operator.send_home(VOLUME)
     stage.wait_for_step("coming home", percent=40.0)
-    return _survive_loss(stage, kill_lender(stage))
+    return survive_loss(stage, kill_lender(stage))
 
 
 CASES = (

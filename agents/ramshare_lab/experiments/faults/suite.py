@@ -11,7 +11,14 @@ from ramshare.errors import ExitCode, RamshareError
 from ramshare.linux.target import Kind
 from ramshare.messages.state import Mode
 from ramshare_lab.cluster.lab import Lab
-from ramshare_lab.experiments.faults import cases_agents, cases_lending, cases_mirror, cases_move, cases_network
+from ramshare_lab.experiments.faults import (
+    cases_agents,
+    cases_lending,
+    cases_mirror,
+    cases_move,
+    cases_network,
+    cases_pair,
+)
 from ramshare_lab.experiments.faults.case import Case, FaultReport, FaultRow, play
 from ramshare_lab.experiments.faults.specs import usual_spec
 from ramshare_lab.experiments.faults.stage import Stage
@@ -22,10 +29,12 @@ CASES: tuple[Case, ...] = (
     *cases_network.CASES,
     *cases_move.CASES,
     *cases_lending.CASES,
+    *cases_pair.CASES,
 )
 SHAPES = {
     Mode.MIRROR.value: usual_spec,
     Mode.MOVE.value: usual_spec,
+    Mode.PAIR.value: cases_pair.pair_spec,
     "race": cases_lending.racing_spec,
     "twice": cases_lending.twice_spec,
 }

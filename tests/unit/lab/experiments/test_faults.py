@@ -107,8 +107,8 @@ def test_every_case_has_a_name_of_its_own_and_a_lab_that_exists() -> None:
         assert SHAPES[case.lab]("x").name == "x"
 
 
-def test_only_a_lenders_death_under_a_move_may_cost_pages() -> None:
-    assert {case.name for case in CASES if case.may_lose} == {"move-lender", "move-lender-home"}
+def test_only_the_death_of_the_last_copys_lender_may_cost_pages() -> None:
+    assert {case.name for case in CASES if case.may_lose} == {"move-lender", "move-lender-home", "pair-both-die"}
 
 
 def test_a_row_and_the_table_say_what_failed() -> None:
