@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two files of tests at a time: virtual machines wait more than they work.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: help setup packages demo modes test check unit lab paper faults scale evaluate schemas clean
@@ -23,14 +25,14 @@ $(VENV)/ready: pyproject.toml agents/ramshare_lab/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --editable agents/ramshare_lab
 	touch $@
 
-demo: setup  ## the paper's system end to end on this machine, measured (about 7 minutes)
+demo: setup  ## the paper's system end to end on this machine, measured (about 10 minutes)
 	$(SUDO) $(BIN)/ramshare lab demo
 
-modes: setup  ## the ways to attach, nbd, disk and RAM disk, a minute each pattern (about 35 minutes)
+modes: setup  ## the ways to attach, nbd, disk and RAM disk, a minute each pattern (about 40 minutes)
 	$(SUDO) $(BIN)/ramshare bench modes
 
 test: setup check  ## every test, the virtual-machine ones included (about 40 minutes)
-	$(SUDO) $(BIN)/python -m pytest
+	$(SUDO) $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: setup  ## format, lint, types, layers, schemas
 	scripts/check
@@ -39,7 +41,7 @@ unit: setup  ## the fast tests only
 	$(BIN)/python -m pytest -m unit
 
 lab: setup  ## the tests with virtual machines only
-	$(SUDO) $(BIN)/python -m pytest -m lab
+	$(SUDO) $(BIN)/python -m pytest -m lab $(SIDE_BY_SIDE)
 
 paper: setup  ## the paper's figures 2 and 3 (about 12 minutes)
 	$(SUDO) $(BIN)/ramshare lab paper

@@ -16,8 +16,14 @@ from ramshare.cli.output import note, out
 from ramshare.errors import RamshareError
 from ramshare_lab.load.thrash_lines import Pattern, Result
 
-Mode = Literal["move", "mirror", "pair"]
-MODES: tuple[Mode, ...] = ("move", "mirror")
+Mode = Literal["move", "move_plain", "pair", "mirror"]
+"""A way to attach; `move_plain` is a move whose lenders get the pages as they are."""
+MODES: dict[Mode, str] = {
+    "move": "move",
+    "move_plain": "move, not encrypted",
+    "pair": "pair",
+    "mirror": "mirror",
+}
 TITLES = {
     Pattern.SEQUENTIAL_READ: "sequential read",
     Pattern.SEQUENTIAL_WRITE: "sequential write",

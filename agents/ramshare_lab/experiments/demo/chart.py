@@ -4,13 +4,13 @@ from pathlib import Path
 
 from ramshare_lab.experiments import charts
 from ramshare_lab.experiments.demo.results import Demo
-from ramshare_lab.experiments.results import TITLES, Four
+from ramshare_lab.experiments.results import MODES, TITLES, Four, Mode
 from ramshare_lab.load.thrash_lines import Pattern
 
 
 def demo_chart(results: Demo, path: Path) -> Path:
     """Draw the demo's four patterns by where the swap lay, with speed-ups on the remote bars, into `path` (PNG)."""
-    figure, axes = charts.canvas(9.6, 5.4)
+    figure, axes = charts.canvas(12.8, 5.8)
     series = _demo_series(results)
     width = 0.82 / len(series)
     for place, (label, colour, four, speedup) in enumerate(series):
@@ -20,7 +20,7 @@ def demo_chart(results: Demo, path: Path) -> Path:
             axes.annotate(_short(value), (x, value), (0, 3), **_above, fontsize=8.5, color=charts.QUIET)
             if speedup is not None:
                 text = f"{_short(speedup.of(pattern))}×"
-                axes.annotate(text, (x, value), (0, 14), **_above, fontsize=11, fontweight="bold", color=charts.INK)
+                axes.annotate(text, (x, value), (0, 14), **_above, fontsize=9, fontweight="bold", color=charts.INK)
     axes.set_yscale("log")
     values = [four.of(pattern) for _, _, four, _ in series for pattern in Pattern]
     axes.set_ylim(min(values) / 2.5, max(values) * 3)
@@ -36,15 +36,24 @@ def demo_chart(results: Demo, path: Path) -> Path:
 _above = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
 
 
+_COLOURS: dict[Mode, str] = {
+    "move": charts.BLUE,
+    "move_plain": charts.INK,
+    "pair": charts.PINK,
+    "mirror": charts.ORANGE,
+}
+
+
 def _demo_series(results: Demo) -> list[tuple[str, str, Four, Four | None]]:
-    by_place, speedup = results.throughput_mb_s, results.speedup
-    series: list[tuple[str, str, Four, Four | None]] = [
-        ("Local disk", charts.GREY, by_place.local, None),
-        ("Remote memory (move)", charts.BLUE, by_place.move, speedup.move),
+    speedup = results.speedup.measured
+    return [
+        ("Local disk", charts.GREY, results.throughput_mb_s.local, None),
+        *(
+            (f"Remote: {MODES[mode]}", _COLOURS[mode], four, speedup[mode])
+            for mode, four in results.throughput_mb_s.measured.items()
+        ),
+        ("RAM disk, no network", charts.GREEN, results.throughput_mb_s.ceiling, None),
     ]
-    if by_place.mirror is not None:
-        series.append(("Remote memory (mirror)", charts.ORANGE, by_place.mirror, speedup.mirror))
-    return [*series, ("Ceiling: RAM disk, no network", charts.GREEN, by_place.ceiling, None)]
 
 
 def _demo_subtitle(results: Demo) -> str:

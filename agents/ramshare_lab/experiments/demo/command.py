@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ramshare.messages.state import Mode
 from ramshare_lab.experiments.demo.chart import demo_chart
 from ramshare_lab.experiments.demo.scenario import DemoPlan, run_demo
 from ramshare_lab.experiments.demo.table import table
@@ -18,14 +17,12 @@ def demo(
     name: Name = "demo",
     results: Results = Path("results"),
     seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="Time for each access pattern.")] = 5.0,
-    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; both by default.")] = None,
+    safe: Annotated[bool, typer.Option(help="Also the ways to attach that survive a lender's death.")] = True,
     accel: Accel = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print results/demo.json instead of the table.")] = False,
 ) -> None:
-    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 7 minutes)."""
-    if modes and Mode.MOVE not in modes:
-        raise typer.BadParameter("the demo's figures are of the move; add --mode move")
-    plan = DemoPlan(seconds=seconds, mirror=not modes or Mode.MIRROR in modes)
+    """Lend the memory of two hosts to the live swap of a third and measure what it gains (about 10 minutes)."""
+    plan = DemoPlan(seconds=seconds, safe=safe)
     with interruptible(), showing() as show:
         measured = run_demo(plan, name, accel, show)
     save(measured, results / "demo.json")

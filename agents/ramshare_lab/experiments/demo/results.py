@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ramshare_lab.experiments.results import DiskModel, Four, Mode, Model, ResultsError, ratio
+from ramshare_lab.experiments.results import MODES, DiskModel, Four, Mode, Model, ResultsError, ratio
 from ramshare_lab.load.fio import Raw
 
 
@@ -25,27 +25,37 @@ class ModeTimes(Model):
     return_s: float
 
 
-class Throughput(Model):
+class PerMode(Model):
+    """A figure for each way to attach that was measured."""
+
+    move: Four
+    move_plain: Four | None = None
+    pair: Four | None = None
+    mirror: Four | None = None
+
+    @property
+    def measured(self) -> dict[Mode, Four]:
+        """Those that were measured, in the order in which they are shown."""
+        found = ((mode, getattr(self, mode)) for mode in MODES)
+        return {mode: four for mode, four in found if four is not None}
+
+    def over(self, below: Four) -> "PerMode":
+        """Return each figure's ratio to `below`."""
+        return PerMode(**{mode: ratio(four, below) for mode, four in self.measured.items()})
+
+
+class Throughput(PerMode):
     """MB/s (10^6 bytes/s) by where the swap lay; `ceiling` is a RAM disk in the borrower's host: no network."""
 
     local: Four
-    move: Four
     ceiling: Four
-    mirror: Four | None = None
-
-
-class PerMode(Model):
-    """A ratio for each way to attach that was measured."""
-
-    move: Four
-    mirror: Four | None = None
 
 
 class Demo(Model):
     """`results/demo.json`.
 
     `attach_s`, `return_s` and `leases` are those of the move; `modes` holds the times of every mode that was measured
-    and, like `throughput_mb_s`, `speedup` and `efficiency`, has a `mirror` key only if the mirror was.
+    and, like `throughput_mb_s`, `speedup` and `efficiency`, has keys for those only.
     """
 
     accel: str
@@ -83,23 +93,16 @@ def demo(
     secrets_found: list[str],
 ) -> Demo:
     """Return the results with all ratios worked out. Raises `ResultsError` if rates and times do not match up."""
-    measured: set[Mode] = {"move", "mirror"} if throughput.mirror else {"move"}
-    if set(modes) != measured:
-        raise ResultsError(f"rates of {sorted(measured)} but times of {sorted(modes)}")
-    mirror = throughput.mirror
+    if set(modes) != set(throughput.measured):
+        raise ResultsError(f"rates of {sorted(throughput.measured)} but times of {sorted(modes)}")
     return Demo(
         accel=accel,
         disk_model=disk_model,
         data_size_bytes=data_size_bytes,
         block_size_bytes=block_size_bytes,
         throughput_mb_s=throughput,
-        speedup=PerMode(
-            move=ratio(throughput.move, throughput.local), mirror=ratio(mirror, throughput.local) if mirror else None
-        ),
-        efficiency=PerMode(
-            move=ratio(throughput.move, throughput.ceiling),
-            mirror=ratio(mirror, throughput.ceiling) if mirror else None,
-        ),
+        speedup=throughput.over(throughput.local),
+        efficiency=throughput.over(throughput.ceiling),
         raw=raw,
         leases=leases,
         attach_s=modes["move"].attach_s,

@@ -79,12 +79,13 @@ class Run:
         self.show.note(f"{where}: " + ", ".join(f"{p.value.replace('_', ' ')} {four.of(p):.1f} MB/s" for p in results))
         return four
 
-    def borrow(self, mode: Mode) -> float:
+    def borrow(self, mode: Mode, *, encrypt: bool | None = None) -> float:
         """Attach the volume while the process thrashes; return how many seconds it took."""
-        title = f"borrowing by {mode} while the process keeps thrashing"
+        plain = ", not encrypted," if encrypt is False else ""
+        title = f"borrowing by {mode}{plain} while the process keeps thrashing"
         with self._storm(), timed_stage(self.show, title):
             started = time.monotonic()
-            self.operator.borrow(VOLUME, mode)
+            self.operator.borrow(VOLUME, mode, encrypt=encrypt)
             volume = self.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_TIMEOUT_S, follower(self.show))
             attach_s = time.monotonic() - started
         self.show.note(f"LVM says: {', '.join(volume.placement)}")

@@ -4,38 +4,34 @@ from rich import box
 from rich.table import Table
 
 from ramshare_lab.experiments.demo.results import Demo
-from ramshare_lab.experiments.results import MODES, TITLES, Mode
+from ramshare_lab.experiments.results import MODES, TITLES
 from ramshare_lab.load.thrash_lines import Pattern
 
 COSTS_AND_PROTECTS = (
-    "move: full speed for writes too, but a lender that dies takes its pages along; "
+    "move: full speed, but a lender that dies takes its pages along; pair: two lenders have every page, one may die; "
     "mirror: writes still reach the local disk, and a dead lender costs seconds and no page."
 )
-"""The one line about the two ways to attach, below the table when both were measured."""
+"""The one line about the ways to attach, below the table when all were measured."""
 
 
 def table(results: Demo) -> Table:
-    """Return the terminal's table: four patterns by where the swap lay, speed-up and efficiency."""
-    rates_by_place = results.throughput_mb_s
+    """Return the terminal's table: four patterns by where the swap lay, in brackets how many times the local disk's."""
     title = (
         f"Swap throughput, MB/s: {results.data_size_bytes / 1e6:.0f} MB of data, "
         f"blocks of {results.block_size_bytes} bytes"
     )
-    shown = [mode for mode in MODES if getattr(rates_by_place, mode)]
     grid = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, caption=caption(results), caption_justify="left"
     )
-    grid.add_column("access", no_wrap=True)
-    remote = [f"remote ({mode})" for mode in shown]
-    for heading in ["local disk", *remote, "ceiling", *_pairs(shown)]:
-        grid.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
+    grid.add_column("swap on", no_wrap=True)
     for pattern in Pattern:
-        values = [rates_by_place.local, *(getattr(rates_by_place, mode) for mode in shown), rates_by_place.ceiling]
-        cells = [f"{four.of(pattern):.3g}" for four in values]
-        for mode in shown:
-            cells.append(f"{getattr(results.speedup, mode).of(pattern):.1f}×")
-            cells.append(f"{100 * getattr(results.efficiency, mode).of(pattern):.0f} %")
-        grid.add_row(TITLES[pattern], *cells)
+        grid.add_column(TITLES[pattern], justify="right")
+    rates, speedup = results.throughput_mb_s, results.speedup.measured
+    grid.add_row("the local disk", *(f"{rates.local.of(pattern):.3g}" for pattern in Pattern))
+    for mode, four in rates.measured.items():
+        cells = (f"{four.of(pattern):.3g} ({speedup[mode].of(pattern):.1f}×)" for pattern in Pattern)
+        grid.add_row(f"remote memory: {MODES[mode]}", *cells)
+    grid.add_row("a RAM disk, no network", *(f"{rates.ceiling.of(pattern):.3g}" for pattern in Pattern))
     return grid
 
 
@@ -43,8 +39,8 @@ def caption(results: Demo) -> str:
     """Return the sentences below the table: leases, times, pages checked, and what each mode costs and protects."""
     leases = " + ".join(f"{lease.bytes / 1e6:.0f} MB of {lease.lender}" for lease in results.leases)
     times = "; ".join(
-        f"{mode}: attached in {took.attach_s:.1f} s, home in {took.return_s:.1f} s"
-        for mode, took in results.modes.items()
+        f"{MODES[mode]}: attached in {took.attach_s:.1f} s, home in {took.return_s:.1f} s"
+        for mode, took in sorted(results.modes.items(), key=lambda item: list(MODES).index(item[0]))
     )
     pages = "no page lost or mixed up" if results.bad_pages == 0 else f"{results.bad_pages} BAD PAGES"
     found = results.secrets_found
@@ -58,9 +54,3 @@ def caption(results: Demo) -> str:
         f"{results.disk_model.iops} IOPS, {results.disk_model.bytes_per_s / 1e6:.0f} MB/s.",
     ]
     return "\n".join([*lines, COSTS_AND_PROTECTS] if "mirror" in results.modes else lines)
-
-
-def _pairs(shown: list[Mode]) -> list[str]:
-    if shown == ["move"]:
-        return ["speed-up", "efficiency"]
-    return [f"{heading} ({mode})" for mode in shown for heading in ("speed-up", "efficiency")]

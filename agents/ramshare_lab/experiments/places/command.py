@@ -32,10 +32,10 @@ def modes(
     accel: Accel = "",
     as_json: AsJson = False,
 ) -> None:
-    """Measure the ways to attach, nbd, the local disk and a RAM disk, a minute each pattern (about 35 minutes).
+    """Measure the ways to attach, nbd, the local disk and a RAM disk, a minute each pattern (about 40 minutes).
 
     A burst hides a slow leg behind the host's memory; a minute does not. Every place is measured from an array that was
-    filled anew. Places: local, move, nbd, ceiling, mirror.
+    filled anew. Places: local, move, pair, mirror, nbd, ceiling.
     """
     _measure(MODES, "modes", name, results, seconds, place or [], accel, as_json)
 

@@ -36,7 +36,7 @@ class Visit:
         return replace(self, names=kept)
 
 
-MODES = (Visit(("local", "move", "mirror", "nbd", CEILING)),)
+MODES = (Visit(("local", "move", "pair", "mirror", "nbd", CEILING)),)
 _BY_HAND: dict[str, Callable[[Run], AbstractContextManager[list[str]]]] = {"nbd": nbd}
 
 
@@ -68,6 +68,9 @@ def run_places(visits: Sequence[Visit], plan: DemoPlan, name: str, accel: str, s
 
 
 def _lab(visit: Visit, plan: DemoPlan, name: str, accel: str) -> LabSpec:
+    if not visit.in_vms and "pair" in visit.names:
+        # Each lender carries the whole volume, for every place of the lab: one leg of the pair, all of a move.
+        return plan.safe_lab(name, accel, ceiling=CEILING in visit.names)
     spec = plan.lab(name, accel, ceiling=CEILING in visit.names)
     if not visit.in_vms:
         return spec

@@ -19,11 +19,11 @@ def reclaim(
     name: Name = "reclaim",
     results: Results = Path("results"),
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Reclaims of each kind.")] = 10,
-    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; both by default.")] = None,
+    modes: Annotated[list[Mode] | None, typer.Option("--mode", help="Ways to attach; all by default.")] = None,
     accel: Accel = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print results/reclaim.json instead of the table.")] = False,
 ) -> None:
-    """Measure in a lab how long a lender waits for 256 MB that it wants back (about 20 minutes; needs root)."""
+    """Measure in a lab how long a lender waits for 256 MB that it wants back (about 30 minutes; needs root)."""
     plan = ReclaimPlan(rounds=rounds, modes=tuple(modes) if modes else ReclaimPlan.modes)
     with interruptible(), showing() as show:
         measured = run_reclaim(plan, name, accel, show.stage, show.note)

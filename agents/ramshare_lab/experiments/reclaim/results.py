@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 Load = Literal["idle", "storm"]
 LOADS: tuple[Load, ...] = ("idle", "storm")
-TARGETS_S: Mapping[tuple[str, str], float] = {("mirror", "idle"): 1.0, ("mirror", "storm"): 10.0}
+TARGETS_S: Mapping[tuple[str, str], float] = {
+    ("mirror", "idle"): 1.0,
+    ("mirror", "storm"): 10.0,
+    ("pair", "idle"): 2.0,
+    ("pair", "storm"): 2.0,
+}
 """The project's promise, at the worst of the rounds."""
 
 

@@ -1,4 +1,4 @@
-"""Measures how fast a lender gets its memory back, in a lab: one lease of 256 MB that changes between two lenders.
+"""Measures how fast a lender gets its memory back, in a lab: one lease of 256 MB that changes between lenders.
 
 Each round drains the lender that has the lease; the borrower gives it back and takes memory of the other one, so that
 the next round can begin. Used by `ramshare bench reclaim`.
@@ -35,14 +35,14 @@ class ReclaimPlan:
     """What is measured."""
 
     rounds: int = 10
-    modes: tuple[Mode, ...] = (Mode.MIRROR, Mode.MOVE)
+    modes: tuple[Mode, ...] = (Mode.MIRROR, Mode.PAIR, Mode.MOVE)
     loads: tuple[Load, ...] = LOADS
 
     def lab(self, mode: Mode, name: str, accel: str = "") -> LabSpec:
-        """Return the lab for a mode: either lender can hold the volume alone."""
+        """Return the lab for a mode: each lender can hold the volume alone, and one more than it needs is there."""
         return LabSpec(
             name=name,
-            lenders=2,
+            lenders=3 if mode is Mode.PAIR else 2,
             guests=0,
             swap_bytes=LENT_BYTES - OVERHEAD_BYTES,
             lender_bytes=LENT_BYTES + 16 * MIB,
