@@ -22,6 +22,7 @@ from ramshare_lab.experiments.evaluate.command import EVALUATE_EXAMPLE, evaluate
 from ramshare_lab.experiments.faults.command import faults
 from ramshare_lab.experiments.guest.command import guest
 from ramshare_lab.experiments.paper.command import paper
+from ramshare_lab.experiments.react.command import REACT_EXAMPLE, react
 from ramshare_lab.experiments.scale.command import SCALE_EXAMPLE, scale
 from ramshare_lab.options import Accel, Name, interruptible
 from ramshare_lab.show import showing
@@ -37,6 +38,7 @@ app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command(epilog="Example: ramshare lab faults --only mirror-lender")(faults)
 app.command(epilog="Example: ramshare lab guest --mode move")(guest)
 app.command(epilog="Example: ramshare lab paper --seconds 2")(paper)
+app.command(epilog=REACT_EXAMPLE)(react)
 app.command(epilog=SCALE_EXAMPLE)(scale)
 
 

@@ -21,6 +21,8 @@ class Gap:
 
     at_s: float
     stall_s: float
+    operations: int = 0
+    """Finished since the storm began."""
 
 
 class Storm:
@@ -70,11 +72,18 @@ class Storm:
         """Return the longest time without progress that was told between two moments (monotonic clock)."""
         return max((gap.stall_s for gap in self._gaps if since_s <= gap.at_s <= until_s), default=0.0)
 
+    def operations_s(self, since_s: float, until_s: float) -> float:
+        """Return how many accesses were finished each second between two moments (monotonic clock); 0 if unknown."""
+        told = [gap for gap in self._gaps if since_s <= gap.at_s <= until_s]
+        if len(told) < 2 or told[-1].at_s <= told[0].at_s:
+            return 0.0
+        return (told[-1].operations - told[0].operations) / (told[-1].at_s - told[0].at_s)
+
     def _read(self) -> None:
         try:
             while not self._ending.is_set():
                 told = self._thrash.storm_progress()
                 self.bad_pages = told.bad_pages
-                self._gaps.append(Gap(time.monotonic(), told.interval_stall_s))
+                self._gaps.append(Gap(time.monotonic(), told.interval_stall_s, told.operations))
         except ThrashError as gone:
             self.error = gone

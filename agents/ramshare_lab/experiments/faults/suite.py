@@ -18,6 +18,7 @@ from ramshare_lab.experiments.faults import (
     cases_move,
     cases_network,
     cases_pair,
+    cases_react,
 )
 from ramshare_lab.experiments.faults.case import Case, FaultReport, FaultRow, play
 from ramshare_lab.experiments.faults.specs import usual_spec
@@ -30,6 +31,7 @@ CASES: tuple[Case, ...] = (
     *cases_move.CASES,
     *cases_lending.CASES,
     *cases_pair.CASES,
+    *cases_react.CASES,
 )
 SHAPES = {
     Mode.MIRROR.value: usual_spec,
@@ -37,6 +39,7 @@ SHAPES = {
     Mode.PAIR.value: cases_pair.pair_spec,
     "race": cases_lending.racing_spec,
     "twice": cases_lending.twice_spec,
+    "react": cases_react.reacting_spec,
 }
 """The labs that cases need, in the order in which they are played: to boot one takes a while."""
 

@@ -1,0 +1,1 @@
+"""A cluster that reacts by itself: nobody types anything."""
