@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := -n 2 --dist loadfile
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup packages demo modes test check unit lab paper faults scale evaluate schemas clean
+.PHONY: help setup packages demo modes test check unit lab paper faults react scale evaluate schemas clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ lab: setup  ## the tests with virtual machines only
 
 paper: setup  ## the paper's figures 2 and 3 (about 12 minutes)
 	$(SUDO) $(BIN)/ramshare lab paper
+
+react: setup  ## a host that swaps and nobody who types anything (10 minutes)
+	$(SUDO) $(BIN)/ramshare lab react
 
 faults: setup  ## the whole fault suite (at most 45 minutes)
 	$(SUDO) $(BIN)/ramshare lab faults

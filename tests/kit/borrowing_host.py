@@ -105,6 +105,8 @@ class Host:
     lease_read_s: float = 0.001
     home_read_s: float = 0.02
     """What a read takes, from a lease and at home."""
+    delivers: bool = True
+    """False: lenders grant leases that nobody can log in to."""
     lost_pages: set[int] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     made: int = 0

@@ -137,6 +137,7 @@ class ModelHost:
         self.model.tagged = True
         for tag in leases:
             lent = Lent(tag.lease, tag.size_bytes, lender=f"lender.{tag.host}", encrypted=self.model.encrypt)
+            lent.alive = self.model.delivers
             self.model.leases.setdefault(tag.lease, lent)
 
     def adopt(self, volume: str) -> None:

@@ -38,6 +38,8 @@ from ramshare.settings import AllowedVolume, BorrowerSettings
 
 LOOK_S = 1.0
 """Between two looks at a volume."""
+END_AGAIN_S = 60.0
+"""Between two tries to return what is not allowed any more."""
 REMEMBERED_DECISIONS = 20
 THIS_HOST = "this host"
 Reports = Callable[[str], Iterable[SwapReport]]
@@ -64,7 +66,11 @@ class _Watched:
 
 
 class Auto:
-    """Watches the allowed volumes; does nothing at all where there are none."""
+    """Watches the allowed volumes; where there are none it looks at nothing.
+
+    Of what people said it remembers what tags on the volume say (whose loan it is); that a person brought a volume
+    home is forgotten when the agent ends.
+    """
 
     def __init__(
         self,
@@ -95,6 +101,8 @@ class Auto:
         self._watched = {volume: _Watched() for volume in self._allowed}
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
         self._next_s = 0.0
+        self._ended_s: dict[str, float] = {}
+        """Volume to when its return is asked for again."""
 
     @property
     def paths(self) -> Collection[str]:
@@ -104,15 +112,28 @@ class Auto:
     def turn(self) -> None:
         """Look at every allowed volume once a second, and do what the policy says."""
         now_s = self._loop.clock()
-        if not self._allowed or not self._volumes.started_up or now_s < self._next_s:
+        if not self._volumes.started_up or now_s < self._next_s:
             return
         self._next_s = now_s + LOOK_S
-        memory = self._watch.memory()
+        self._end_what_is_not_allowed(now_s)
+        memory = self._watch.memory() if self._allowed else None
         for volume, watched in self._watched.items():
             managed = self._volumes.get(volume)
             if managed is None or managed.view is not None:  # else it is not known yet whose loan it is
                 sample = self._sample(volume, watched, managed, memory, now_s)
                 self._act(volume, watched, managed, sample, self._policy.decide(sample))
+
+    def _end_what_is_not_allowed(self, now_s: float) -> None:
+        """Return what was borrowed by itself for a volume that the owner does not name any more."""
+        for managed in list(self._volumes):
+            volume, view = managed.volume, managed.view
+            mine = view is not None and view.automatic and view.goal is Goal.ATTACHED
+            if not mine or volume in self._allowed or now_s < self._ended_s.get(volume, now_s):
+                continue
+            self._ended_s[volume] = now_s + END_AGAIN_S
+            managed.why_home = "the owner does not allow automatic loans for it any more"
+            say(self._bus, EventKind.DEMAND, f"returning {volume} by itself: {managed.why_home}", volume=volume)
+            self._ask_self(ReturnVolume(volume=volume), lambda _reply: None)
 
     # ---- what is seen
 

@@ -153,7 +153,7 @@ def test_without_a_manager_it_asks_again_until_there_is_one(scene: Scene) -> Non
 def test_a_cluster_without_memory_is_asked_ever_more_rarely(tmp_path: Path) -> None:
     scene = Scene(tmp_path).ready(auto=MOVE)
     scene.step_s = 1.0
-    storm(scene, 1800)
+    storm(scene, 900)
     asked = [sentence for sentence in demands(scene) if sentence.startswith("borrowing")]
     assert 3 <= len(asked) <= 8
     assert scene.lent() == 0
@@ -168,6 +168,34 @@ def test_a_volume_that_vanishes_is_told_and_borrowed_for_when_it_is_back(scene: 
     assert "there is no volume vg0/swap on this host" in decisions(scene)[-1]
     scene.swap.there = True
     scene.advance(30)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
+def test_a_lender_that_offers_and_never_delivers_is_left_and_asked_ever_more_rarely(scene: Scene) -> None:
+    scene.model.delivers = False
+    scene.ready(auto=MOVE, auto_loans_per_hour=60)
+    scene.step_s = 1.0
+    storm(scene, 900)
+    asked = [sentence for sentence in demands(scene) if sentence.startswith("borrowing")]
+    assert 3 <= len(asked) <= 8
+    assert any("nothing of the loan could be used for 1" in sentence for sentence in demands(scene))
+    assert any("not asked again for" in line for line in decisions(scene))
+
+
+def test_what_the_owner_does_not_allow_any_more_goes_home(scene: Scene) -> None:
+    scene.ready(auto=MOVE)
+    storm(scene, 30)
+    scene.kill("borrower.b")
+    scene.borrower()
+    scene.advance(30)
+    assert scene.lent() == 0
+    assert "does not allow automatic loans for it any more" in demands(scene)[-1]
+
+
+def test_a_persons_loan_is_none_of_it(scene: Scene) -> None:
+    scene.ready()
+    assert scene.borrow(Mode.MOVE).ok
+    scene.advance(120)
     assert scene.volume().phase is VolumePhase.ATTACHED
 
 
@@ -189,7 +217,7 @@ def test_it_is_tried_again_ever_more_rarely(scene: Scene) -> None:
     scene.model.lease_read_s = 1.0
     scene.ready(auto=MOVE, auto_loans_per_hour=60)
     scene.step_s = 1.0
-    storm(scene, 3600)
+    storm(scene, 900)
     assert 4 <= len([x for x in demands(scene) if x.startswith("borrowing")]) <= 9
 
 

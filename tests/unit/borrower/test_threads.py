@@ -18,7 +18,7 @@ from ramshare.borrower.machine.api import Machine
 from ramshare.manager.agent import Manager
 from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
 from ramshare.messages.state import Mode
-from ramshare.settings import BorrowerSettings, ManagerSettings
+from ramshare.settings import AllowedVolume, BorrowerSettings, ManagerSettings
 
 pytestmark = pytest.mark.unit
 
@@ -60,7 +60,7 @@ class Watched:
 class Scene(World):
     """A borrower whose every touch of the machine is noted, a lender and a manager."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **settings: Any) -> None:
         super().__init__()
         self.borrowers_worker = MarkedWorker()
         self.on_worker: set[str] = set()
@@ -75,7 +75,10 @@ class Scene(World):
         def borrower(bus: MemoryBus, runtime: Runtime) -> Borrower:
             mine = Runtime(clock=runtime.clock, worker=lambda _name: self.borrowers_worker)
             return Borrower(
-                bus, BorrowerSettings(directory=directory), Machine(**cast("Any", watched), public_key=key), mine
+                bus,
+                BorrowerSettings(directory=directory, **settings),
+                Machine(**cast("Any", watched), public_key=key),
+                mine,
             )
 
         def lender(bus: MemoryBus, runtime: Runtime) -> FakeLender:
@@ -102,6 +105,19 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     yield scene
     scene.close()
     assert scene.errors.seen == []
+
+
+def test_one_that_may_borrow_by_itself_takes_a_look_at_swap_too(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, auto={VOLUME: AllowedVolume(Mode.MIRROR)})
+    scene.advance(5)
+    assert scene.on_loop == {
+        "sessions_changed",
+        "suspended.start",
+        "suspended.mind",
+        "swap_watch.look",
+        "swap_watch.memory",
+    }
+    scene.close()
 
 
 def test_only_the_worker_touches_the_machine_but_for_one_look_at_the_sessions(scene: Scene) -> None:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.borrowing_host import Host
+from kit.pair_host import PairHost
 from kit.plan_runs import kinds, run_to_end
 from ramshare.borrower.plan import steps as s
 from ramshare.borrower.plan.comparison import Comparison
@@ -48,6 +49,15 @@ def test_what_is_not_twice_as_fast_is_given_up_at_once_with_both_figures(mode: M
     slow.goal = Goal.HOME
     assert kinds(run_to_end(slow, 20))[-1] == "AtHome"
     assert slow.leases == {}
+
+
+def test_a_pair_is_measured_before_its_first_copy_is_made() -> None:
+    pair = PairHost(4, goal=Goal.ATTACHED, mode=Mode.PAIR, tagged=True, capacity=20, only_if_faster=True)
+    steps = run_to_end(pair, 80)
+    first = next(number for number, step in enumerate(steps) if isinstance(step, s.StartMirror))
+    joined = {step.lease for step in steps[:first] if isinstance(step, s.Join)}
+    assert joined
+    assert {step.lease for step in steps if isinstance(step, s.Compare)} == joined
 
 
 def test_a_loan_without_conditions_is_not_measured() -> None:
