@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT, PLUGIN
 from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES
 from ramshare.broker.rules import ADMIN
+from ramshare.broker.size import Size
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import ClientName, HostName, Moment
 from ramshare.topics import DASHBOARD, DEFAULT_ROOT, MANAGER, BadTopicError, Root, StateTopic, name, role, server_name
@@ -76,6 +77,9 @@ class Cluster(BaseModel):
     guests_addresses: tuple[Address, ...] = Field(default=("127.0.0.1",), min_length=1)
     port: Port = HOSTS_PORT
     guests_port: Port = GUESTS_PORT
+    for_hosts: int = Field(default=0, ge=0)
+    for_guests: int = Field(default=0, ge=0)
+    """How many the brokers are made for, if more than have accounts."""
     data: str = "/var/lib/mosquitto"
     seen_at: str = ""
     """Where the brokers find the set, if not where it is written (a container); empty: there."""
@@ -94,6 +98,12 @@ class Cluster(BaseModel):
     def guest_accounts(self) -> tuple[str, ...]:
         """Client names of the guests."""
         return tuple(f"{GUEST}.{guest}" for guest in self.guests)
+
+    @property
+    def size(self) -> Size:
+        """What the brokers are made for: what was stated, or who has an account if those are more."""
+        hosts = {name(client) for client in self.accounts if role(client) in ("lender", "borrower")}
+        return Size(self.for_hosts, self.for_guests).at_least(len(hosts), len(self.guests))
 
     def has(self, client: str) -> bool:
         """Whether there is such an account."""

@@ -3,18 +3,16 @@
 Measured with Mosquitto 2.0.11 on one machine with 2 cores, or following from the sizes named.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from ramshare.broker.rights import BRIDGE, bridged
-from ramshare.topics import DEFAULT_ROOT
+from ramshare.broker.rights import BRIDGE
+from ramshare.broker.size import Bounds, Size
 
 PLUGIN = "/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so"
 """Where Debian's package has it on amd64; `init --plugin` names another place."""
 HOSTS_PORT, GUESTS_PORT = 8883, 8884
-HOSTS_MEMORY_BYTES, GUESTS_MEMORY_BYTES = 256 << 20, 128 << 20
-"""A broker that runs away must not take the machine's memory: 256 MiB hold about 200,000 retained topics."""
 
 _COMMON = """\
 # --- who gets in: rights by the account's name, from the certificate's common name (rules.json, see README)
@@ -28,7 +26,8 @@ set_tcp_nodelay true
 
 # --- limits. A retained snapshot goes through the subscriber's queue: with the default of 1000 a subscription to 5000
 # retained topics got 1020 of them, without an error. 0 (no limit) breaks some 2.0 releases, so: a large number.
-max_queued_messages 100000
+# Memory, queues and descriptors are for {topics} topics and {connections} connections (`init --size`).
+max_queued_messages {queued_messages}
 max_queued_bytes {queue_bytes}
 max_inflight_messages 20
 # Agents drop payloads above 64 KiB unread (MAX_PAYLOAD_BYTES); the rest of a packet is its topic and properties.
@@ -79,11 +78,11 @@ class Place:
     sys_interval_s: int = 5
 
 
-def hosts_conf(place: Place, more: Sequence[str] = ()) -> str:
-    """Return the hosts' broker's configuration."""
+def hosts_conf(place: Place, size: Size, more: Sequence[str] = ()) -> str:
+    """Return the hosts' broker's configuration, for a cluster of this size."""
     lines = [
         "# The hosts' broker. Written by `ramshare broker`; a change by hand is lost with the next one.",
-        *_head(place, HOSTS_MEMORY_BYTES),
+        *_head(place, size.hosts_broker),
         "# --- what outlives a restart. The broker is a cache: every agent publishes its whole state again on every",
         "# connect, so the 5 s that a crash may lose cost nothing. Sessions end by themselves (agents ask for 60 s).",
         "persistence true",
@@ -97,13 +96,22 @@ def hosts_conf(place: Place, more: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def guests_conf(place: Place, hosts_broker: tuple[str, int], root: str = DEFAULT_ROOT, more: Sequence[str] = ()) -> str:
-    """Return the guests' broker's configuration, with its bridge to the hosts' broker at (address, port)."""
+def guests_conf(
+    place: Place,
+    hosts_broker: tuple[str, int],
+    size: Size,
+    carried: Iterable[tuple[str, str]],
+    more: Sequence[str] = (),
+) -> str:
+    """Return the guests' broker's configuration, with its bridge to the hosts' broker at (address, port).
+
+    `carried` is what the bridge carries; see `rights.bridged`.
+    """
     address, port = hosts_broker
-    topics = [f"topic {topic} {way} 1" for topic, way in bridged(root)]
+    topics = [f"topic {topic} {way} 1" for topic, way in carried]
     lines = [
         "# The guests' broker. Written by `ramshare broker`; a change by hand is lost with the next one.",
-        *_head(place, GUESTS_MEMORY_BYTES),
+        *_head(place, size.guests_broker),
         "# --- nothing outlives a restart: monitors say all there is to say when they connect again",
         "persistence false",
         "",
@@ -128,12 +136,23 @@ def guests_conf(place: Place, hosts_broker: tuple[str, int], root: str = DEFAULT
     return "\n".join(lines) + "\n"
 
 
-def _head(place: Place, memory_bytes: int) -> list[str]:
+def unit_conf(bounds: Bounds) -> str:
+    """Return a drop-in for the broker's unit: what systemd allows it, where its own file is not enough for the size."""
+    return (
+        f"# For {bounds.connections:,} connections. Written by `ramshare broker`; copy it to the machine's units.\n"
+        f"[Service]\nLimitNOFILE={bounds.descriptors}\nMemoryMax={bounds.resident_bytes}\n"
+    )
+
+
+def _head(place: Place, bounds: Bounds) -> list[str]:
     common = _COMMON.format(
         plugin=place.plugin,
         directory=place.directory,
-        memory_bytes=memory_bytes,
-        queue_bytes=memory_bytes // 4,
+        memory_bytes=bounds.memory_bytes,
+        queue_bytes=bounds.queued_bytes,
+        queued_messages=bounds.queued_messages,
+        topics=bounds.topics,
+        connections=bounds.connections,
         sys_interval_s=place.sys_interval_s,
     )
     return [*([f"user {place.user}"] if place.user else []), f"log_dest {place.log}", "", common]

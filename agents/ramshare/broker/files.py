@@ -8,8 +8,8 @@ from pathlib import PurePosixPath
 
 from ramshare.broker import pki
 from ramshare.broker.cluster import Cluster, bundle_of, certificate_of
-from ramshare.broker.conf import Place, guests_conf, hosts_conf
-from ramshare.broker.rights import BRIDGE, Rights
+from ramshare.broker.conf import Place, guests_conf, hosts_conf, unit_conf
+from ramshare.broker.rights import BRIDGE, Rights, bridged
 from ramshare.broker.rules import NONE, guests_rules, hosts_rules
 
 HOSTS, GUESTS = "hosts", "guests"
@@ -17,12 +17,14 @@ BUNDLES = "bundles"
 ENV_FILE = "ramshare.env"
 TLS_DIRECTORY = "/etc/ramshare/tls"
 """Where a machine keeps its bundle's certificates: `RAMSHARE_TLS_DIRECTORY`."""
-RULES, CONF, FIREWALL = "rules.json", "mosquitto.conf", "firewall.nft"
+RULES, CONF, UNIT, FIREWALL = "rules.json", "mosquitto.conf", "unit.conf", "firewall.nft"
 DERIVED = {
     f"{HOSTS}/{RULES}": "the rights on the hosts' broker",
     f"{GUESTS}/{RULES}": "the rights on the guests' broker",
     f"{HOSTS}/{CONF}": "the hosts' broker's settings",
     f"{GUESTS}/{CONF}": "the guests' broker's settings",
+    f"{HOSTS}/{UNIT}": "what systemd allows the hosts' broker",
+    f"{GUESTS}/{UNIT}": "what systemd allows the guests' broker",
     FIREWALL: "the firewall's rule",
 }
 """What follows from the accounts and this version of ramshare, in words."""
@@ -35,8 +37,8 @@ _FIREWALL = """\
 table inet ramshare_broker
 delete table inet ramshare_broker
 table inet ramshare_broker {{
-  set v4 {{ type ipv4_addr; size 65535; flags dynamic; }}
-  set v6 {{ type ipv6_addr; size 65535; flags dynamic; }}
+  set v4 {{ type ipv4_addr; size {addresses}; flags dynamic; }}
+  set v6 {{ type ipv6_addr; size {addresses}; flags dynamic; }}
   chain input {{
     type filter hook input priority -10; policy accept;
     tcp dport {{ {ports} }} ct state new add @v4 {{ ip saddr ct count over {most} }} counter reject with tcp reset
@@ -124,16 +126,19 @@ class _Maker:
         place = Place(seen_at / HOSTS, data, port=cluster.port, plugin=cluster.plugin, user=cluster.owner or "root")
         of_guests = replace(place, directory=seen_at / GUESTS, port=cluster.guests_port)
         hosts_broker = (cluster.addresses[0], cluster.port)
-        hosts_text, guests_text = (
-            hosts_conf(tune(place), more),
-            guests_conf(tune(of_guests), hosts_broker, cluster.root),
-        )
+        size = cluster.size
+        hosts_text = hosts_conf(tune(place), size, more)
+        guests_text = guests_conf(tune(of_guests), hosts_broker, size, bridged(len(cluster.guests), cluster.root))
         self._made[f"{HOSTS}/{CONF}"] = hosts_text.encode()
         self._made[f"{GUESTS}/{CONF}"] = guests_text.encode()
         self._made[f"{HOSTS}/{RULES}"] = _json(hosts_rules(cluster.accounts, cluster.guests, cluster.root, everybody))
         self._made[f"{GUESTS}/{RULES}"] = _json(guests_rules(cluster.guests, cluster.root))
         ports = ", ".join(str(port) for port in sorted({cluster.port, cluster.guests_port}))
-        self._made[FIREWALL] = _FIREWALL.format(most=CONNECTIONS_PER_ADDRESS, ports=ports).encode()
+        self._made[FIREWALL] = _FIREWALL.format(
+            most=CONNECTIONS_PER_ADDRESS, ports=ports, addresses=size.addresses
+        ).encode()
+        for which, bounds in ((HOSTS, size.hosts_broker), (GUESTS, size.guests_broker)):
+            self._made[f"{which}/{UNIT}"] = unit_conf(bounds).encode()
 
     def _pair(self, path: str, name: str, make: Callable[[], pki.Pair]) -> pki.Pair:
         """Keep the old certificate and key at `path`, or make new ones."""

@@ -31,6 +31,12 @@ DROPPED = "$SYS/broker/publish/messages/dropped"
 GUEST = "guest"
 HOSTS_ROLES = frozenset(WRITES) - {GUEST}
 """Roles with an account on the hosts' broker. A guest has its account on the guests' broker."""
+REPORT = "memory"
+NAMED_GUESTS = 1_000
+"""Up to so many guests the bridge may speak for each by name. The plugin looks at one rule after the other: a report
+costs the broker 0.03 ms among 1,000 guests, 0.2 ms among 10,000, and 0.015 ms with one rule (measured). So beyond that
+one rule is for all memory reports: lenders hear their own guests' only, and nobody else decides by them. Of status, one
+word of which takes an agent out of service, the bridge may then say nothing: who reports is there."""
 GUEST_REQUESTS: tuple[str, ...] = ()
 """Verbs that guests may ask for through the bridge; replies then come back over it."""
 
@@ -104,19 +110,25 @@ def role_rights(kind: str, guests: Iterable[str] = (), root: str = DEFAULT_ROOT)
 
 
 def bridge_rights(guests: Iterable[str], root: str = DEFAULT_ROOT) -> Rights:
-    """Return what the guests' broker may do on the hosts' broker: only what its guests may, each by name."""
+    """Return what the guests' broker may do on the hosts' broker: only what its guests may, each by name.
+
+    Of more guests than `NAMED_GUESTS` it may say anybody's memory, and no status: see there.
+    """
     base = f"{root}/{VERSION}"
     known = list(guests)
-    write = [f"{base}/state/{GUEST}.{guest}/{path}" for guest in known for path in WRITES[GUEST]]
+    if len(known) > NAMED_GUESTS:
+        write = [f"{base}/state/+/{REPORT}"]
+    else:
+        write = [f"{base}/state/{GUEST}.{guest}/{path}" for guest in known for path in WRITES[GUEST]]
     write += [f"{base}/request/+/{GUEST}.{guest}/{verb}" for guest in known for verb in GUEST_REQUESTS]
     replies = (f"{base}/reply/+/+",) if GUEST_REQUESTS else ()
     return Rights(tuple(write), tuple(f"{base}/reply/{GUEST}.{g}/+" for g in known if GUEST_REQUESTS), replies)
 
 
-def bridged(root: str = DEFAULT_ROOT) -> tuple[tuple[str, str], ...]:
+def bridged(guests: int = 0, root: str = DEFAULT_ROOT) -> tuple[tuple[str, str], ...]:
     """Return (topic filter, `out` to the hosts' broker or `in` from it) of everything that the bridge carries."""
     base = f"{root}/{VERSION}"
-    out = [f"{base}/state/+/{path}" for path in WRITES[GUEST]]
+    out = [f"{base}/state/+/{path}" for path in WRITES[GUEST] if path == REPORT or guests <= NAMED_GUESTS]
     out += [f"{base}/request/+/+/{verb}" for verb in GUEST_REQUESTS]
     back = [f"{base}/reply/+/+"] if GUEST_REQUESTS else []
     return (*((topic, "out") for topic in out), *((topic, "in") for topic in back))

@@ -73,7 +73,7 @@ def _agents(snapshot: Snapshot, now: datetime) -> list[str]:
         if role(client) not in ("lender", "borrower", "guest"):
             continue
         age_s = snapshot.heard_age_s(client, now)
-        if snapshot.online(client):
+        if snapshot.there(client, now):
             if snapshot.stale(client, now):
                 found.append(f"{client} has been silent for {age(age_s)}: what is shown of it may not be true any more")
         elif client in showing:

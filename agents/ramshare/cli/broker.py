@@ -10,6 +10,8 @@ from rich.text import Text
 
 from ramshare.broker import keeper, matrix
 from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT, PLUGIN
+from ramshare.broker.files import GUESTS, HOSTS, UNIT
+from ramshare.broker.size import Size
 from ramshare.broker.store import Store
 from ramshare.bus.admin import clear_state
 from ramshare.cli import options as opts
@@ -31,7 +33,9 @@ TERMINALS = 3
 """Accounts of a person: the broker holds one connection for each."""
 
 
-@app.command(epilog="Example: ramshare broker init --address 10.0.0.5 --hosts hosta,hostb --guests web1,web2")
+@app.command(
+    epilog="Example: ramshare broker init --address 10.0.0.5 --hosts hosta,hostb --guests web1,web2 --size 1000:10000"
+)
 def init(
     ctx: typer.Context,
     address: Annotated[
@@ -51,6 +55,9 @@ def init(
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The hosts' broker's.")] = HOSTS_PORT,
     guests_port: Annotated[int, typer.Option(min=1, max=65535, help="The guests' broker's.")] = GUESTS_PORT,
+    size: Annotated[
+        str, typer.Option(metavar="HOSTS[:GUESTS]", help="What the brokers are made for, if more than are named here.")
+    ] = "",
     root: Annotated[str, typer.Option(help="First part of every topic.")] = DEFAULT_ROOT,
     owner: Annotated[str, typer.Option(help="User that Mosquitto runs as; empty: who runs this.")] = "mosquitto",
     data: Annotated[Path, typer.Option(help="Where the hosts' broker keeps its database.")] = Path(
@@ -71,6 +78,7 @@ def init(
         raise UsageError(
             f"{directory} has a set already", "ramshare broker add adds accounts; --force makes all anew, for everybody"
         )
+    made_for = Size.parse(size) if size else Size()
     accounts = [*(f"{MANAGER}.{host}" for host in _names(managers)), DASHBOARD] if managers else [MANAGER, DASHBOARD]
     accounts += [f"{role}.{host}" for host in _names(hosts) for role in ("lender", "borrower")]
     accounts += [f"cli.{one}" for person in _names(people) for one in _terminals(person)]
@@ -86,6 +94,8 @@ def init(
         data=str(data),
         plugin=str(plugin),
         seen_at=str(seen_at or ""),
+        for_hosts=made_for.hosts,
+        for_guests=made_for.guests,
     )
     keeper.init(store, cluster, opts.utc_now())
     if as_json:
@@ -96,6 +106,7 @@ def init(
         f"({guests_port}): {store.current}"
     )
     note("Copy each bundle to its machine: ramshare broker show says which; keys are secrets.")
+    _tell_units(store, cluster.size)
 
 
 @app.command(epilog="Example: ramshare broker add guest.web3 lender.hostc borrower.hostc cli.bob")
@@ -206,6 +217,18 @@ def _tell(done: keeper.Done, as_json: bool) -> None:
             note(f"! {problem}")
     if done.problems:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _tell_units(store: Store, size: Size) -> None:
+    """Say where systemd has to allow a broker more than the unit's own file does."""
+    for which, bounds in ((HOSTS, size.hosts_broker), (GUESTS, size.guests_broker)):
+        if not bounds.is_default:
+            units = f"/etc/systemd/system/ramshare-broker@{which}.service.d"
+            note(
+                f"The {which}' broker may need {bounds.resident_bytes >> 20:,} MiB and {bounds.descriptors:,} "
+                "descriptors. Once, on the brokers' machine: "
+                f"install -D -m 644 {store.current / which / UNIT} {units}/size.conf; systemctl daemon-reload"
+            )
 
 
 def _names(text: str) -> list[str]:

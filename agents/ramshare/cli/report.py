@@ -176,7 +176,7 @@ def _agents(snapshot: Snapshot, now: datetime) -> list[AgentRow]:
     rows = []
     for client in snapshot.clients():
         status = snapshot.get(client, "status", Status)
-        online = snapshot.online(client)
+        online = snapshot.there(client, now)
         if role(client) == "cli" and not online:
             continue
         rows.append(
@@ -200,4 +200,4 @@ def _order(row: AgentRow) -> tuple[int, str]:
 
 
 def _stale(client: str, snapshot: Snapshot, now: datetime) -> bool:
-    return not snapshot.online(client) or snapshot.stale(client, now)
+    return not snapshot.there(client, now) or snapshot.stale(client, now)

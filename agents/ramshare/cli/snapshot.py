@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from ramshare.bus.api import StateArrived
 from ramshare.messages.base import Message
-from ramshare.messages.state import ManagerState, Offer
+from ramshare.messages.state import ManagerState, Offer, Status
 from ramshare.retained import Fact, Retained
-from ramshare.topics import MANAGER
+from ramshare.topics import MANAGER, role
 
 M = TypeVar("M", bound=Message)
 
@@ -36,6 +36,12 @@ class Snapshot(Retained):
         """Whether a client missed its heartbeats: what it said may no longer be true."""
         known = self.by_client.get(client)
         return known is None or known.stale(now.timestamp())
+
+    def there(self, client: str, now: datetime) -> bool:
+        """Whether a client is there: by its status, or, of guests that tell none (a large cluster), by its reports."""
+        if role(client) == "guest" and self.get(client, "status", Status) is None:
+            return not self.stale(client, now)
+        return self.online(client)
 
     def offer(self, host: str) -> Offer | None:
         """Return what the lender of a host says it can lend."""

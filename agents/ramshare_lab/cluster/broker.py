@@ -19,15 +19,16 @@ from ramshare.broker.conf import Place
 from ramshare.broker.files import BUNDLES, GUESTS, HOSTS, make_files
 from ramshare.broker.rights import GUEST, Rights
 from ramshare.broker.rules import NONE
+from ramshare.broker.size import Size
 from ramshare.broker.store import Store
 from ramshare.errors import RamshareError
 from ramshare.settings import BrokerSettings
 from ramshare.topics import DEFAULT_ROOT, name, role
 
+NO_SIZE = Size()
+"""As large as who has an account."""
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
-DESCRIPTORS = 16384
-"""A connection that says nothing holds one for 90 s: there must be more than such connections."""
 _TCP_LISTEN = "0A"
 
 
@@ -94,7 +95,9 @@ class RunningBroker:
         """
         argv = ["mosquitto", "-c", str(self.store.current / self.which / "mosquitto.conf")]
         if os.geteuid() == 0:
-            argv = ["prlimit", f"--nofile={DESCRIPTORS}", *argv]
+            size = self.cluster.size
+            bounds = size.hosts_broker if self.which == HOSTS else size.guests_broker
+            argv = ["prlimit", f"--nofile={bounds.descriptors}", *argv]
         # What it prints before it opens its log file, for example a setting it does not know.
         out = self.log_path.with_suffix(".out")
         self.process = self.runner.spawn(argv, log_path=out, die_with_parent=self.die_with_parent)
@@ -159,11 +162,12 @@ def start_broker(
     die_with_parent: bool = True,
     overrides: Sequence[str] = (),
     everybody: Rights = NONE,
+    size: Size = NO_SIZE,
 ) -> RunningBroker:
     """Make a set for `clients` in `directory` and start Mosquitto there; a second one if there are guests among them.
 
     Port 0 takes a free one (of this process's network namespace). `overrides` are configuration lines for experiments,
-    `everybody` is what each account may do besides.
+    `everybody` is what each account may do besides; `size` what the brokers are made for, if more than `clients`.
     Raises `BrokerStartError`, `AccountError` for a client's name.
     """
     known = sorted({check_account(client) for client in clients})
@@ -175,6 +179,8 @@ def start_broker(
         port=port or free_port(host),
         guests_port=guests_port or free_port(host),
         data=str(directory),
+        for_hosts=size.hosts,
+        for_guests=size.guests,
     )
     directory.mkdir(parents=True, exist_ok=True)
     write_set(directory, cluster, tuple(overrides), everybody)

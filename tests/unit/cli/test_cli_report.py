@@ -235,3 +235,20 @@ def test_that_nobody_stands_by_any_more_is_told_and_so_is_that_nobody_is_active_
     said(snapshot, "manager.hostb", "status", Status(status="offline"))
     assert "no other manager stands by: manager.hostb is offline" in find_alerts(snapshot, NOW)[0]
     assert "no manager is active yet" in find_alerts(of_two_managers(hosta=False, hostb=False), NOW)[0]
+
+
+def test_a_guest_of_a_large_cluster_tells_no_status_and_is_there_as_long_as_it_reports() -> None:
+    """Their bridge says what they use and nothing else."""
+    snapshot = healthy()
+    memory = Memory(total_bytes=1024 * MIB, available_bytes=700 * MIB, used_bytes=324 * MIB, interval_s=5.0)
+    said(snapshot, "guest.web2", "memory", memory)
+    said(snapshot, "guest.web3", "memory", memory, age_s=3600)
+    report = build(snapshot, "broker:1883", NOW)
+    assert {row.client: row.stale for row in report.guests} == {
+        "guest.web1": False,
+        "guest.web2": False,
+        "guest.web3": True,
+    }
+    assert {row.client for row in report.agents if not row.online} == {"guest.web3"}
+    (warning,) = report.warnings
+    assert "guest.web3" in warning

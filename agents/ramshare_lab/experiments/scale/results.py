@@ -32,7 +32,7 @@ class Load(Model):
     broker_cpu: float
 
 
-class Size(Model):
+class Figures(Model):
     """A cluster of one size."""
 
     hosts: int
@@ -72,7 +72,7 @@ class Scale(Model):
     """`results/scale.json`."""
 
     cores: int
-    sizes: list[Size]
+    sizes: list[Figures]
     growth_rate: float
     """Requests a second at which the growth is taken."""
     growth_cpu: float | None
@@ -81,7 +81,7 @@ class Scale(Model):
     """The same of the time that a grant takes."""
 
 
-def scale(cores: int, sizes: list[Size], rate: float) -> Scale:
+def scale(cores: int, sizes: list[Figures], rate: float) -> Scale:
     """Return the results of one run."""
     small, large = sizes[0].at(rate), sizes[-1].at(rate)
     comparable = small is not None and large is not None and len(sizes) > 1

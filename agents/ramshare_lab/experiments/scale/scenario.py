@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ramshare.broker.rights import Rights
+from ramshare.broker.size import Size
 from ramshare.bus.mqtt import MqttBus
 from ramshare.linux.run import Runner
 from ramshare.messages.requests import Drain
@@ -22,7 +23,7 @@ from ramshare_lab.experiments.scale.hosts import BORROW_TIMEOUT_S, CAPACITY_BYTE
 from ramshare_lab.experiments.scale.judge import Asked, Latency, granted_s, latency, lent_twice
 from ramshare_lab.experiments.scale.manager_process import ManagerProcess
 from ramshare_lab.experiments.scale.processes import Part, Process
-from ramshare_lab.experiments.scale.results import Load, Size
+from ramshare_lab.experiments.scale.results import Figures, Load
 from ramshare_lab.experiments.scale.usage import Usage, Used, resident_bytes
 from ramshare_lab.show import Show
 
@@ -55,7 +56,7 @@ class Plan:
         return max(FEWEST_BORROWERS, self.hosts // 10)
 
 
-def measure(runner: Runner, directory: Path, plan: Plan, show: Show) -> Size:
+def measure(runner: Runner, directory: Path, plan: Plan, show: Show) -> Figures:
     """Build a cluster in `directory`, measure it, end it. Raises `ManagerError`, `PartError`, `BrokerStartError`."""
     with ExitStack() as stack:
         lenders = -(-plan.hosts // LENDERS_A_PROCESS)
@@ -63,7 +64,9 @@ def measure(runner: Runner, directory: Path, plan: Plan, show: Show) -> Size:
         everybody = Rights(write=(ALL,), read=(ALL,), subscribe_within=(ALL,))
         accounts = [MANAGER, PERSON, ASKER, ANSWERER, *carriers]
         show.stage(f"{plan.hosts} hosts: everybody publishes")
-        broker = stack.enter_context(start_broker(runner, directory / "broker", accounts, everybody=everybody))
+        size = Size(plan.hosts + plan.borrowers, plan.hosts * plan.guests_a_host)
+        made = start_broker(runner, directory / "broker", accounts, everybody=everybody, size=size)
+        broker = stack.enter_context(made)
         cluster = _Cluster(stack, broker, plan, carriers)
         person = MqttBus(broker.settings(PERSON), PERSON)
         person.connect()
@@ -118,7 +121,7 @@ class _Cluster:
         return found
 
 
-def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: ManagerProcess, show: Show) -> Size:
+def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: ManagerProcess, show: Show) -> Figures:
     first = manager.serving(1, READY_WITHIN_S)
     ready_s = time.monotonic() - manager.started_s
     known = first if first.lenders >= plan.hosts else manager.serving(plan.hosts, ALL_KNOWN_WITHIN_S)
@@ -146,7 +149,7 @@ def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: Mana
         show.stage(f"{plan.hosts} hosts: the broker is killed and started again")
         serving_again_s, found = _restart(broker, cluster)
         asked += found
-    return Size(
+    return Figures(
         hosts=plan.hosts,
         borrowers=plan.borrowers,
         guests=plan.hosts * plan.guests_a_host,
