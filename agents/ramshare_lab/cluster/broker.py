@@ -5,6 +5,7 @@ differs per run: address, ports, and that they run as whoever starts them.
 """
 
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -97,7 +98,8 @@ class RunningBroker:
         if os.geteuid() == 0:
             size = self.cluster.size
             bounds = size.hosts_broker if self.which == HOSTS else size.guests_broker
-            argv = ["prlimit", f"--nofile={bounds.descriptors}", *argv]
+            allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # a container may have been given less
+            argv = ["prlimit", f"--nofile={min(bounds.descriptors, allowed)}", *argv]
         # What it prints before it opens its log file, for example a setting it does not know.
         out = self.log_path.with_suffix(".out")
         self.process = self.runner.spawn(argv, log_path=out, die_with_parent=self.die_with_parent)
