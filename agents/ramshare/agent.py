@@ -35,7 +35,7 @@ from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Announce, Request
 from ramshare.messages.state import Status
-from ramshare.topics import ALLOWED, EVERYBODY, role
+from ramshare.topics import ALLOWED, EVERYBODY, OWN_HOST, role
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -158,12 +158,12 @@ class Agent(ABC):
             future.set_exception(error)
         future.add_done_callback(lambda ended: self._report(ended, done))
 
-    def ask_self(self, request: Request, done: Callable[[Reply], None]) -> None:
-        """Have a request of this agent's own served as anybody's is, and `done` called with the answer.
+    def ask_self(self, request: Request, done: Callable[[Reply], None], client: str = "") -> None:
+        """Have a request of this agent's own, or `client`'s, served as anybody's is, and `done` called with the answer.
 
         It goes past the broker, for which it is nobody's business, and so works without one.
         """
-        arrived = RequestArrived(self.bus.client, request.VERB, request, b"")
+        arrived = RequestArrived(client or self.bus.client, request.VERB, request, b"")
         if self.desk.admit(arrived):
             self.desk.when_answered(arrived, done)
             self._serve_with(self._handlers[type(request)], arrived)
@@ -285,11 +285,12 @@ class Agent(ABC):
                 self.desk.settle(arrived, reply)
 
     def _answer(self, arrived: RequestArrived, reply: Reply) -> None:
-        if arrived.client != self.bus.client:
+        if arrived.correlation:
             self.bus.answer(arrived, reply)
 
     def _handler(self, arrived: RequestArrived) -> Handler[Request]:
-        allowed = ALLOWED.get((role(self.bus.client), arrived.verb), frozenset())
+        served = OWN_HOST if arrived.to_own_host else role(self.bus.client)
+        allowed = ALLOWED.get((served, arrived.verb), frozenset())
         if role(arrived.client) not in allowed:
             raise RefusedError(ErrorCode.NOT_ALLOWED, f"{arrived.client} may not ask for {arrived.verb} here")
         handler = self._handlers.get(type(arrived.request))

@@ -222,9 +222,10 @@ def builder(
         from ramshare.linux.footprint import share_one_heap
         from ramshare.linux.pressure_watch import PressureWatch
         from ramshare.monitor.agent import Monitor
+        from ramshare.monitor.door import SocketDoor
 
         share_one_heap()
-        return lambda bus: Monitor(bus, host, watch=PressureWatch())
+        return lambda bus: Monitor(bus, host, watch=PressureWatch(), door=SocketDoor(host.guest_socket))
     if role == "lender":
         from ramshare.lender.agent import Lender
         from ramshare.lender.hands import hands_of

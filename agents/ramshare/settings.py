@@ -13,7 +13,7 @@ import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from ramshare.errors import ExitCode, RamshareError
@@ -142,6 +143,46 @@ def _allowed_volumes(value: object) -> object:
     return allowed
 
 
+class GuestAllowance(NamedTuple):
+    """What a guest's administrator may have done for the guest's own swap."""
+
+    volume: str
+    mode: Mode
+    most_bytes: int | None = None
+    """How much of it at most is borrowed for; None for all."""
+
+
+GUEST_FORM = "write GUEST=VG/LV:MODE or GUEST=VG/LV:MODE:SIZE with commas between, for example web1=vg0/swap:move:2GiB"
+_GUEST_NAME: TypeAdapter[str] = TypeAdapter(HostName)
+
+
+def _guest_allowances(value: object) -> object:
+    """Return guest to what it may ask for, from text; what is not text passes."""
+    if not isinstance(value, str):
+        return value
+    allowed: dict[str, GuestAllowance] = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        guest, equals, rest = (part.strip() for part in entry.partition("="))
+        volume, colon, terms = (part.strip() for part in rest.partition(":"))
+        if not equals or not colon:
+            raise ValueError(f"{entry[:80]!r} says no volume and mode: {GUEST_FORM}")
+        try:
+            _GUEST_NAME.validate_python(guest)
+        except ValidationError:
+            raise ValueError(f"{guest[:80]!r} is no guest's name: {GUEST_FORM}") from None
+        if guest in allowed:
+            raise ValueError(f"{guest} is named twice; a guest has one swap volume")
+        if volume in {other.volume for other in allowed.values()}:
+            raise ValueError(f"{volume} is named for two guests; swap of two on one disk destroys both")
+        terms_of = _allowed_volumes(f"{volume}={terms}")
+        assert isinstance(terms_of, dict)
+        if not terms_of:
+            raise ValueError(f"{entry[:80]!r} says no volume and mode: {GUEST_FORM}")
+        mode, most_bytes = terms_of[volume]
+        allowed[guest] = GuestAllowance(volume, mode, most_bytes)
+    return allowed
+
+
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -154,6 +195,7 @@ def _absolute(path: Path) -> Path:
 
 Directory = Annotated[Path, AfterValidator(_absolute)]
 AllowedVolumes = Annotated[Mapping[VolumeName, AllowedVolume], BeforeValidator(_allowed_volumes)]
+GuestAllowances = Annotated[Mapping[HostName, GuestAllowance], BeforeValidator(_guest_allowances)]
 Guests = Annotated[Mapping[HostName, PositiveBytes | None], BeforeValidator(_guests)]
 """Guests by name, with what each has; None: nobody told."""
 
@@ -249,6 +291,10 @@ class HostSettings(Settings):
         default_factory=lambda: socket.gethostname().partition(".")[0],
         validate_default=True,
         description="This machine's name in the cluster, with or without its domain; by default without.",
+    )
+    guest_socket: Path = Field(
+        default=Path("/run/ramshare-monitor/ask"),
+        description="In a guest: where `ramshare borrow` finds the monitor, which asks the host for it.",
     )
     sample_interval_s: Seconds = Field(default=5.0, description="Time between two memory reports.")
     log_level: str = "INFO"
@@ -346,11 +392,25 @@ class BorrowerSettings(Settings):
         description="Volumes to borrow for without being asked while they are in a swap storm, each with its mode and "
         "the most to borrow: vg0/swap=move:2GiB,vg0/web1=mirror. Empty: none. `ramshare why HOST` says what is done.",
     )
+    guests: GuestAllowances = Field(
+        default={},
+        description="Guests whose administrators may ask, from inside, to borrow for their own swap and to return it, "
+        "each with its volume, mode and the most to borrow: web1=vg0/swap:move:2GiB. Needs HYPERVISOR, which says that "
+        "the volume is the guest's disk. Empty: none.",
+    )
     auto_quiet_s: Annotated[float, Field(ge=5, le=86400, allow_inf_nan=False)] = Field(
         default=600.0, description="Nobody has swapped to it for so long: what AUTO borrowed goes home."
     )
     auto_loans_per_hour: int = Field(default=4, ge=0, le=60, description="AUTO borrows no more often, all together.")
     auto_limit_bytes: Bytes | None = Field(default=None, description="AUTO borrows no more than this, all together.")
+
+    @model_validator(mode="after")
+    def _guests_are_known(self) -> Self:
+        if self.guests and not self.hypervisor:
+            raise ValueError(
+                "RAMSHARE_BORROWER_GUESTS needs RAMSHARE_BORROWER_HYPERVISOR, which says whose disk is whose"
+            )
+        return self
 
 
 class ManagerSettings(Settings):
@@ -396,6 +456,8 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         variable = kind.PREFIX + str(first["loc"][0]).upper() if first["loc"] else kind.PREFIX
+        if not first["loc"]:  # of several settings together
+            raise SettingsError(first["msg"], f"look into the environment and {_env_file()}") from error
         wrong = _NO_NAME if first["type"] == "string_pattern_mismatch" else first["msg"]
         raise SettingsError(
             f"{variable}: {str(first['input'])[:80]!r}: {wrong}", f"look into the environment and {_env_file()}"

@@ -17,6 +17,10 @@ DEFAULT_ROOT = "ramshare"
 EVERYBODY = "all"
 """Server name in `request/all/<client>/announce`."""
 
+OWN_HOST = "host"
+"""Server name in `request/host/<guest>/<verb>`: the host that the guest runs on, whichever that is. A guest knows no
+host's name, and learns none: the answer comes as `reply/<guest>/host`. Its host's borrower serves it."""
+
 MANAGER = "manager"
 _CLIENT = re.compile(CLIENT_PATTERN)
 _SEGMENT = re.compile(r"([a-zA-Z0-9_.-]|%2B){1,64}")
@@ -158,6 +162,7 @@ STATES: dict[str, dict[str, type[Message]]] = {
         "status": state.Status,
         "key": state.SealingKey,
         "decisions": state.Decisions,
+        "guest/+": state.GuestClaim,
         "lease/+": state.Lease,
         "volume/+/+": state.Volume,
     },
@@ -181,6 +186,8 @@ REQUESTS: dict[tuple[str, str], type[requests.Request]] = {
     ("lender", "release"): requests.ReleaseLease,
     ("lender", "drain"): requests.Drain,
     ("lender", "undrain"): requests.Undrain,
+    (OWN_HOST, "borrow"): requests.BorrowOwnSwap,
+    (OWN_HOST, "return"): requests.ReturnOwnSwap,
     (EVERYBODY, "announce"): requests.Announce,
 }
 """(role of the server, verb) to the request's model."""
@@ -194,6 +201,8 @@ ALLOWED: dict[tuple[str, str], frozenset[str]] = {
     ("lender", "release"): frozenset({"borrower", MANAGER}),
     ("lender", "drain"): frozenset({"cli"}),
     ("lender", "undrain"): frozenset({"cli"}),
+    (OWN_HOST, "borrow"): frozenset({"guest"}),
+    (OWN_HOST, "return"): frozenset({"guest"}),
     (EVERYBODY, "announce"): frozenset({MANAGER}),
 }
 """Which roles a server accepts each verb from."""
@@ -220,11 +229,16 @@ with memory of the broker: a retained topic costs it as much as its payload."""
 
 TELLS_EVENTS = frozenset({"lender", "borrower", MANAGER})
 
+SERVES_GUESTS = "borrower"
+"""Role whose agents serve what guests ask their host for."""
+CLAIMS = "guest/+"
+"""State paths by which borrowers tell each other whose guest one is; heard for guests by name, never all."""
+
 EVERYTHING = (("+", "#"),)
 WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
     "guest": (),
     "lender": (("guest", "memory"), ("borrower", "lease/+"), ("+", "key")),
-    "borrower": (("guest", "memory"),),
+    "borrower": (("guest", "memory"), ("+", CLAIMS)),
     MANAGER: tuple(("+", path) for path in ("status", "offer", "export/+", "lease/+", "claim")),
     "cli": EVERYTHING,
     DASHBOARD: EVERYTHING,
@@ -233,6 +247,11 @@ WATCHES: dict[str, tuple[tuple[str, str], ...]] = {
 borrower on the same host."""
 
 HEARS_EVENTS = frozenset({"cli", DASHBOARD})
+
+
+def served_as(server: str, client: str) -> str:
+    """Return the role in which `client` serves a request that was sent to `server`."""
+    return server if server in (EVERYBODY, OWN_HOST) else role(client)
 
 
 def volume_path(volume: str) -> str:

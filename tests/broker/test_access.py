@@ -133,7 +133,9 @@ def test_a_guest_hears_replies_to_itself_and_its_own_words_only(brokers: Running
     assert me.heard == {"ramshare/v1/state/guest.me/memory"}
 
 
-def test_the_bridge_says_what_guests_may_say_and_hears_nothing(brokers: RunningBroker, tmp_path: Path) -> None:
+def test_the_bridge_says_what_guests_may_say_and_hears_their_hosts_answers_alone(
+    brokers: RunningBroker, tmp_path: Path
+) -> None:
     """With the bridge's own certificate: who breaks into the guests' broker can do no more."""
     set_ = brokers.store.current / "guests"
     (tmp_path / "ca.crt").write_bytes((set_ / "hosts-ca.crt").read_bytes())
@@ -148,8 +150,19 @@ def test_the_bridge_says_what_guests_may_say_and_hears_nothing(brokers: RunningB
         assert {topic for topic in topics if bridge.may_publish(topic)} == {
             f"ramshare/v1/state/guest.{OTHER}/status",
             f"ramshare/v1/state/guest.{OTHER}/memory",
+            f"ramshare/v1/request/host/guest.{OTHER}/borrow",
+            f"ramshare/v1/request/host/guest.{OTHER}/return",
         }
-        assert not any(bridge.may_subscribe(topic) for topic in (*topics, "#", "ramshare/v1/state/#"))
+        greedy = ("#", "ramshare/v1/state/#", "ramshare/v1/reply/#", "ramshare/v1/reply/+/+")
+        assert not any(bridge.may_subscribe(topic) for topic in (*topics, *greedy))
+        assert bridge.may_subscribe("ramshare/v1/reply/+/host")
+        for client in (MANAGER, "borrower.me"):
+            teller = Account(brokers.settings(client))
+            teller.may_publish(f"ramshare/v1/reply/guest.{OTHER}/host")
+            teller.may_publish(f"ramshare/v1/reply/cli.{OTHER}/{client}")
+            teller.close()
+        time.sleep(QUIET_S)
+        assert bridge.heard == {f"ramshare/v1/reply/guest.{OTHER}/host"}
         bridge.close()
     finally:
         brokers.guests.start()

@@ -12,11 +12,9 @@ Access = Literal["read", "write", "subscribe"]
 
 def allowed(client: str, access: Access, topic: str, root: str, everybody: Rights) -> bool:
     """Return whether `client` may read or write `topic`, or subscribe to that filter."""
-    rights = _rights(client, root) + everybody
+    rights = _rights(client, root) + everybody + _of_guest(client, topic, root)
     if access == "subscribe":
-        return topic in rights.subscribe + _of_guest(client, topic, root) or any(
-            _within(filter_, topic) for filter_ in rights.subscribe_within
-        )
+        return topic in rights.subscribe or any(_within(filter_, topic) for filter_ in rights.subscribe_within)
     return any(matches(filter_, topic) for filter_ in (rights.write if access == "write" else rights.read))
 
 
@@ -27,12 +25,14 @@ def _rights(client: str, root: str) -> Rights:
     return own_rights(client, root) + role_rights(role(client), (), root)
 
 
-def _of_guest(client: str, topic: str, root: str) -> tuple[str, ...]:
+def _of_guest(client: str, topic: str, root: str) -> Rights:
     """Real rules name every guest that has an account; here any has one."""
     parts = topic.split("/")
-    if len(parts) < 4 or role(parts[3]) != GUEST or role(client) not in WRITES or parts[1] != VERSION:
-        return ()
-    return role_rights(role(client), (name(parts[3]),), root).subscribe
+    if len(parts) < 5 or role(client) not in WRITES or parts[1] != VERSION:
+        return Rights()
+    named = [name(part) for part in parts[3:5] if role(part) == GUEST and part != GUEST]
+    claimed = parts[5:6] if parts[4] == GUEST else []
+    return role_rights(role(client), (*named, *claimed), root)
 
 
 def _within(wide: str, narrow: str) -> bool:

@@ -9,6 +9,7 @@ from ramshare.messages.state import Mode
 from ramshare.settings import (
     BorrowerSettings,
     BrokerSettings,
+    GuestAllowance,
     HostSettings,
     LenderSettings,
     SettingsError,
@@ -189,4 +190,45 @@ def test_a_volume_that_cannot_be_meant_is_refused_by_name(env_file: Path, text: 
 def test_budgets_that_mean_nothing_are_refused(env_file: Path, name: str, value: str) -> None:
     env_file.write_text(f"RAMSHARE_BORROWER_AUTO_{name}={value}\n")
     with pytest.raises(SettingsError, match=f"RAMSHARE_BORROWER_AUTO_{name}"):
+        load(BorrowerSettings)
+
+
+# ---- guests that may ask
+
+
+def test_guests_that_may_ask_are_named_with_volume_mode_and_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMSHARE_BORROWER_HYPERVISOR", "qemu:///system")
+    monkeypatch.setenv("RAMSHARE_BORROWER_GUESTS", "web1=vg0/swap:move:2GiB, web2.example.org=vg0/swap2:mirror,")
+    assert load(BorrowerSettings).guests == {
+        "web1": GuestAllowance("vg0/swap", Mode.MOVE, 2 << 30),
+        "web2.example.org": GuestAllowance("vg0/swap2", Mode.MIRROR, None),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("web1", "says no volume and mode"),
+        ("web1=vg0/swap", "says no volume and mode"),
+        ("web1=:move", "no volume"),
+        ("web1=vg0/swap:fast", "says no mode"),
+        ("web1=swap:move", "no volume"),
+        ("web 1=vg0/swap:move", "no guest's name"),
+        ("web1=vg0/swap:move:none", "not a size"),
+        ("web1=vg0/a:move,web1=vg0/b:move", "named twice"),
+        ("web1=vg0/a:move,web2=vg0/a:mirror", "for two guests"),
+    ],
+)
+def test_guests_that_may_ask_are_refused_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, text: str, wrong: str
+) -> None:
+    monkeypatch.setenv("RAMSHARE_BORROWER_HYPERVISOR", "qemu:///system")
+    monkeypatch.setenv("RAMSHARE_BORROWER_GUESTS", text)
+    with pytest.raises(SettingsError, match=wrong):
+        load(BorrowerSettings)
+
+
+def test_guests_may_not_ask_where_nobody_says_whose_disk_is_whose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAMSHARE_BORROWER_GUESTS", "web1=vg0/swap:move")
+    with pytest.raises(SettingsError, match="needs RAMSHARE_BORROWER_HYPERVISOR"):
         load(BorrowerSettings)

@@ -15,6 +15,7 @@ from functools import partial
 
 from ramshare.agent import REAL, Agent, Runtime
 from ramshare.borrower.auto import Auto
+from ramshare.borrower.guest_requests import GuestRequests
 from ramshare.borrower.guests import SwapGuests
 from ramshare.borrower.loans import Loans
 from ramshare.borrower.machine.api import Machine
@@ -25,7 +26,7 @@ from ramshare.borrower.requests import Requests
 from ramshare.borrower.volumes import Volumes
 from ramshare.bus.api import Bus, StateArrived
 from ramshare.messages.events import EventKind
-from ramshare.messages.requests import BorrowVolume, ReturnVolume, Vacate
+from ramshare.messages.requests import BorrowOwnSwap, BorrowVolume, ReturnOwnSwap, ReturnVolume, Vacate
 from ramshare.messages.state import SealingKey
 from ramshare.settings import BorrowerSettings
 from ramshare.topics import name
@@ -44,8 +45,6 @@ class Borrower(Agent):
         self._suspended = machine.suspended
         self._public_key = machine.public_key
         self._volumes = Volumes(self)
-        self._named = frozenset(settings.auto)
-        """Volumes that its owner named, whose guests are heard before anything is lent."""
         hypervisor = runtime.worker("hypervisor") if machine.guest_disks.present else None
         self.guests = SwapGuests(self, bus, machine.guest_disks, hypervisor, self._guests_changed)
         self._publisher = Publisher(bus, self.guests.of)
@@ -56,6 +55,11 @@ class Borrower(Agent):
         self._requests = Requests(
             self, self.desk, machine.host, self._volumes, loans, self._publisher, settings.mode.mode
         )
+        self._guest_requests = GuestRequests(
+            self, bus, self.desk, settings.guests, self.guests, self._volumes, self.ask_self
+        )
+        self._named = frozenset(settings.auto) | self._guest_requests.volumes
+        """Volumes that the owner named, whose guests are heard before anything is lent."""
         self._auto = Auto(self, bus, settings, machine.swap_watch, self._volumes, self.ask_self, self.guests.reports)
         self._reconciler = Reconciler(self, machine, self._volumes, loans, self._releases, self._publisher)
 
@@ -64,6 +68,8 @@ class Borrower(Agent):
         self.handle(BorrowVolume, self._requests.borrow)
         self.handle(ReturnVolume, self._requests.send_home)
         self.handle(Vacate, self._requests.vacate)
+        self.handle(BorrowOwnSwap, self._guest_requests.serve)
+        self.handle(ReturnOwnSwap, self._guest_requests.serve)
         self.bus.set_state("key", SealingKey(public_key=self._public_key))
         self.guests.start()
         self._suspended.start(lambda device: self.post(partial(self._resumed, device)))
@@ -81,21 +87,28 @@ class Borrower(Agent):
         self._releases.tell_lenders_if_due()
         self._loans.turn()
         self.guests.turn({*self._volumes.names, *self._named})
+        self._guest_requests.turn()
         self._reconciler.turn()
         self._auto.turn()
         return TICK_S
 
     def true_paths(self) -> Collection[str] | None:
         """See `Agent`: known as soon as every volume with our tags was looked at."""
-        return {"key", *self._publisher.paths, *self._auto.paths} if self._volumes.all_seen else None
+        return (
+            {"key", *self._publisher.paths, *self._auto.paths, *self._guest_requests.paths}
+            if self._volumes.all_seen
+            else None
+        )
 
     def on_state(self, arrived: StateArrived) -> None:
-        """Take a guest's report."""
+        """Take a guest's report, or another borrower's claim of a guest."""
         self.guests.take(arrived)
+        self._guest_requests.take(arrived)
 
     def _guests_changed(self) -> None:
         for managed in self._volumes:
             self._publisher.publish(managed)
+        self._guest_requests.turn()
 
     def _resumed(self, device: str) -> None:
         self.say(EventKind.RESUMED_DEVICE, f"{device} was left suspended and has been resumed")

@@ -6,11 +6,17 @@
 from dataclasses import dataclass
 
 from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES, Rights, bridge_rights, own_rights, role_rights
-from ramshare.topics import ALLOWED, DASHBOARD, DEFAULT_ROOT, EVERYBODY, MANAGER, VERSION, WRITES, role
+from ramshare.topics import ALLOWED, DASHBOARD, DEFAULT_ROOT, EVERYBODY, MANAGER, OWN_HOST, VERSION, WRITES, role
 
 ROLES = (GUEST, "lender", "borrower", MANAGER, "cli", DASHBOARD, BRIDGE)
 OTHER = "other"
-_EXAMPLES = {"export/+": "export/l1", "lease/+": "lease/l1", "volume/+/+": "volume/vg0/swap", "host/+": "host/hosta"}
+_EXAMPLES = {
+    "export/+": "export/l1",
+    "lease/+": "lease/l1",
+    "volume/+/+": "volume/vg0/swap",
+    "host/+": "host/hosta",
+    "guest/+": f"guest/{OTHER}",
+}
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,20 @@ def rows(root: str = DEFAULT_ROOT) -> list[Row]:
     found.append(Row("event", "own", f"{base}/event/{{me}}/step"))
     found += [Row("event", other_of(kind), f"{base}/event/{other_of(kind)}/step") for kind in kinds]
     for server, verb in ALLOWED:
-        place = server if server in (MANAGER, EVERYBODY) else other_of(server)
+        place = server if server in (MANAGER, EVERYBODY, OWN_HOST) else other_of(server)
         found.append(Row(f"request {verb}", f"to {place}", f"{base}/request/{place}/{{me}}/{verb}"))
         found.append(Row(f"request {verb}", f"as cli.{OTHER} to {place}", f"{base}/request/{place}/cli.{OTHER}/{verb}"))
-        if server != EVERYBODY:
+        if server == OWN_HOST:
+            guest = other_of(GUEST)
+            found.append(Row(f"request {verb}", f"as {guest} to {place}", f"{base}/request/{place}/{guest}/{verb}"))
+        elif server != EVERYBODY:
             asker = MANAGER if MANAGER in ALLOWED[server, verb] else other_of(min(ALLOWED[server, verb]))
             found.append(Row(f"request {verb}", "to oneself", f"{base}/request/{{me}}/{asker}/{verb}"))
     found.append(Row("reply", "to oneself", f"{base}/reply/{{me}}/lender.{OTHER}"))
+    found.append(Row("reply", f"of {OWN_HOST} to oneself", f"{base}/reply/{{me}}/{OWN_HOST}"))
+    guest = other_of(GUEST)
+    found.append(Row("reply", f"of {OWN_HOST} to {guest}", f"{base}/reply/{guest}/{OWN_HOST}"))
+    found.append(Row("reply", f"of {OWN_HOST} to cli.{OTHER}", f"{base}/reply/cli.{OTHER}/{OWN_HOST}"))
     found.append(Row("reply", f"as oneself to cli.{OTHER}", f"{base}/reply/cli.{OTHER}/{{me}}"))
     found.append(Row("reply", f"of lender.{OTHER} to cli.{OTHER}", f"{base}/reply/cli.{OTHER}/lender.{OTHER}"))
     return list(dict.fromkeys(found))

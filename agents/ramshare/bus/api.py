@@ -63,6 +63,9 @@ class RequestArrived(Generic[R_co]):
     verb: str
     request: R_co
     correlation: bytes
+    """Empty: this agent asked itself, and nobody else hears the answer."""
+    to_own_host: bool = False
+    """A guest asked its host, whichever that is."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,14 @@ class Bus(Protocol):
         Clients are heard in turn, each in its own order. A topic of one's own that one clears comes back when all that
         the broker sent before it has been delivered: a mark.
         """
+        ...
+
+    def watch_requests(self, guest: str) -> None:
+        """Have what the client `guest` asks its own host for delivered as `RequestArrived`."""
+        ...
+
+    def unwatch_requests(self, guest: str) -> None:
+        """Undo `watch_requests`."""
         ...
 
     def watch_events(self, client: str = "+", kind: str = "#") -> None:

@@ -31,6 +31,7 @@ from ramshare.messages.requests import Request
 from ramshare.messages.state import Status
 from ramshare.topics import (
     EVERYBODY,
+    OWN_HOST,
     VERSION,
     EventTopic,
     ReplyTopic,
@@ -118,18 +119,21 @@ class CoreBus:
         """Have the state topics of `client` (`+`: everyone) delivered as `StateArrived`."""
         self._watch(f"{self._root.name}/{VERSION}/state/{client}/{path}")
 
+    def watch_requests(self, guest: str) -> None:
+        """Have what the client `guest` asks its own host for delivered as `RequestArrived`."""
+        self._watch(f"{self._root.name}/{VERSION}/request/{OWN_HOST}/{guest}/+")
+
+    def unwatch_requests(self, guest: str) -> None:
+        """Undo `watch_requests`."""
+        self._unwatch(f"{self._root.name}/{VERSION}/request/{OWN_HOST}/{guest}/+")
+
     def watch_events(self, client: str = "+", kind: str = "#") -> None:
         """Have the events of `client` delivered as `EventArrived`."""
         self._watch(f"{self._root.name}/{VERSION}/event/{client}/{kind}")
 
     def unwatch_state(self, client: str, path: str = "#") -> None:
         """Undo `watch_state` with the same arguments."""
-        topic_filter = f"{self._root.name}/{VERSION}/state/{client}/{path}"
-        with self.lock:
-            self._watched[topic_filter] -= 1
-            if self._watched[topic_filter] <= 0:
-                del self._watched[topic_filter]
-                self._link.unsubscribe(topic_filter)
+        self._unwatch(f"{self._root.name}/{VERSION}/state/{client}/{path}")
 
     def ask(self, server: str, request: Request, timeout_s: float) -> "Future[Reply]":
         """Send `request` to `server`. The future fails with `RequestTimeoutError` if no reply comes in time.
@@ -152,7 +156,8 @@ class CoreBus:
 
     def answer(self, arrived: RequestArrived, reply: Reply) -> None:
         """Reply to a request; the topic is derived from the request's own topic, never from what it carried."""
-        self._send(ReplyTopic(arrived.client, server_name(self.client)), reply, arrived.correlation, REPLY_EXPIRY_S)
+        server = OWN_HOST if arrived.to_own_host else server_name(self.client)
+        self._send(ReplyTopic(arrived.client, server), reply, arrived.correlation, REPLY_EXPIRY_S)
 
     def next(self, timeout_s: float) -> Arrival | None:
         """Return what arrived next, or None after `timeout_s`."""
@@ -246,6 +251,13 @@ class CoreBus:
             self._watched[topic_filter] += 1
             self._unheard.add(topic_filter)
             self._link.subscribe(topic_filter, 1)
+
+    def _unwatch(self, topic_filter: str) -> None:
+        with self.lock:
+            self._watched[topic_filter] -= 1
+            if self._watched[topic_filter] <= 0:
+                del self._watched[topic_filter]
+                self._link.unsubscribe(topic_filter)
 
     def _is_watched(self, topic: str) -> bool:
         return any(matches(watched, topic) for watched in list(self._watched))

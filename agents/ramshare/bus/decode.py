@@ -17,6 +17,7 @@ from ramshare.messages.replies import REPLIES, Reply
 from ramshare.messages.requests import Request
 from ramshare.topics import (
     EVERYBODY,
+    OWN_HOST,
     BadTopicError,
     EventTopic,
     ReplyTopic,
@@ -87,7 +88,7 @@ def decode(root: Root, me: str, packet: Packet) -> Decoded:
             if event.kind != topic.kind:
                 raise UndecodableError(Drop.MALFORMED, f"{shown} holds another kind of event")
             return EventArrived(topic.client, topic.kind, event)
-        case RequestTopic() if topic.server in (server_name(me), EVERYBODY):
+        case RequestTopic() if topic.server in (server_name(me), EVERYBODY, OWN_HOST):
             return _request(topic, packet)
         case ReplyTopic() if topic.client == me:
             return _reply(topic, packet)
@@ -104,7 +105,7 @@ def _request(topic: RequestTopic, packet: Packet) -> RequestArrived:
     if not isinstance(request, Request):
         raise UndecodableError(Drop.FOREIGN, f"{packet.topic!r} carries no request")
     correlation = packet.correlation or request.request_id.encode()
-    return RequestArrived(topic.client, topic.verb, request, correlation)
+    return RequestArrived(topic.client, topic.verb, request, correlation, topic.server == OWN_HOST)
 
 
 def _reply(topic: ReplyTopic, packet: Packet) -> ReplyArrived:

@@ -10,7 +10,7 @@ import logging
 
 from ramshare.bus.counters import Counters, Drop
 from ramshare.bus.rate import Rate, TokenBuckets
-from ramshare.topics import ALLOWED, EVERYBODY, role
+from ramshare.topics import ALLOWED, OWN_HOST, role, served_as
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,8 @@ REQUESTS = Rate(per_s=50, burst=2000)
 of 30 volumes (64 each at most), or the benchmark's thousand round trips. How many may wait is the inbox's to say."""
 REFUSED = Rate(per_s=1, burst=5)
 """What this sender may not ask of us: a person who mistypes hears why, a flood hears nothing."""
+GUESTS_REQUESTS = Rate(per_s=1, burst=20)
+"""What a person types; the borrower's own limit is lower, and says so."""
 EVENTS = Rate(per_s=100, burst=2000)
 """An agent tells a few steps for each lease; announcing or losing a whole cluster's leases stays below the burst."""
 REPLIES = REQUESTS
@@ -65,9 +67,10 @@ def _judge(me: str, topic: str) -> tuple[str, str, Rate | None]:
         case ["event", sender, *_]:
             return sender, "events", EVENTS
         case ["request", server, sender, verb]:
-            server_role = EVERYBODY if server == EVERYBODY else role(me)
-            if role(sender) not in ALLOWED.get((server_role, verb), frozenset()):
+            if role(sender) not in ALLOWED.get((served_as(server, me), verb), frozenset()):
                 return sender, "requests that it may not make", REFUSED
+            if server == OWN_HOST:
+                return sender, "requests", GUESTS_REQUESTS
             return sender, "requests", REQUESTS
         case ["reply", _, sender]:
             return sender, "replies", REPLIES

@@ -13,7 +13,7 @@ from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.replies import Reply
 from ramshare.messages.requests import Request
 from ramshare.messages.state import Status
-from ramshare.topics import BadTopicError, Root, StateTopic, Topic, model_of, role
+from ramshare.topics import OWN_HOST, BadTopicError, ReplyTopic, Root, StateTopic, Topic, model_of, role
 
 STATUS = "status"
 ROLES_WITHOUT_STATUS = frozenset({"cli", "dashboard"})
@@ -49,8 +49,9 @@ class Publisher:
     def message(
         self, topic: Topic, message: Message, correlation: bytes | None = None, expiry_s: int | None = None
     ) -> Packet:
-        """Return a packet that is not retained."""
-        payload = _encode(topic, self._stamped(message))
+        """Return a packet that is not retained. What a guest hears of its host does not count the host's messages."""
+        to_guest = isinstance(topic, ReplyTopic) and topic.server == OWN_HOST
+        payload = _encode(topic, message.stamped("", 0, self._now()) if to_guest else self._stamped(message))
         name = topic.render(self._root.name)
         return Packet(name, payload, correlation=correlation, expiry_s=expiry_s, worth=_worth(message))
 

@@ -16,7 +16,7 @@ from ramshare.bus.pending import Pending
 from ramshare.bus.wire import Packet
 from ramshare.messages.base import MAX_PAYLOAD_BYTES
 from ramshare.messages.replies import ErrorCode
-from ramshare.topics import EVERYBODY, VERSION, RequestTopic, Root, server_name
+from ramshare.topics import EVERYBODY, OWN_HOST, VERSION, RequestTopic, Root, server_name
 
 Refuse = Callable[[Unserved, ErrorCode, str], None]
 
@@ -89,7 +89,7 @@ class Reception:
             case ReplyArrived(server, correlation, reply):
                 if not self._pending.resolve(server, correlation, reply):
                     self._counters.note(Drop.UNEXPECTED, f"from {server}: late, repeated or never asked for")
-            case RequestArrived() as arrived:
+            case RequestArrived() as arrived if not arrived.to_own_host or self._is_watched(packet.topic):
                 self._offer(packet, arrived)
             case EventArrived() as arrived if self._is_watched(packet.topic):
                 self._inbox.put(arrived.client, Entry(Kind.EVENT, arrived))
@@ -99,11 +99,12 @@ class Reception:
             return  # our own broadcast
         gone = self._inbox.put(arrived.client, Entry(Kind.REQUEST, arrived))
         if isinstance(gone, RequestArrived):
-            topic = RequestTopic(server_name(self._client), gone.client, gone.verb)
+            server = OWN_HOST if gone.to_own_host else server_name(self._client)
+            topic, who = RequestTopic(server, gone.client, gone.verb), "your host" if gone.to_own_host else self._client
             self._refuse(
                 Unserved(topic, gone.correlation, gone.request.request_id),
                 ErrorCode.BUSY,
-                f"{self._client} has too many requests waiting; ask again in a few seconds",
+                f"{who} has too many requests waiting; ask again in a few seconds",
             )
 
     def _decoded(self, packet: Packet) -> Decoded | None:

@@ -4,7 +4,10 @@ from typing import Annotated
 
 import typer
 
-VolumeArgument = Annotated[str, typer.Argument(metavar="VG/LV", help="The swap volume, as LVM names it.")]
+VolumeArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[VG/LV]", help="The swap volume, as LVM names it; inside a guest none: its own swap."),
+]
 HostOption = Annotated[str | None, typer.Option(help="Host of the volume; by default this machine.", metavar="HOST")]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, with progress.")]
 TimeoutOption = Annotated[

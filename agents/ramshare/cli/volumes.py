@@ -10,6 +10,7 @@ from ramshare.cli.arguments import HostOption, JsonOption, TimeoutOption, Volume
 from ramshare.cli.dry_run import foresee
 from ramshare.cli.follow import Following, Goal, stop_waiting, wait_for
 from ramshare.cli.output import UsageError, one_line, out, parse_duration, parse_size, print_json, size
+from ramshare.cli.own_swap import ask_host
 from ramshare.cli.session import Session, connected, require_host
 from ramshare.cli.tables import alerts, placement
 from ramshare.errors import ExitCode
@@ -17,7 +18,7 @@ from ramshare.linux.dm import volume_of_device
 from ramshare.linux.lvm_names import volume_of_path
 from ramshare.messages.base import VolumeName
 from ramshare.messages.replies import AttachReply, Reply
-from ramshare.messages.requests import MAX_WAIT_S, BorrowVolume, Request, ReturnVolume
+from ramshare.messages.requests import MAX_WAIT_S, BorrowOwnSwap, BorrowVolume, Request, ReturnOwnSwap, ReturnVolume
 from ramshare.messages.state import Volume
 from ramshare.settings import HostSettings, ModeChoice, load
 
@@ -28,7 +29,7 @@ _VOLUME: TypeAdapter[str] = TypeAdapter(VolumeName)
 
 def borrow(
     ctx: typer.Context,
-    volume: VolumeArgument,
+    volume: VolumeArgument = None,
     host: HostOption = None,
     mode: Annotated[
         ModeChoice,
@@ -81,8 +82,14 @@ def borrow(
     """Put a live swap volume's pages on other hosts' memory.
 
     The volume stays in use. Ctrl-C only stops the watching: the borrower goes on, unless it waits for memory yet.
+
+    Inside a guest, as root and without a volume: for the guest's own swap, if its host's owner allows it.
     """
     options = opts.of(ctx, as_json=as_json)
+    if volume is None:
+        _only(ctx, "part", "as_json")
+        ask_host(BorrowOwnSwap(size_bytes=None if part is None else parse_size(part)), as_json=as_json)
+        return
     where, here = _place(host)
     request = BorrowVolume(
         volume=check_volume(volume, here=here),
@@ -108,19 +115,41 @@ def borrow(
 
 def return_(
     ctx: typer.Context,
-    volume: VolumeArgument,
+    volume: VolumeArgument = None,
     host: HostOption = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a volume's pages home to the local disk and give the leases back."""
+    """Bring a volume's pages home to the local disk and give the leases back.
+
+    Inside a guest, as root and without a volume: the guest's own swap.
+    """
     options = opts.of(ctx, as_json=as_json)
+    if volume is None:
+        _only(ctx, "as_json")
+        ask_host(ReturnOwnSwap(), as_json=as_json)
+        return
     where, here = _place(host)
     request = ReturnVolume(volume=check_volume(volume, here=here))
     with connected(options) as session:
         session.collect()
         _carry_out(session, where, request, "return", wait=wait, timeout_s=timeout, as_json=as_json)
+
+
+def _only(ctx: typer.Context, *meant: str) -> None:
+    """Raise `UsageError` if an option was given that means nothing where no volume is named."""
+    told = [p for p in ctx.params if p not in meant and _is_given(ctx, p)]
+    if told:
+        raise UsageError(
+            "no volume is named: write VG/LV as lvs shows it on the volume's host, for example vg0/swap",
+            "a guest that asks for its own swap says nothing but --size and --json: its host's owner has set the rest",
+        )
+
+
+def _is_given(ctx: typer.Context, parameter: str) -> bool:
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _place(host: str | None) -> tuple[str, bool]:

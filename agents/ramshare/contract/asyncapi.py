@@ -16,7 +16,7 @@ from ramshare.messages import replies, requests
 from ramshare.messages.base import MAX_PAYLOAD_BYTES, Message
 from ramshare.messages.events import Event, EventKind
 from ramshare.messages.replies import REPLIES, Reply
-from ramshare.topics import ALLOWED, DEFAULT_ROOT, EVERYBODY, MANAGER, REQUESTS, STATES, VERSION
+from ramshare.topics import ALLOWED, DEFAULT_ROOT, EVERYBODY, MANAGER, OWN_HOST, REQUESTS, STATES, VERSION
 
 ASYNCAPI_FILE = "asyncapi.json"
 CONTRACT_VERSION = "1.0.0"
@@ -38,7 +38,13 @@ agent and `reply` answers, found by correlation data or `request_id`. A reply's 
 request's; a response topic is ignored. Payloads are JSON of at most {MAX_PAYLOAD_BYTES} bytes; unknown fields
 are ignored; a message whose `schema` is another is dropped.
 """
-_PATH_PARAMETERS = {"export": ("lease",), "lease": ("lease",), "volume": ("vg", "lv"), "host": ("host",)}
+_PATH_PARAMETERS = {
+    "export": ("lease",),
+    "guest": ("guest",),
+    "lease": ("lease",),
+    "volume": ("vg", "lv"),
+    "host": ("host",),
+}
 _PARAMETERS: dict[str, Json] = {
     "client": {
         "description": "MQTT user name and client id of the sender: `role.name`, or `manager`.",
@@ -49,6 +55,7 @@ _PARAMETERS: dict[str, Json] = {
     "lease": {"description": "Id of a lease.", "examples": ["lease-1a2b3c"]},
     "vg": {"description": "LVM volume group.", "examples": ["vg0"]},
     "lv": {"description": "LVM logical volume.", "examples": ["swap"]},
+    "guest": {"description": "Name of a guest.", "examples": ["web1"]},
     "host": {"description": "Name of a host.", "examples": ["hosta"]},
     "kind": {"description": "What happened.", "enum": [kind.value for kind in EventKind]},
 }
@@ -136,7 +143,7 @@ def _channels_and_operations() -> tuple[Json, Json]:
     operations["publish_event"] = _operation("event", Event, "Say what happened.", retain=False)
     for (server, verb), request in REQUESTS.items():
         name = f"request_{server}_{verb}"
-        place = server if server in (MANAGER, EVERYBODY) else "{server}"
+        place = server if server in (MANAGER, EVERYBODY, OWN_HOST) else "{server}"
         who = ", ".join(sorted(ALLOWED[(server, verb)]))
         description = f"{_first_line(request)} Accepted from: {who}."
         channels[name] = _channel(_address(f"request/{place}/{{client}}/{verb}"), [request], description)

@@ -106,6 +106,7 @@ _STATES: tuple[Message, ...] = (
         free_bytes=(2 << 30) - _SIZE,
         reason="Serving.",
     ),
+    state.GuestClaim(guest="web1"),
     state.SealingKey(public_key="hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="),
     state.Claim(generation=1768469400, answered=("l0a1b2c3d4e-",)),
     state.Decisions(decisions=("2026-01-15T09:30:00Z 1073741824 The host has 2.0 GiB free.",)),
@@ -114,6 +115,8 @@ _STATES: tuple[Message, ...] = (
 _REQUESTS: tuple[Message, ...] = (
     requests.BorrowVolume(request_id=_ID, volume=_VG, mode=_MIRROR, min_lenders=1),
     requests.ReturnVolume(request_id=_ID, volume=_VG),
+    requests.BorrowOwnSwap(request_id=_ID, size_bytes=_SIZE),
+    requests.ReturnOwnSwap(request_id=_ID),
     requests.BorrowMemory(
         request_id=_ID,
         volume=_VG,

@@ -28,6 +28,8 @@ class EventKind(StrEnum):
     RESUMED_DEVICE = "resumed-device"
     DEMAND = "demand"
     """A borrower borrows or returns by itself, or could not, and why."""
+    GUEST_ASKED = "guest-asked"
+    """A guest asked for its own swap, and what became of that."""
     FAILED = "failed"
     LEASE_ENDED = "lease-ended"
     """For audit: told by lender and borrower, each once for every lease, see `audit.py`."""

@@ -69,6 +69,23 @@ class ReturnVolume(Request):
     )
 
 
+class BorrowOwnSwap(Request):
+    """Guest to its own host: put my swap on remote memory. No volume is named: the host knows whose is whose."""
+
+    KIND: ClassVar[str] = "borrow-own-swap/1"
+    VERB: ClassVar[str] = "borrow"
+    size_bytes: PositiveBytes | None = Field(
+        default=None, description="So much of it; null for all that the host's owner allows."
+    )
+
+
+class ReturnOwnSwap(Request):
+    """Guest to its own host: bring my swap home."""
+
+    KIND: ClassVar[str] = "return-own-swap/1"
+    VERB: ClassVar[str] = "return"
+
+
 class BorrowMemory(Request):
     """Borrower to manager: find lenders for so many bytes."""
 

@@ -179,6 +179,13 @@ class Volume(Message):
     )
 
 
+class GuestClaim(Message):
+    """`state/borrower.<host>/guest/<guest>`: this guest runs here and may ask for its own swap. Two are too many."""
+
+    KIND: ClassVar[str] = "guest/1"
+    guest: HostName
+
+
 class SealingKey(Message):
     """`state/borrower.<host>/key`: lenders seal the secrets of leases to it, so that only this borrower reads them."""
 

@@ -9,6 +9,7 @@ from ramshare.linux.footprint import let_go
 from ramshare.linux.memory import MemoryUnreadableError
 from ramshare.linux.pressure_watch import NoWatch, Watch
 from ramshare.linux.sampling import MemorySampler, Sampler
+from ramshare.monitor.door import Door, NoDoor
 from ramshare.settings import HostSettings
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Monitor(Agent):
         sampler: Sampler | None = None,
         tidy: Callable[[], object] = let_go,
         watch: Watch | None = None,
+        door: Door | None = None,
         runtime: Runtime = REAL,
     ) -> None:
         super().__init__(bus, runtime)
@@ -36,16 +38,19 @@ class Monitor(Agent):
         self._sampler = sampler or MemorySampler(settings.sample_interval_s)
         self._tidy = tidy
         self._watch = watch or NoWatch()
+        self._door = door or NoDoor()
         self._reports = 0
         self._next_tidy_s = 0.0
         self._unreadable = False
 
     def begin(self) -> None:
-        """A monitor hears nobody but its own kernel."""
+        """A monitor hears its own kernel, and this guest's administrator, for whom it asks the host."""
         self._watch.start(lambda: self.post(self.soon))
+        self._door.open(self.bus.ask)
 
     def end(self) -> None:
-        """Stop hearing the kernel."""
+        """Stop hearing both."""
+        self._door.close()
         self._watch.stop()
 
     def tick(self) -> float:

@@ -3,7 +3,7 @@
 import pytest
 
 from ramshare.broker.matrix import ROLES, account_of, covers, rights_of, rows, table
-from ramshare.broker.rights import BRIDGE, bridge_rights, own_rights, role_rights
+from ramshare.broker.rights import BRIDGE, bridge_rights, bridged, own_rights, role_rights
 from ramshare.broker.rules import guests_rules, hosts_rules
 from ramshare.topics import ALLOWED, MANAGER, STATES
 
@@ -20,6 +20,7 @@ WRITERS = {
     f"{V1}/state/{{me}}/volume/vg0/swap": {"borrower"},
     f"{V1}/state/{{me}}/key": {"borrower"},
     f"{V1}/state/{{me}}/claim": {MANAGER},
+    f"{V1}/state/{{me}}/guest/other": {"borrower"},
     f"{V1}/state/{{me}}/summary": {MANAGER},
     f"{V1}/state/{{me}}/host/hosta": {MANAGER},
     f"{V1}/state/guest.other/status": {BRIDGE},
@@ -34,6 +35,11 @@ WRITERS = {
     f"{V1}/request/lender.other/{{me}}/drain": {"cli"},
     f"{V1}/request/lender.other/{{me}}/undrain": {"cli"},
     f"{V1}/request/all/{{me}}/announce": {MANAGER},
+    f"{V1}/request/host/{{me}}/borrow": {"guest", "cli"},  # likewise; borrowers hear there by guests' names only
+    f"{V1}/request/host/{{me}}/return": {"guest", "cli"},
+    f"{V1}/request/host/guest.other/borrow": {BRIDGE},
+    f"{V1}/request/host/guest.other/return": {BRIDGE},
+    f"{V1}/reply/guest.other/host": {"borrower"},
     f"{V1}/reply/cli.other/{{me}}": {"lender", "borrower", MANAGER},
 }
 """Topic to who may write it, written down by hand; nobody else writes these, and nobody writes any other row."""
@@ -62,7 +68,7 @@ def test_only_people_subscribe_to_what_they_like(kind: str) -> None:
 def test_each_role_may_ask_for_what_servers_accept_from_it() -> None:
     for (server, verb), roles in ALLOWED.items():
         for kind in roles:
-            place = server if server in (MANAGER, "all") else f"{server}.x"
+            place = server if server in (MANAGER, "all", "host") else f"{server}.x"
             me = account_of(kind)
             assert any(covers(rule, f"{V1}/request/{place}/{me}/{verb}") for rule in own_rights(me).write)
 
@@ -99,7 +105,30 @@ def test_a_lender_subscribes_to_the_guests_there_are_and_to_no_other() -> None:
 
 def test_another_root_is_another_cluster() -> None:
     written = bridge_rights(("web1",), "test").write
-    assert written == ("test/v1/state/guest.web1/status", "test/v1/state/guest.web1/memory")
+    assert written == (
+        "test/v1/state/guest.web1/status",
+        "test/v1/state/guest.web1/memory",
+        "test/v1/request/host/guest.web1/borrow",
+        "test/v1/request/host/guest.web1/return",
+    )
+
+
+def test_the_bridge_carries_guests_words_and_questions_out_and_their_hosts_answers_in_and_nothing_else() -> None:
+    assert set(bridged()) == {
+        (f"{V1}/state/+/status", "out"),
+        (f"{V1}/state/+/memory", "out"),
+        (f"{V1}/request/host/+/borrow", "out"),
+        (f"{V1}/request/host/+/return", "out"),
+        (f"{V1}/reply/+/host", "in"),
+    }
+
+
+def test_a_borrower_hears_and_answers_the_guests_there_are_and_no_others() -> None:
+    rights = role_rights("borrower", ("web1",))
+    assert f"{V1}/request/host/guest.web1/+" in rights.subscribe
+    assert f"{V1}/state/+/guest/web1" in rights.subscribe
+    assert not any(topic_filter.startswith(f"{V1}/request/host/+") for topic_filter in rights.subscribe)
+    assert rights.write == (f"{V1}/reply/guest.web1/host",)
 
 
 def test_no_rule_says_no_and_nothing_is_allowed_that_no_rule_names() -> None:
