@@ -1,9 +1,10 @@
-"""What a person would set up by hand instead of ramshare: the volume moved onto nbd.
+"""What a person would set up by hand instead of ramshare: the volume moved onto nbd or NVMe over TCP.
 
 No agent takes part: nobody is asked, nothing comes home by itself, and who reaches the port reads and writes the pages.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from ramshare.errors import MissingPartError
@@ -11,10 +12,32 @@ from ramshare.linux.run import find_tool
 from ramshare_lab.cluster.spec import address_of
 from ramshare_lab.experiments.demo.run import Run
 
-NBD_PORT = 10809
+NBD_PORT, NVME_PORT = 10809, 4420
 ROOM_BYTES = 8 << 20
 """Besides the pages: LVM's header."""
 UP_WITHIN_S = 30.0
+
+_NVME_TARGET = """set -e
+modprobe nvmet; modprobe nvmet_tcp
+mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+mkdir -p /run/nvme && mount -t tmpfs -o size=100% nvme /run/nvme
+dd if=/dev/zero of=/run/nvme/image bs=1M count={mib} status=none
+cd /sys/kernel/config/nvmet
+mkdir subsystems/swap && echo 1 > subsystems/swap/attr_allow_any_host
+mkdir subsystems/swap/namespaces/1
+echo -n /run/nvme/image > subsystems/swap/namespaces/1/device_path
+echo 1 > subsystems/swap/namespaces/1/buffered_io
+echo 1 > subsystems/swap/namespaces/1/enable
+mkdir ports/1
+echo tcp > ports/1/addr_trtype; echo ipv4 > ports/1/addr_adrfam
+echo {address} > ports/1/addr_traddr; echo {port} > ports/1/addr_trsvcid
+ln -s /sys/kernel/config/nvmet/subsystems/swap ports/1/subsystems/swap
+"""
+"""A file in memory needs `buffered_io`: tmpfs knows no direct I/O before Linux 6.6."""
+_NVME_CONNECT = """set -e
+modprobe nvme-tcp
+echo "transport=tcp,traddr={address},trsvcid={port},nqn=swap" > /dev/nvme-fabrics
+"""
 
 
 @contextlib.contextmanager
@@ -42,6 +65,24 @@ def nbd(run: Run) -> Iterator[list[str]]:
             stack.callback(shell.run, ["nbd-client", "-d", device], ok=(0, 1))
             devices.append(device)
         yield devices
+
+
+@contextlib.contextmanager
+def nvme_tcp(run: Run) -> Iterator[list[str]]:
+    """Serve the volume's size from the memory of one lender, a virtual machine, by nvmet; yield the borrower's disk."""
+    (name,) = run.lab.spec.vm_lender_names
+    mib = (run.lab.spec.swap_bytes + ROOM_BYTES) >> 20
+    about = {"address": address_of(name), "port": NVME_PORT, "mib": mib}
+    run.lab.vms[name].shell.run(["sh", "-c", _NVME_TARGET.format(**about)], timeout_s=120.0)
+    shell = run.lab.borrower.shell
+    shell.run(["sh", "-c", _NVME_CONNECT.format(**about)], timeout_s=60.0)
+    device = "/dev/nvme0n1"
+    deadline = time.monotonic() + UP_WITHIN_S
+    while shell.run(["test", "-b", device], ok=(0, 1)).returncode:
+        if time.monotonic() > deadline:
+            raise MissingPartError(f"{device} did not appear", "dmesg in the borrower's virtual machine says why")
+        time.sleep(0.5)
+    yield [device]
 
 
 def _repeat(run: Run, script: str) -> None:

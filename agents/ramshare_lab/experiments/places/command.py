@@ -1,4 +1,4 @@
-"""`ramshare bench modes`, with its table and chart."""
+"""`ramshare bench modes` and `ramshare bench targets`, with their table and chart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from ramshare.errors import ExitCode
 from ramshare_lab.experiments import charts
 from ramshare_lab.experiments.demo.scenario import DemoPlan
 from ramshare_lab.experiments.places.results import Places
-from ramshare_lab.experiments.places.scenario import MODES, Visit, run_places
+from ramshare_lab.experiments.places.scenario import MODES, TARGETS, Visit, run_places
 from ramshare_lab.experiments.results import TITLES, save, tell
 from ramshare_lab.load.thrash_lines import Pattern
 from ramshare_lab.options import Accel, Name, Results, interruptible
@@ -38,6 +38,21 @@ def modes(
     filled anew. Places: local, move, pair, mirror, nbd, ceiling.
     """
     _measure(MODES, "modes", name, results, seconds, place or [], accel, as_json)
+
+
+def targets(
+    name: Name = "targets",
+    results: Results = Path("results"),
+    seconds: Seconds = 20.0,
+    place: Chosen = None,
+    accel: Accel = "",
+    as_json: AsJson = False,
+) -> None:
+    """Measure what serves a lease: tgt, LIO, nbdkit and nvmet, with the lender in a virtual machine (20 minutes).
+
+    Places: move (by tgt, then by LIO), nbd, nvme-tcp.
+    """
+    _measure(TARGETS, "targets", name, results, seconds, place or [], accel, as_json)
 
 
 def _measure(

@@ -1,6 +1,7 @@
 """Measures the volume place by place, in labs whose hosts are as each place needs them; every page is checked.
 
-Used by `ramshare bench modes`: ways to attach, against each other and against nbd.
+Used by `ramshare bench modes` (ways to attach, against each other and against nbd) and `ramshare bench targets` (what
+serves leases, against what one would set up by hand, with the lender in a virtual machine each time).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from ramshare.messages.state import Mode
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.demo.run import Run, running
 from ramshare_lab.experiments.demo.scenario import DemoPlan
-from ramshare_lab.experiments.places.by_hand import nbd
+from ramshare_lab.experiments.places.by_hand import nbd, nvme_tcp
 from ramshare_lab.experiments.places.results import Place, Places, goals
 from ramshare_lab.experiments.results import DiskModel, Four
 from ramshare_lab.show import Show
@@ -37,7 +38,11 @@ class Visit:
 
 
 MODES = (Visit(("local", "move", "pair", "mirror", "nbd", CEILING)),)
-_BY_HAND: dict[str, Callable[[Run], AbstractContextManager[list[str]]]] = {"nbd": nbd}
+TARGETS = (
+    Visit(("move",), in_vms=True, suffix=" (tgt)"),
+    Visit(("move", "nbd", "nvme-tcp"), in_vms=True, target="lio", suffix=" (LIO)"),
+)
+_BY_HAND: dict[str, Callable[[Run], AbstractContextManager[list[str]]]] = {"nbd": nbd, "nvme-tcp": nvme_tcp}
 
 
 def run_places(visits: Sequence[Visit], plan: DemoPlan, name: str, accel: str, show: Show) -> Places:

@@ -7,7 +7,7 @@ import pytest
 from ramshare_lab.experiments.demo.scenario import DemoPlan
 from ramshare_lab.experiments.places.command import caption, places_chart, places_table
 from ramshare_lab.experiments.places.results import Place, Places, goals
-from ramshare_lab.experiments.places.scenario import MODES, Visit
+from ramshare_lab.experiments.places.scenario import MODES, TARGETS
 from ramshare_lab.experiments.results import DiskModel, Four
 from ramshare_lab.load.fio import Raw
 
@@ -56,13 +56,14 @@ def test_a_pair_is_held_against_move_in_reads_and_writes_and_against_the_mirror(
 
 def test_only_the_labs_of_wanted_places_are_built() -> None:
     assert [visit.only(["nbd", "mirror"]).names for visit in MODES] == [("mirror", "nbd")]
+    assert [visit.only(["move (LIO)"]).names for visit in TARGETS] == [(), ("move",)]
     assert [visit.only([]).names for visit in MODES] == [visit.names for visit in MODES]
 
 
 def test_a_lenders_virtual_machine_can_hold_the_whole_volume() -> None:
     from ramshare_lab.experiments.places.scenario import _lab
 
-    spec = _lab(Visit(("move",), target="lio", in_vms=True), DemoPlan(), "t", "tcg")
+    spec = _lab(TARGETS[1], DemoPlan(), "t", "tcg")
     assert (spec.target, spec.vm_lender_names) == ("lio", ("hosta",))
     assert spec.lender_bytes > spec.swap_bytes
 
