@@ -19,7 +19,7 @@ def kill_lender(stage: Stage, which: int = 0) -> str:
     return lender
 
 
-def await_repair(stage: Stage, dead: str) -> None:
+def await_repair(stage: Stage, dead: str, within_s: float = REPAIRED_S) -> None:
     """Wait until the volume is attached without the dead lender, then let its host come back with old content."""
 
     def repaired() -> bool:
@@ -27,7 +27,7 @@ def await_repair(stage: Stage, dead: str) -> None:
         whole = volume is not None and volume.phase is VolumePhase.ATTACHED
         return whole and bool(stage.operator.leases()) and dead not in stage.lenders_in_use()
 
-    stage.wait(repaired, f"attached again without {dead}", REPAIRED_S)
+    stage.wait(repaired, f"attached again without {dead}", within_s)
     stage.note_recovery()
     stage.lab.network.mend(dead.partition(".")[2])
 

@@ -12,6 +12,8 @@ from ramshare_lab.experiments.faults.cases_network import host_of, host_reset
 from ramshare_lab.experiments.faults.specs import SWAP_BYTES, usual_spec
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
 
+COPIED_S = 300.0
+"""Two legs get their copies one after the other in a storm, the first from a disk of 120 IOPS."""
 BOTH_BACK_S = 240.0
 """With both lenders drained a leg is copied to a third lender or the local disk, of 120 IOPS, before the last goes."""
 STEPS = ("log in to lease", "to the volume group", "mirror the volume to", "drop the mirror leg", "reserve")
@@ -32,7 +34,7 @@ def _await_pair(stage: Stage) -> None:
         whole = volume is not None and volume.phase is VolumePhase.ATTACHED and volume.mode is Mode.PAIR
         return whole and volume is not None and volume.local_bytes == 0 and len(stage.lenders_in_use()) == 2
 
-    stage.wait(there, "the volume is a pair", ATTACH_S)
+    stage.wait(there, "the volume is a pair", COPIED_S)
 
 
 def lender_dies(*, storm: bool) -> Play:
@@ -44,7 +46,7 @@ def lender_dies(*, storm: bool) -> Play:
             stage.victim.storm.start()
             stage.operator.listen(3.0)
         dead = kill_lender(stage)
-        await_repair(stage, dead)
+        await_repair(stage, dead, COPIED_S)
         return leg_lost(stage)
 
     return run
@@ -65,7 +67,7 @@ def lender_dies_in_copy(leg: int) -> Play:
 
         stage.wait(copying, f"leg {leg} gets its copy", ATTACH_S)
         dead = kill_lender(stage, _lender_of(stage, leg))
-        await_repair(stage, dead)
+        await_repair(stage, dead, COPIED_S)
         return leg_lost(stage)
 
     return run
