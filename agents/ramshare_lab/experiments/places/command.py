@@ -21,7 +21,7 @@ from ramshare_lab.show import showing
 Seconds = Annotated[float, typer.Option(min=1.0, max=600.0, help="Time for each access pattern in each place.")]
 Chosen = Annotated[list[str] | None, typer.Option("--place", help="Places to measure; all by default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the results instead of the table.")]
-COLOURS = (charts.GREY, charts.BLUE, charts.PINK, charts.GREEN, charts.ORANGE, charts.INK)
+COLOURS = (charts.GREY, charts.BLUE, charts.QUIET, charts.PINK, charts.GREEN, charts.ORANGE, charts.INK)
 
 
 def modes(
@@ -35,7 +35,8 @@ def modes(
     """Measure the ways to attach, nbd, the local disk and a RAM disk, a minute each pattern (about 40 minutes).
 
     A burst hides a slow leg behind the host's memory; a minute does not. Every place is measured from an array that was
-    filled anew. Places: local, move, pair, mirror, nbd, ceiling.
+    filled anew. Places: local, move, move-plain (not encrypted, as
+    nbd), pair, mirror, nbd, ceiling.
     """
     _measure(MODES, "modes", name, results, seconds, place or [], accel, as_json)
 
@@ -50,7 +51,7 @@ def targets(
 ) -> None:
     """Measure what serves a lease: tgt, LIO, nbdkit and nvmet, with the lender in a virtual machine (20 minutes).
 
-    Places: move (by tgt, then by LIO), nbd, nvme-tcp.
+    Places: move and move-plain (not encrypted; by tgt, then by LIO), nbd, nvme-tcp.
     """
     _measure(TARGETS, "targets", name, results, seconds, place or [], accel, as_json)
 

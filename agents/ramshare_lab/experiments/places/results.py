@@ -63,6 +63,7 @@ _PROMISES = (
     _Promise("pair", "move", 0.7, WRITES, "writes"),
     _Promise("pair", "mirror", 5.0, (Pattern.RANDOM_WRITE,), "random writes"),
     _Promise("move", "nbd", 1.0, tuple(Pattern), "all patterns"),
+    _Promise("move-plain", "nbd", 1.0, tuple(Pattern), "all patterns, neither encrypted"),
 )
 
 

@@ -19,6 +19,8 @@ from ramshare_lab.experiments.results import DiskModel, Four
 from ramshare_lab.show import Show
 
 CEILING = "ceiling"
+PLAIN = "move-plain"
+"""A move whose lender gets the pages as they are, as nbd's and NVMe's do."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class Visit:
         return replace(self, names=kept)
 
 
-MODES = (Visit(("local", "move", "pair", "mirror", "nbd", CEILING)),)
+MODES = (Visit(("local", "move", PLAIN, "pair", "mirror", "nbd", CEILING)),)
 TARGETS = (
-    Visit(("move",), in_vms=True, suffix=" (tgt)"),
-    Visit(("move", "nbd", "nvme-tcp"), in_vms=True, target="lio", suffix=" (LIO)"),
+    Visit(("move", PLAIN), in_vms=True, suffix=" (tgt)"),
+    Visit(("move", PLAIN, "nbd", "nvme-tcp"), in_vms=True, target="lio", suffix=" (LIO)"),
 )
 _BY_HAND: dict[str, Callable[[Run], AbstractContextManager[list[str]]]] = {"nbd": nbd, "nvme-tcp": nvme_tcp}
 
@@ -56,7 +58,7 @@ def run_places(visits: Sequence[Visit], plan: DemoPlan, name: str, accel: str, s
         spec = _lab(visit, plan, name, accel)
         with running(spec, plan.load, show) as run:
             for place in visit.names:
-                done.append(_measure(run, place, place + visit.suffix if place == "move" else place))
+                done.append(_measure(run, place, place if place in _BY_HAND else place + visit.suffix))
             bad_pages += run.bad_pages
             accel = run.lab.accel
     return Places(
@@ -106,9 +108,9 @@ def _measure(run: Run, place: str, shown: str) -> Place:
             run.put_on([home], "the local disk again")
             run.lvm.reduce_vg(VOLUME.partition("/")[0], *devices)
         return found
-    mode = Mode(place)
+    mode = Mode.MOVE if place == PLAIN else Mode(place)
     run.page_out()
-    run.borrow(mode)
+    run.borrow(mode, encrypt=place != PLAIN)
     found = Place(name=shown, swap_mb_s=_there(run, shown), raw=run.bare_lease())
     run.send_home()
     return found
