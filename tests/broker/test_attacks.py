@@ -4,8 +4,9 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,8 +15,9 @@ from paho.mqtt.client import Client
 
 from kit.broker_worlds import CLIENTS, eventually, raw_client, vanish
 from kit.sample_messages import memory
-from ramshare.broker import keeper
-from ramshare.bus.admin import clear_state
+from ramshare.broker import guard, keeper
+from ramshare.broker.conf import HOSTS_MEMORY_BYTES
+from ramshare.bus.admin import clear_state, until_stored
 from ramshare.bus.api import NotAuthorisedError, StateArrived
 from ramshare.bus.mqtt import MqttBus
 from ramshare.cli.options import utc_now
@@ -23,7 +25,7 @@ from ramshare.linux.run import SystemRunner
 from ramshare.messages.state import Status
 from ramshare.settings import BrokerSettings
 from ramshare.topics import StateTopic
-from ramshare_lab.cluster.broker import RunningBroker, start_broker
+from ramshare_lab.cluster.broker import BrokerStartError, RunningBroker, start_broker
 
 pytestmark = pytest.mark.broker
 
@@ -49,13 +51,22 @@ class Machine:
 
     def __init__(self, brokers: RunningBroker) -> None:
         self._brokers = {"hosts": brokers, "guests": brokers.guests}
+        self.guard_listens = threading.Event()
 
     def restart(self, which: str) -> str:
         broker = self._brokers[which]
         assert broker is not None
         broker.stop()
-        broker.start()
+        try:
+            broker.start()
+        except BrokerStartError:  # a database that does not fit into its memory: the unit throws it away
+            (broker.directory / "mosquitto.db").unlink()
+            broker.start()
         return ""
+
+    def until_stored(self, settings: BrokerSettings, note: Callable[[str, int], str]) -> str:
+        self.guard_listens.set()
+        return until_stored(settings, note)
 
     def clear_state(self, settings: BrokerSettings, client: str) -> list[str]:
         return clear_state(settings, client)
@@ -95,6 +106,35 @@ def test_thousands_of_large_retained_topics_of_one_guest_are_refused(brokers: Ru
     assert alive(brokers, brokers.guests)
     assert memory_of(brokers) - before[0] < GROWS_BYTES
     assert memory_of(brokers.guests) - before[1] < GROWS_BYTES
+
+
+def test_a_host_that_fills_the_broker_is_revoked_and_everybody_else_is_served_again(brokers: RunningBroker) -> None:
+    machine, said = Machine(brokers), list[str]()
+
+    def fill() -> None:
+        """As many topics as fill the broker's memory, in less than two seconds."""
+        machine.guard_listens.wait(10)
+        with attacker(brokers, "lender.hosta") as lender:
+            for number in range(4_450):
+                lender.publish(f"ramshare/v1/state/lender.hosta/export/l{number}", b"x" * 60_000, qos=1, retain=True)
+            attack_is_over.wait(60)
+
+    attack_is_over = threading.Event()
+    attacking = threading.Thread(target=fill)
+    attacking.start()
+    guard.watch(brokers.store, machine, utc_now, said.append)
+    attack_is_over.set()
+    attacking.join()
+    assert said[0] == "lender.hosta stores more than any account needs: it is revoked"
+    with pytest.raises(NotAuthorisedError):
+        MqttBus(brokers.settings("lender.hosta"), "lender.hosta").connect(5)
+    other = MqttBus(brokers.settings("lender.hostc"), "lender.hostc")
+    other.connect(10)
+    other.set_state("status", Status(status="online"))
+    assert other._mqtt.outbox.wait_until_empty(10)
+    assert not any("lender.hosta" in topic for topic in stored(brokers))
+    other.close()
+    assert memory_of(brokers) < HOSTS_MEMORY_BYTES // 2
 
 
 @pytest.mark.parametrize("account", ["guest.web1", "lender.hosta", "dashboard"])

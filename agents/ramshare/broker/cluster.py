@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT, PLUGIN
 from ramshare.broker.rights import BRIDGE, GUEST, HOSTS_ROLES
-from ramshare.broker.rules import ADMIN
+from ramshare.broker.rules import ADMIN, GUARD
 from ramshare.broker.size import Size
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.base import ClientName, HostName, Moment
@@ -144,5 +144,5 @@ def certificate_of(client: str, accounts: tuple[str, ...]) -> str:
     return f"{bundle_of(client, accounts)}/tls/{server_name(client)}"
 
 
-RESERVED = frozenset({BRIDGE, ADMIN})
+RESERVED = frozenset({BRIDGE, ADMIN, GUARD})
 """Names in certificates that are no account of ours."""

@@ -14,6 +14,8 @@ from ramshare.topics import DEFAULT_ROOT, VERSION, role
 Json = dict[str, Any]
 ADMIN = "broker.admin"
 """Account of `ramshare broker revoke`; its certificate is made for minutes and never stored."""
+GUARD = "broker.guard"
+"""Account of `ramshare broker guard`; likewise."""
 NONE = Rights()
 
 
@@ -21,6 +23,12 @@ def admin_rights(root: str) -> Rights:
     """Return what an administrator's command may do: clear what accounts left. Nobody may command the plugin."""
     states = f"{root}/{VERSION}/state/#"
     return Rights((states,), (states,), (), (states,))
+
+
+def guard_rights(root: str) -> Rights:
+    """Return what the guard may do: look at what is stored."""
+    states = f"{root}/{VERSION}/state/#"
+    return Rights(read=(states,), subscribe=(states,))
 
 
 def hosts_rules(
@@ -33,6 +41,7 @@ def hosts_rules(
     known = sorted(guests)
     roles = {kind: role_rights(kind, known, root) + everybody for kind in sorted(HOSTS_ROLES)}
     roles[BRIDGE] = bridge_rights(known, root)
+    roles[GUARD] = guard_rights(root)
     return _document(accounts, roles, root)
 
 
@@ -51,10 +60,9 @@ def account_rules(client: str, root: str = DEFAULT_ROOT) -> tuple[Json, Json]:
 def _document(accounts: Iterable[str], roles: dict[str, Rights], root: str) -> Json:
     made = [account_rules(client, root) for client in sorted(accounts)]
     clients = [client for client, _ in made]
-    if BRIDGE in roles:
-        clients.append({"username": BRIDGE, "roles": [{"rolename": BRIDGE}]})
-    clients.append({"username": ADMIN, "roles": [{"rolename": ADMIN}]})
-    shared = [_role(kind, found) for kind, found in (roles | {ADMIN: admin_rights(root)}).items()]
+    roles = roles | {ADMIN: admin_rights(root)}
+    clients += [{"username": name, "roles": [{"rolename": name}]} for name in (BRIDGE, GUARD, ADMIN) if name in roles]
+    shared = [_role(kind, found) for kind, found in roles.items()]
     return {
         "defaultACLAccess": {
             "publishClientSend": False,

@@ -54,7 +54,7 @@ def clear(
     problems: list[str] = []
     for which in (GUESTS, HOSTS) if role(client) == GUEST else (HOSTS,):
         try:
-            with _admin(cluster, files, which, now) as settings:
+            with account(cluster, files, which, now, ADMIN) as settings:
                 topics = _patiently(lambda s=settings: brokers.clear_state(s, client), within_s)  # type: ignore[misc]
             cleared += [f"cleared on the {which}' broker: {topic}" for topic in topics]
         except RamshareError as error:
@@ -64,18 +64,18 @@ def clear(
 
 
 @contextmanager
-def _admin(cluster: Cluster, files: Files, which: str, now: datetime) -> Iterator[BrokerSettings]:
-    """Make an account for the time of the block."""
+def account(cluster: Cluster, files: Files, which: str, now: datetime, name: str) -> Iterator[BrokerSettings]:
+    """Make a certificate for one of our own accounts, for the time of the block."""
     hosts = which == HOSTS
     authority = pki.Pair(files[f"ca/{which}.crt"], files[f"ca/{which}.key"])
     with tempfile.TemporaryDirectory(prefix="ramshare-") as place:
-        pair = pki.new_client(authority, ADMIN, now, _MINUTES)
-        for file, content in {"ca.crt": authority.cert, f"{ADMIN}.crt": pair.cert, f"{ADMIN}.key": pair.key}.items():
+        pair = pki.new_client(authority, name, now, _MINUTES)
+        for file, content in {"ca.crt": authority.cert, f"{name}.crt": pair.cert, f"{name}.key": pair.key}.items():
             _write_private(Path(place) / file, content)
         yield BrokerSettings(
             broker_host=cluster.addresses[0] if hosts else cluster.guests_addresses[0],
             broker_port=cluster.port if hosts else cluster.guests_port,
-            client=ADMIN,
+            client=name,
             tls_directory=Path(place),
             root=cluster.root,
         )

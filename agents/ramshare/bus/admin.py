@@ -1,6 +1,6 @@
-"""What an administrator does to a running broker: clear what an account that is gone has left there.
+"""What an administrator does to a running broker: clear what an account that is gone has left there, and watch it.
 
-Used by `ramshare broker revoke`, as an account whose certificate is made for minutes.
+Used by `ramshare broker revoke` and `guard`, as accounts whose certificates are made for minutes.
 """
 
 import time
@@ -40,6 +40,19 @@ def clear_state(settings: BrokerSettings, client: str) -> list[str]:
     return found
 
 
+def until_stored(settings: BrokerSettings, note: Callable[[str, int], str]) -> str:
+    """Tell `note` of every stored topic (name, bytes of its value) and of every change.
+
+    Returns the first answer that is not empty. Raises `BrokerUnreachableError` when the connection ends.
+    """
+    with _Connection(settings) as broker:
+        broker.subscribe(f"{settings.root}/{VERSION}/state/#")
+        while True:
+            for packet in broker.arrived():
+                if found := note(packet.topic, len(packet.payload)):
+                    return found
+
+
 class _Connection:
     def __init__(self, settings: BrokerSettings) -> None:
         assert settings.client is not None
@@ -60,6 +73,12 @@ class _Connection:
 
     def send(self, packet: Packet) -> None:
         self._acknowledged(self._session.publish(packet))
+
+    def arrived(self) -> list[Packet]:
+        """Return what has arrived, after a few seconds at most."""
+        self._turn(time.monotonic() + TIMEOUT_S)
+        taken, self._waiting = self._waiting, []
+        return taken
 
     def until(self, wanted: Callable[[Packet], bool]) -> Packet:
         """Return the first packet that is wanted."""

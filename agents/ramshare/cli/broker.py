@@ -1,5 +1,6 @@
 """`ramshare broker …`: makes and keeps the brokers' files: certificates, rights, configuration, bundles to copy."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ramshare.broker import keeper, matrix
+from ramshare.broker import guard, keeper, matrix
 from ramshare.broker.conf import GUESTS_PORT, HOSTS_PORT, PLUGIN
 from ramshare.broker.files import GUESTS, HOSTS, UNIT
 from ramshare.broker.size import Size
 from ramshare.broker.store import Store
-from ramshare.bus.admin import clear_state
+from ramshare.bus.admin import clear_state, until_stored
 from ramshare.cli import options as opts
 from ramshare.cli.arguments import JsonOption
 from ramshare.cli.output import UsageError, note, one_line, out, print_json
@@ -136,6 +137,17 @@ def revoke(
     _tell(keeper.revoke(Store(directory), account, opts.utc_now(), Services()), as_json)
 
 
+@app.command("guard", epilog="Runs as the service ramshare-broker-guard.")
+def run_guard(ctx: typer.Context, directory: Directory = DIRECTORY) -> None:
+    """Watch over the hosts' broker: a lender or borrower that stores more than any needs (16 MiB) is revoked.
+
+    One account could fill the broker otherwise. Ends by Ctrl-C.
+    """
+    opts.of(ctx)
+    while True:
+        guard.watch(Store(directory), Services(), opts.utc_now, lambda text: note(one_line(text)))
+
+
 @app.command(epilog="Example: ramshare broker renew, once a month; ramshare broker renew lender.hosta")
 def renew(
     ctx: typer.Context,
@@ -186,7 +198,7 @@ def show_matrix(ctx: typer.Context, as_json: JsonOption = False) -> None:
 
 
 class Services:
-    """The brokers as services of this machine; implements `telling.Brokers`."""
+    """The brokers as services of this machine; implements `guard.Watched`."""
 
     def __init__(self, runner: Runner | None = None) -> None:
         self._runner = runner or SystemRunner()
@@ -205,6 +217,10 @@ class Services:
     def clear_state(self, settings: BrokerSettings, client: str) -> list[str]:
         """Clear what an account had stored; return the topics."""
         return clear_state(settings, client)
+
+    def until_stored(self, settings: BrokerSettings, note: Callable[[str, int], str]) -> str:
+        """Tell `note` of every stored topic; implements `guard.Watched`."""
+        return until_stored(settings, note)
 
 
 def _tell(done: keeper.Done, as_json: bool) -> None:
