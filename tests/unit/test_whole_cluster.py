@@ -6,6 +6,8 @@ and the volume returned: then nothing may be left anywhere.
 
 import tempfile
 from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -277,4 +279,28 @@ def test_a_borrower_that_comes_back_to_a_broker_that_forgot_keeps_its_leases(tmp
     cluster.advance(200)
     assert set(cluster.model.leases) == leases != set()
     assert cluster.events("taken-back") == []
+    cluster.close()
+
+
+@pytest.mark.parametrize("hours", [-7, 7])
+@pytest.mark.parametrize("client", ["manager", "borrower.b", "lender.x"])
+def test_a_machine_whose_clock_is_hours_off_takes_part_as_any_other(tmp_path: Path, client: str, hours: int) -> None:
+    """What others say is as old as its arrival here, and times in a message count from when it was written."""
+
+    class OneClockOff(Cluster):
+        def make(self, agent: str, bus: MemoryBus, runtime: Runtime) -> Agent:
+            if agent == client:
+                bus._publisher._now = lambda: datetime.now(UTC) + timedelta(hours=hours)
+                runtime = replace(runtime, wall=lambda: self.wall() + hours * 3600)
+            return super().make(agent, bus, runtime)
+
+    cluster = OneClockOff(tmp_path)
+    cluster.operator("borrower.b", BorrowVolume(volume=VOLUME, mode=Mode.MIRROR, min_lenders=3))
+    cluster.advance(60)
+    volume = cluster.state("borrower.b", f"volume/{VOLUME}")
+    assert isinstance(volume, Volume)
+    assert volume.phase is VolumePhase.ATTACHED, volume.step
+    cluster.operator("borrower.b", ReturnVolume(volume=VOLUME))
+    cluster.advance(60)
+    nothing_is_left(cluster)
     cluster.close()

@@ -16,7 +16,7 @@ from ramshare.broker.cluster import AccountError, Cluster, Revoked, bundle_of, c
 from ramshare.broker.files import BUNDLES, DERIVED, FIREWALL, GUESTS, HOSTS, due_within, make_files
 from ramshare.broker.rights import BRIDGE, GUEST
 from ramshare.broker.store import Store
-from ramshare.broker.telling import BACK_WITHIN_S, Brokers, clear, restart
+from ramshare.broker.telling import BACK_WITHIN_S, Brokers, clear
 from ramshare.topics import role
 
 WARN_DAYS = 30
@@ -73,9 +73,9 @@ def add(store: Store, clients: Sequence[str], now: datetime, brokers: Brokers) -
     for client in clients:
         new = new.having(client)
     files = make_files(new, PurePosixPath(store.current), now, old)
-    store.replace(new, files)
+    store.replace(new, files, owed=_brokers_of(clients))
     told = tuple(f"{c}: {store.current / BUNDLES / bundle_of(c, new.accounts)}" for c in clients)
-    return Done(told, restart(brokers, *_brokers_of(clients)))
+    return Done(told, _start_again(store, brokers))
 
 
 def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s: float = BACK_WITHIN_S) -> Done:
@@ -93,8 +93,8 @@ def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s:
         mark = Revoked(client=client, serial=str(pki.serial_of(cert)), at=now)
         new = without.model_copy(update={"revoked": (*cluster.revoked, mark)})
         files = make_files(new, PurePosixPath(store.current), now, old)
-        store.replace(new, files)
-    problems = restart(brokers, *_brokers_of([client]))
+        store.replace(new, files, owed=_brokers_of([client]))
+    problems = _start_again(store, brokers, _brokers_of([client]))
     cleared, kept = clear(brokers, new, files, client, now, within_s)
     retry = (f"and then again: ramshare broker revoke {client}",) if problems and not kept else ()
     return Done((f"{client} is revoked", *cleared), (*problems, *retry, *kept))
@@ -125,13 +125,12 @@ def renew(store: Store, clients: Sequence[str], within: timedelta, now: datetime
         copies = [f"copy again: {store.current / BUNDLES / bundle / 'tls'}" for bundle in bundles]
         told = [f"new certificates: {', '.join(made)}", *copies]
     told += [f"brought up to date: {what}" for what in news.values()] or ["rights and settings are up to date"]
-    if not made and not news:
-        return Done(tuple(told))
-    store.replace(cluster, files)
-    own = {"hosts broker": HOSTS, "guests broker": GUESTS, BRIDGE: GUESTS}
-    concerned = {own[name] for name in made if name in own}
-    concerned |= {which for which in (HOSTS, GUESTS) for path in news if path.startswith(which) or path == FIREWALL}
-    return Done(tuple(told), restart(brokers, *sorted(concerned)))
+    if made or news:
+        own = {"hosts broker": HOSTS, "guests broker": GUESTS, BRIDGE: GUESTS}
+        concerned = {own[name] for name in made if name in own}
+        concerned |= {which for which in (HOSTS, GUESTS) for path in news if path.startswith(which) or path == FIREWALL}
+        store.replace(cluster, files, owed=concerned)
+    return Done(tuple(told), _start_again(store, brokers))
 
 
 def entries(store: Store) -> list[Entry]:
@@ -156,6 +155,20 @@ def warnings(found: Iterable[Entry], now: datetime) -> list[str]:
         for entry, days in soon
         if days < WARN_DAYS
     ]
+
+
+def _start_again(store: Store, brokers: Brokers, which: Iterable[str] = ()) -> tuple[str, ...]:
+    """Start those brokers again that do not go by the newest set, and `which`; return what went wrong.
+
+    Those that an interrupted command left behind are among them.
+    """
+    problems = []
+    for one in sorted(store.owed().union(which), reverse=True):  # the hosts first: the bridge finds theirs there
+        if problem := brokers.restart(one):
+            problems.append(problem)
+        else:
+            store.settle(one)
+    return tuple(problems)
 
 
 def _brokers_of(clients: Iterable[str]) -> list[str]:

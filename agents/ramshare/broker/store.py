@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from ramshare.errors import ExitCode, RamshareError
 CURRENT = "current"
 CLUSTER_FILE = "cluster.json"
 _SETS = "sets"
+OWED_FILE = "restart-owed"
+"""Names the brokers that must be started again before they go by this set; gone when they were."""
 BROKER_DIRECTORIES = ("hosts", "guests")
 """The brokers' own, which their user reads."""
 OPEN_DIRECTORIES = frozenset({"", *BROKER_DIRECTORIES})
@@ -75,8 +77,25 @@ class Store:
                 f"{self.current / CLUSTER_FILE}: {error.errors()[0]['msg']}", "mend it, or make a new set"
             ) from error
 
-    def replace(self, cluster: Cluster, files: Files) -> None:
-        """Write a new set and make it the current one. Raises `StoreError`; the old set is then untouched."""
+    def owed(self) -> frozenset[str]:
+        """Return the brokers that still go by an older set."""
+        file = self.current / OWED_FILE
+        return frozenset(file.read_text().split()) if file.is_file() else frozenset()
+
+    def settle(self, which: str) -> None:
+        """Note that a broker was started again and goes by this set."""
+        left = self.owed() - {which}
+        file = self.current / OWED_FILE
+        if left:
+            file.write_text(" ".join(sorted(left)))
+        else:
+            file.unlink(missing_ok=True)
+
+    def replace(self, cluster: Cluster, files: Files, owed: Iterable[str] = ()) -> None:
+        """Write a new set and make it the current one. Raises `StoreError`; the old set is then untouched.
+
+        `owed`: brokers that go by it only when they are started again.
+        """
         new: Path | None = None
         try:
             sets = self.directory / _SETS
@@ -84,7 +103,9 @@ class Store:
             old = self.current.resolve() if self.current.is_symlink() else None
             new = Path(tempfile.mkdtemp(prefix="set-", dir=sets))
             text = json.dumps(cluster.model_dump(mode="json"), indent=2) + "\n"
-            self._write(new, {**files, CLUSTER_FILE: text.encode()}, cluster.owner)
+            later = self.owed().union(owed)
+            mark = {OWED_FILE: " ".join(sorted(later)).encode()} if later else {}
+            self._write(new, {**files, CLUSTER_FILE: text.encode(), **mark}, cluster.owner)
             link = new.with_suffix(".link")
             link.symlink_to(Path(_SETS) / new.name)
             link.replace(self.current)

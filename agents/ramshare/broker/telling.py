@@ -41,11 +41,6 @@ class Brokers(Protocol):
         ...
 
 
-def restart(brokers: Brokers, *which: str) -> tuple[str, ...]:
-    """Start brokers again; return what went wrong."""
-    return tuple(problem for one in which if (problem := brokers.restart(one)))
-
-
 def clear(
     brokers: Brokers, cluster: Cluster, files: Files, client: str, now: datetime, within_s: float = BACK_WITHIN_S
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -51,4 +51,4 @@ class Cryptsetup:
         """
         # Mostly there is none, and a process costs much while swap storms.
         if self._exists(mapper_name(lease)):
-            self._dm.remove(mapper_name(lease), deferred=when_unused)
+            self._dm.remove(mapper_name(lease), deferred=when_unused, patient=True)

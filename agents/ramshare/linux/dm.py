@@ -150,10 +150,14 @@ class Dmsetup:
         """Let I/O go on, with the newly loaded table if there is one. A device that runs is left as it is."""
         self._run("resume", name)
 
-    def remove(self, name: str, *, deferred: bool = False) -> None:
-        """Remove a device that nothing uses; none is success. `deferred`: one in use goes with its last user."""
+    def remove(self, name: str, *, deferred: bool = False, patient: bool = False) -> None:
+        """Remove a device that nothing uses; none is success. `deferred`: one in use goes with its last user.
+
+        `patient`: udev's rules open a device for a moment when its owner has let go of it; try for five seconds.
+        """
+        options = ["--deferred"] if deferred else ["--retry"] if patient else []
         try:
-            self._run("remove", *(["--deferred"] if deferred else []), name)
+            self._run("remove", *options, name)
         except CommandError as error:
             if "No such device" not in error.done.stderr and "does not exist" not in error.done.stderr:
                 raise

@@ -1,5 +1,6 @@
 """The set of files: whole at every moment, private, and told to running brokers."""
 
+import contextlib
 import os
 import stat
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,13 @@ class Told:
             raise BrokerUnreachableError("no broker")
         self.calls.append(("clear", settings.port))
         return [f"ramshare/v1/state/{client}/memory"]
+
+
+class Stops(Told):
+    """Somebody presses Ctrl-C while a broker is started again."""
+
+    def restart(self, which: str) -> str:
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -84,6 +92,37 @@ def test_an_interrupted_change_leaves_the_old_set(store: Store, monkeypatch: pyt
             keeper.renew(store, ["lender.hosta"], timedelta(1), NOW, Told())
         assert contents(store) == before
         assert len(list((store.directory / "sets").iterdir())) == 1
+
+
+def test_an_interrupted_init_leaves_no_set_and_may_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, cluster = Store(tmp_path / "broker", durable=False), Cluster(accounts=ACCOUNTS, data=str(tmp_path))
+
+    def interrupted(*_args: Any, **_kwargs: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(os, "open", interrupted)
+        keeper.init(store, cluster, NOW)
+    assert not store.exists
+    keeper.init(store, cluster, NOW)
+    assert {entry.account for entry in keeper.entries(store)} >= set(ACCOUNTS)
+    assert len(list((store.directory / "sets").iterdir())) == 1
+
+
+@pytest.mark.parametrize("stopped_by", ["Ctrl-C", "a broker that was away"])
+def test_a_renewal_that_no_broker_was_started_for_is_ended_by_the_next_one(store: Store, stopped_by: str) -> None:
+    cluster, files = store.load()
+    store.replace(cluster, {**files, "guests/rules.json": b"{}", "hosts/rules.json": b"{}"})
+    told = Told()
+    told.away = stopped_by != "Ctrl-C"
+    with pytest.raises(KeyboardInterrupt) if stopped_by == "Ctrl-C" else contextlib.nullcontext():
+        keeper.renew(store, [], timedelta(1), NOW, Stops() if stopped_by == "Ctrl-C" else told)
+    told = Told()
+    assert keeper.renew(store, [], timedelta(1), NOW, told).problems == ()
+    assert told.calls == [("restart", "hosts"), ("restart", "guests")]
+    told = Told()
+    keeper.renew(store, [], timedelta(1), NOW, told)
+    assert told.calls == []
 
 
 def test_a_disk_that_is_full_is_told_and_leaves_the_old_set(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +203,7 @@ def test_rights_of_an_earlier_version_are_brought_up_to_date_and_those_brokers_s
         "brought up to date: the rights on the hosts' broker",
         "brought up to date: the guests' broker's settings",
     )
-    assert told.calls == [("restart", "guests"), ("restart", "hosts")]
+    assert told.calls == [("restart", "hosts"), ("restart", "guests")]
     now = contents(store)
     assert {path for path in files if files[path] != now[path]} <= {"hosts/revoked.crl", "guests/revoked.crl"}
 

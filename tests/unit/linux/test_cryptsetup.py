@@ -36,7 +36,7 @@ def test_a_disk_gets_a_device_under_a_key_that_no_command_line_and_no_log_holds(
 
 
 def test_what_is_left_over_another_disk_goes_first_and_where_that_is_in_use_nothing_is_opened() -> None:
-    runner = FakeRunner().on("dmsetup", "remove", "ramshare-l1").on(*OPEN)
+    runner = FakeRunner().on("dmsetup", "remove", "--retry", "ramshare-l1").on(*OPEN)
     crypt(runner, "ramshare-l1").open("l1", "/dev/sdb")
     assert [call[0] for call in runner.calls] == ["dmsetup", "cryptsetup"]
     busy = FakeRunner().on("dmsetup", ..., returncode=1, stderr="Device or resource busy")
