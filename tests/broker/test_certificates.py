@@ -86,6 +86,14 @@ def test_the_broker_lets_in_who_has_a_certificate_of_ours_and_nobody_else(
     assert answer_to(who, version=ssl.TLSVersion.TLSv1_2) == b"", "older TLS"
 
 
+def test_no_account_of_the_hosts_gets_in_at_the_guests_listener(brokers: RunningBroker) -> None:
+    for account in ("lender.hosta", "manager", "cli.alice"):
+        ours = brokers.settings(account)
+        theirs = ours.model_copy(update={"broker_port": brokers.cluster.guests_port})
+        assert answer_to(ours) != b"", account
+        assert answer_to(theirs) == b"", account
+
+
 def test_a_guests_bundle_on_the_hosts_listener_names_the_port(brokers: RunningBroker) -> None:
     wrong = brokers.settings("guest.web1").model_copy(update={"broker_port": brokers.port})
     with pytest.raises(NotAuthorisedError, match=r"a certificate that .*ca\.crt has not signed") as caught:

@@ -185,6 +185,19 @@ def test_a_broker_whose_database_cannot_be_read_starts_without_it(machines: Mach
     until(hosta, "ramshare status", lambda said: "hosta  online" in said)
 
 
+def test_the_kernel_serves_leases_of_a_lender_that_is_shut_in(machines: Machines) -> None:
+    hosta = machines["hosta"]
+    type_in(
+        hosta, "install -D -m 644 -t /etc/systemd/system/ramshare-lender.service.d agents/systemd/*.service.d/lio.conf"
+    )
+    type_in(hosta, "echo RAMSHARE_LENDER_TARGET=lio >> /etc/ramshare/ramshare.env; systemctl daemon-reload")
+    type_in(hosta, "systemctl restart ramshare-lender")
+    until(hosta, "ramshare status", lambda said: "hosta  online" in said and "MiB lendable" in said)
+    type_in(hosta, "ramshare borrow vg0/swap --host hostx")
+    assert type_in(hosta, "ls /sys/kernel/config/target/iscsi").count("ramshare") == 1
+    type_in(hosta, "ramshare return vg0/swap --host hostx")
+
+
 def until(vm: DebianVm, command: str, true: Callable[[str], bool]) -> None:
     """Type a command again and again until it says what it must."""
     deadline = time.monotonic() + BLOCK_S

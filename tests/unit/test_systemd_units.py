@@ -1,5 +1,6 @@
 """The units as they are installed: how little each may do, what tells systemd of it, and when it starts and ends."""
 
+import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -52,8 +53,11 @@ def words(role: str, name: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("role", "most"), MOST_EXPOSED.items())
-def test_a_unit_may_do_no_more_than_its_work(role: str, most: float) -> None:
-    unit = UNITS / f"ramshare-{role}.service"
+@pytest.mark.parametrize("drop_ins", [True, False])
+def test_a_unit_may_do_no_more_than_its_work(role: str, most: float, drop_ins: bool, tmp_path: Path) -> None:
+    unit = UNITS / f"ramshare-{role}.service"  # systemd looks for drop-ins beside it
+    if not drop_ins:
+        unit = Path(shutil.copy(unit, tmp_path))
     argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={most * 10:.0f}", str(unit)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
