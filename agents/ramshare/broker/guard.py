@@ -37,6 +37,7 @@ def watch(
     wait: Callable[[float], None] = time.sleep,
 ) -> None:
     """Watch until somebody had to be revoked. Raises `StoreError` without a set; what else fails is tried again."""
+    told = ""
     while True:
         cluster, files = store.load()
         try:
@@ -45,7 +46,8 @@ def watch(
             say(f"{culprit} stores more than any account needs: it is revoked")
             done = keeper.revoke(store, culprit, now(), brokers)
         except RamshareError as error:
-            say(str(error))
+            if str(error) != told:
+                say(told := str(error))
             wait(RETRY_S)
             continue
         for sentence in (done.sentences[0], f"{len(done.sentences) - 1} topics cleared", *done.problems):

@@ -133,10 +133,11 @@ class Store:
         for name, content in sorted(files.items()):
             path = root / name
             for directory in reversed(path.relative_to(root).parents[:-1]):
-                self._make(root / directory, owner if directory.parts[0] in BROKER_DIRECTORIES else "")
+                self._make(root / directory, directory.parts, owner)
             public = path.suffix in PUBLIC_SUFFIXES
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_FILE if public else PRIVATE_FILE)
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, PUBLIC_FILE if public else PRIVATE_FILE)  # whatever this process's umask
                 file.write(content)
                 file.flush()
                 if self.durable:
@@ -144,11 +145,15 @@ class Store:
             if owner and Path(name).parts[0] in BROKER_DIRECTORIES:
                 shutil.chown(path, owner)
 
-    def _make(self, directory: Path, owner: str) -> None:
+    def _make(self, directory: Path, parts: tuple[str, ...], owner: str) -> None:
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
-            if owner:
+            if owner and parts[0] in BROKER_DIRECTORIES:
                 shutil.chown(directory, owner)
+            if (
+                len(parts) == 2
+            ):  # a bundle, which becomes /etc/ramshare: brokers there must find their own files below it
+                directory.chmod(0o755)
 
     def _sync(self, directory: Path) -> None:
         if self.durable:

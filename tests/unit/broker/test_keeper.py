@@ -68,6 +68,20 @@ def test_keys_are_for_their_owner_only_and_so_is_where_they_lie(store: Store) ->
         assert stat.S_IMODE((root / key.relative_to(root).parts[0]).stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_bundle_may_become_a_directory_that_others_pass_through(tmp_path: Path, umask: int) -> None:
+    """`scp -p` gives `/etc/ramshare` the bundle's mode, and below it lie the files of the brokers' own user."""
+    before = os.umask(umask)
+    try:
+        store = Store(tmp_path / "broker", durable=False)
+        keeper.init(store, Cluster(accounts=ACCOUNTS, data=str(tmp_path)), NOW)
+    finally:
+        os.umask(before)
+    bundle = store.current / "bundles/host.hosta"
+    modes = {path: stat.S_IMODE((bundle / path).stat().st_mode) for path in (".", "..", "tls", "ramshare.env")}
+    assert modes == {".": 0o755, "..": 0o700, "tls": 0o700, "ramshare.env": 0o644}
+
+
 def test_a_bundle_has_what_one_machine_needs_and_no_other_ones_key(store: Store) -> None:
     bundle = store.current / "bundles" / "guest.web1"
     assert {path.name for path in (bundle / "tls").iterdir()} == {"ca.crt", "guest.web1.crt", "guest.web1.key"}
