@@ -20,8 +20,9 @@ COUNTED = frozenset(kind for kind, paths in WRITES.items() if any("+" in path fo
 class Stored:
     """What is stored by whom, as told by the stored topics and every change of them."""
 
-    def __init__(self, root: str = DEFAULT_ROOT) -> None:
+    def __init__(self, root: str = DEFAULT_ROOT, most_bytes: int = MOST_BYTES) -> None:
         self._base = f"{root}/{VERSION}/state/"
+        self._most_bytes = most_bytes
         self._sizes: dict[str, int] = {}
         self._of: Counter[str] = Counter()
 
@@ -34,4 +35,4 @@ class Stored:
         self._of[client] += size - self._sizes.pop(topic, 0)
         if size:
             self._sizes[topic] = size
-        return client if self._of[client] > MOST_BYTES else ""
+        return client if self._of[client] > self._most_bytes else ""
