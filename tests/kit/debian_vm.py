@@ -18,7 +18,7 @@ from ramshare_lab.cluster.vm import VmError
 from ramshare_lab.cluster.vm_spec import KERNEL_WORDS, LAB_DIR, MIB
 from ramshare_lab.cluster.vmagent import PORT
 
-BOOT_S = 600.0
+BOOT_S = 900.0
 GROUP = "239.192.7.7"
 """Administratively scoped, see RFC 2365; with `localaddr` on the loopback nothing leaves this machine."""
 WAY_IN = "usr/local/lib/ramshare-lab"

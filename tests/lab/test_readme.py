@@ -12,7 +12,6 @@ What is otherwise than README says:
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +31,7 @@ from ramshare_lab.cluster.vm_spec import MIB
 
 pytestmark = [
     pytest.mark.lab,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(os.geteuid() != 0, reason="a Debian of one's own needs root"),
     pytest.mark.skipif(find_tool("debootstrap") is None, reason="not installed: debootstrap"),
 ]
@@ -41,27 +40,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 CHECKOUT = "root/ramshare"
 ADDRESSES = {"hosta": ("10.0.0.5", "10.0.0.11"), "hostx": ("10.0.0.12",), "web1": ("10.0.0.21",)}
 MEMORY_BYTES = {"hosta": 832 * MIB, "hostx": 512 * MIB, "web1": 320 * MIB}
-BLOCK_S = 300.0
+BLOCK_S = 900.0
+"""Usually a minute; other machines may run beside these."""
 SERVICES = {
     "hosta": ("broker@hosts", "broker@guests", "broker-guard", "manager", "lender"),
     "hostx": ("borrower",),
     "web1": ("monitor",),
 }
-FILL = """
-import pathlib
-from ramshare.bus.session import Session
-from ramshare.bus.wire import Packet
-from ramshare.settings import BrokerSettings
-tls = pathlib.Path("/etc/ramshare/broker/current/bundles/host.hostb/tls")
-stolen = BrokerSettings(broker_host="10.0.0.5", broker_port=8883, client="lender.hostb", tls_directory=tls)
-session = Session(stolen, "lender.hostb", None, clean_start=True)
-session.open(60)
-for number in range(300):
-    session.publish(Packet(f"ramshare/v1/state/lender.hostb/export/l{number}", b"x" * 60_000, retain=True))
-while True:
-    session.turn()
-"""
-"""What somebody does who stole host B's key, until the broker ends the connection."""
 
 Machines = dict[str, DebianVm]
 A = TypeVar("A")
@@ -168,39 +153,3 @@ def test_every_command_of_the_readme_does_what_it_says(machines: Machines, comma
     said = type_in(machines[PLACES[borrowing.where]], borrowing.script)
     assert "attached" in said
     assert "home" in said
-
-
-def test_who_fills_the_broker_is_revoked_by_its_guard(machines: Machines) -> None:
-    hosta = machines["hosta"]
-    fill = hosta.shell.run(["/opt/pipx/venvs/ramshare/bin/python", "-c", FILL], timeout_s=BLOCK_S, ok=(1,))
-    assert "LostError" in fill.stderr
-    until(hosta, "ramshare broker show", lambda said: "lender.hostb" not in said)
-    until(hosta, "ramshare status", lambda said: "hosta  online" in said)
-
-
-def test_a_broker_whose_database_cannot_be_read_starts_without_it(machines: Machines) -> None:
-    hosta = machines["hosta"]
-    spoil = "systemctl stop ramshare-broker@hosts; echo spoilt > /var/lib/mosquitto/mosquitto.db"
-    type_in(hosta, f"{spoil}; systemctl start ramshare-broker@hosts || true")
-    until(hosta, "ramshare status", lambda said: "hosta  online" in said)
-
-
-def test_the_kernel_serves_leases_of_a_lender_that_is_shut_in(machines: Machines) -> None:
-    hosta = machines["hosta"]
-    type_in(
-        hosta, "install -D -m 644 -t /etc/systemd/system/ramshare-lender.service.d agents/systemd/*.service.d/lio.conf"
-    )
-    type_in(hosta, "echo RAMSHARE_LENDER_TARGET=lio >> /etc/ramshare/ramshare.env; systemctl daemon-reload")
-    type_in(hosta, "systemctl restart ramshare-lender")
-    until(hosta, "ramshare status", lambda said: "hosta  online" in said and "MiB lendable" in said)
-    type_in(hosta, "ramshare borrow vg0/swap --host hostx")
-    assert type_in(hosta, "ls /sys/kernel/config/target/iscsi").count("ramshare") == 1
-    type_in(hosta, "ramshare return vg0/swap --host hostx")
-
-
-def until(vm: DebianVm, command: str, true: Callable[[str], bool]) -> None:
-    """Type a command again and again until it says what it must."""
-    deadline = time.monotonic() + BLOCK_S
-    while not true(said := vm.shell.run(["sh", "-c", command], timeout_s=BLOCK_S, ok=range(256)).stdout):
-        assert time.monotonic() < deadline, said
-        time.sleep(1)
