@@ -16,7 +16,7 @@ from paho.mqtt.client import Client
 from kit.broker_worlds import CLIENTS, eventually, raw_client, vanish
 from kit.sample_messages import memory
 from ramshare.broker import guard, keeper
-from ramshare.broker.conf import HOSTS_MEMORY_BYTES
+from ramshare.broker.size import LEAST_MEMORY_BYTES
 from ramshare.bus.admin import clear_state, until_stored
 from ramshare.bus.api import NotAuthorisedError, StateArrived
 from ramshare.bus.mqtt import MqttBus
@@ -134,7 +134,7 @@ def test_a_host_that_fills_the_broker_is_revoked_and_everybody_else_is_served_ag
     assert other._mqtt.outbox.wait_until_empty(10)
     assert not any("lender.hosta" in topic for topic in stored(brokers))
     other.close()
-    assert memory_of(brokers) < HOSTS_MEMORY_BYTES // 2
+    assert memory_of(brokers) < LEAST_MEMORY_BYTES["hosts"] // 2
 
 
 @pytest.mark.parametrize("account", ["guest.web1", "lender.hosta", "dashboard"])
