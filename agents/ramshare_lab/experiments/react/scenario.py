@@ -10,20 +10,27 @@ from dataclasses import dataclass
 
 from ramshare.errors import RamshareError
 from ramshare.messages.events import EventKind
-from ramshare.messages.requests import Drain
+from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm_spec import DISK_IOPS, MIB
+from ramshare_lab.cluster.vm_spec import DISK_IOPS, GUEST_MEMORY_BYTES, MIB
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
 from ramshare_lab.experiments.guest.uml import Guest, GuestSpec
 from ramshare_lab.experiments.react.results import BORROWING, RETURNING, Blip, React, Reaction, Refusal, sayings
-from ramshare_lab.load.thrash import Thrash
+from ramshare_lab.load.thrash import Thrash, command
 from ramshare_lab.show import Show
 
 DECIDE_S = 60.0
 """A decision takes ten seconds; under emulation a busy machine is forgiven more."""
 GUEST_SWAP_BYTES = 64 * MIB
+GUEST, FIRST, SECOND = "web1", "lender.hosta", "lender.hostb"
+HOST_BYTES, GUEST_OWN_BYTES = 16 * MIB, 160 * MIB
+"""What the first lender's host has besides its guest, and what that has beyond what it can spare."""
+OFFER_S = 180.0
+"""For the surplus policy to believe in what the guest can spare."""
+POLICY_PACE = 0.005
+"""The surplus policy's hours become seconds."""
 AFTER_S = 15.0
 """For what is measured when the volume is attached."""
 
@@ -53,6 +60,11 @@ class ReactPlan:
         """Size of the volume: half of a guest's is used at most, as on a host."""
         return self.swap_bytes if self.guest is None else GUEST_SWAP_BYTES
 
+    @property
+    def spared(self) -> bool:
+        """Whether the first lender lends what a guest of its own can spare; a move takes committed memory only."""
+        return self.reclaim and self.mode is not Mode.MOVE
+
     def storm_of(self, lab: Lab) -> Callable[[], Thrash] | None:
         """Return what starts the process that swaps; None for the stage's own."""
         guest = self.guest
@@ -60,10 +72,14 @@ class ReactPlan:
 
     def lab(self, name: str, accel: str = "", *, fast: bool = False) -> LabSpec:
         """Return a lab of two lenders, each of which can hold the volume alone."""
+        spared = self.spared and not fast
         return LabSpec(
             name=name,
             lenders=2,
-            guests=0,
+            guests=1 if spared else 0,
+            guest_memory_bytes=max(GUEST_MEMORY_BYTES, self.volume_bytes + GUEST_OWN_BYTES),
+            host_bytes=HOST_BYTES if spared else None,
+            committed_bytes=0 if spared else None,
             swap_bytes=self.volume_bytes,
             swap_queue=self.guest is None,  # a guest's disk is a queue by itself
             lender_bytes=self.volume_bytes + 16 * MIB,
@@ -73,6 +89,7 @@ class ReactPlan:
             env={
                 "RAMSHARE_BORROWER_AUTO": f"{VOLUME}={self.mode}",
                 "RAMSHARE_BORROWER_AUTO_QUIET_S": f"{self.quiet_s:g}",
+                "RAMSHARE_LENDER_POLICY_PACE": f"{POLICY_PACE:g}",
             },
         )
 
@@ -136,6 +153,9 @@ class Scene:
     def react(self) -> Reaction:
         """A storm that lasts: to remote memory and, when it is over, home again."""
         stage, storm = self._stage, self._stage.victim.storm
+        if self._plan.spared:
+            stage.operator.ask(SECOND, Drain())  # so that the loan is what the first lender's guest can spare
+            stage.wait(self._first_offers, f"{FIRST} offers what {GUEST} can spare", OFFER_S)
         self._show.stage("a storm that lasts")
         began_s = time.monotonic()
         storm.start()
@@ -144,7 +164,8 @@ class Scene:
         attached_s = time.monotonic()
         stage.operator.listen(AFTER_S)
         after_s = storm.operations_s(attached_s, time.monotonic())
-        left_s = self._lender_leaves() if self._plan.reclaim else None
+        leaves = self._guest_needs_it if self._plan.spared else self._lender_leaves
+        left_s = leaves() if self._plan.reclaim else None
         storm.stop()
         self._show.stage("the storm is over: every page is checked, then the volume goes home")
         bad_pages = stage.victim.check_pages()
@@ -208,6 +229,24 @@ class Scene:
         left_s = time.monotonic() - asked_s
         stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
         return left_s
+
+    def _guest_needs_it(self) -> float:
+        """The first lender's own guest fills its memory; return how long until the lender has back what it lent."""
+        stage, guest = self._stage, self._stage.lab.vms[GUEST]
+        stage.operator.ask(SECOND, Undrain())
+        self._show.stage(f"{GUEST} of {FIRST} needs its memory itself")
+        need_bytes = guest.spec.memory_bytes * 5 // 8
+        with Thrash(guest.shell.open(command(need_bytes))) as process:
+            asked_s = time.monotonic()
+            process.init()
+            stage.wait(lambda: not stage.operator.exports(FIRST), f"{FIRST} has its memory back", HOME_S)
+            left_s = time.monotonic() - asked_s
+            stage.operator.follow(VOLUME, VolumePhase.ATTACHED, ATTACH_S)
+        return left_s
+
+    def _first_offers(self) -> bool:
+        offer = self._stage.operator.offer(FIRST)
+        return offer is not None and offer.free_bytes >= self._plan.volume_bytes + 16 * MIB
 
     def _at_home(self) -> bool:
         volume = self._stage.operator.volume(VOLUME)
