@@ -28,7 +28,7 @@ def react(
     guest: Annotated[
         bool,
         typer.Option("--guest/--host", help="Whose storm: a guest's (User-Mode Linux), or a process of the host's."),
-    ] = True,
+    ] = False,
     reclaim: Annotated[
         bool, typer.Option("--reclaim/--no-reclaim", help="Have a lender want its memory back in the middle.")
     ] = True,
