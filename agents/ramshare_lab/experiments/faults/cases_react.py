@@ -1,10 +1,10 @@
 """A borrower that reacts by itself, and what befalls it: no broker when the storm comes, an agent that dies."""
 
-from ramshare.messages.state import Mode, VolumePhase
+from ramshare.messages.state import Mode, Status, VolumePhase
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
 from ramshare_lab.experiments.faults.case import Case
 from ramshare_lab.experiments.faults.specs import PATIENCE_S, usual_spec
-from ramshare_lab.experiments.faults.stage import ATTACH_S, SERVICE_RESTARTS_S, CaseFailedError, Stage
+from ramshare_lab.experiments.faults.stage import ATTACH_S, CaseFailedError, Stage
 
 STORM_WITHOUT_BROKER_S = 30.0
 """Long enough for a first request in vain."""
@@ -41,10 +41,15 @@ def borrower_restarts_in_its_own_loan(stage: Stage) -> str:
 def _begin(stage: Stage) -> None:
     """Fill the process's memory; a fresh agent knows nothing of a person who returned the volume in the case before."""
     stage.victim.thrash  # noqa: B018 (filled while the volume is at home)
-    stage.agent(stage.borrower).kill()
-    stage.operator.listen(SERVICE_RESTARTS_S)
-    stage.agent(stage.borrower).start()
-    stage.wait(lambda: stage.online(stage.borrower), "the borrower is online", 60.0)
+    before = _run(stage)
+    stage.crash(stage.borrower)
+    stage.wait(lambda: stage.online(stage.borrower) and _run(stage) != before, "the borrower is online again", 60.0)
+
+
+def _run(stage: Stage) -> str:
+    """Return which run of the borrower's agent was heard last."""
+    status = stage.operator.retained.get(stage.borrower, "status", Status)
+    return status.instance if status is not None else ""
 
 
 def _attached_by_itself(stage: Stage) -> str:
