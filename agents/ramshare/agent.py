@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 from typing import ClassVar, TypeVar, cast
+from zlib import crc32
 
 from ramshare import __version__
 from ramshare.bus.api import Bus, Connected, Disconnected, EventArrived, RequestArrived, StateArrived
@@ -33,7 +34,7 @@ from ramshare.linux.service_manager import ServiceManager
 from ramshare.loop import say
 from ramshare.messages.events import EventKind
 from ramshare.messages.replies import ErrorCode, Reply
-from ramshare.messages.requests import Announce, Request
+from ramshare.messages.requests import Announce, Confirm, Request
 from ramshare.messages.state import Status
 from ramshare.topics import ALLOWED, EVERYBODY, OWN_HOST, role
 
@@ -80,6 +81,7 @@ class Agent(ABC):
         self.bus = bus
         self.clock = runtime.clock
         self._handlers: dict[type[Request], Handler[Request]] = {}
+        self.handle(Confirm, self._confirm)
         self.service_manager = ServiceManager()
         """Who wants to hear that the agent serves and that its loop turns; nobody unless `launch` says so."""
         self.desk = Desk(self._answer)
@@ -91,6 +93,7 @@ class Agent(ABC):
         self._jobs: deque[Callable[[], None]] = deque()
         self._next_tick_s = 0.0
         self._next_heartbeat_s = 0.0
+        self._announce_at_s = float("inf")
         self._inherited: set[str] = set()
 
     @abstractmethod
@@ -111,8 +114,8 @@ class Agent(ABC):
     def on_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
         """Take note of somebody else's retained topic; by default nothing is watched."""
 
-    def on_inherited(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
-        """Take note of what an earlier run of this agent left behind; with `sweeps` it is cleared."""
+    def on_own_state(self, arrived: StateArrived) -> None:  # noqa: B027 (optional)
+        """Take note of what the broker has of this agent itself; with `sweeps` what an earlier run left is cleared."""
 
     def on_event(self, arrived: EventArrived) -> None:  # noqa: B027 (optional)
         """Take note of an event; by default nothing is watched."""
@@ -216,6 +219,9 @@ class Agent(ABC):
         if self.clock() >= self._next_heartbeat_s:
             self._next_heartbeat_s = self.clock() + self.heartbeat_s
             self._guarded(self._heartbeat)
+        if self.clock() >= self._announce_at_s:
+            self._announce_at_s = float("inf")
+            self._guarded(self.bus.republish)
         if self.clock() >= self._next_tick_s:
             self._next_tick_s = self.clock() + RETRY_TICK_S
             self._guarded(self._tick)
@@ -223,7 +229,7 @@ class Agent(ABC):
 
     def nap_s(self) -> float:
         """Return how long the loop may wait now if nothing arrives."""
-        due_s = min(self._next_tick_s, self._next_heartbeat_s) - self.clock()
+        due_s = min(self._next_tick_s, self._next_heartbeat_s, self._announce_at_s) - self.clock()
         return max(0.0, min(due_s, self.service_manager.alive_every_s))
 
     def _served(self) -> None:
@@ -256,7 +262,7 @@ class Agent(ABC):
             case StateArrived() if arrival.client == self.bus.client:
                 if arrival.retained and arrival.message is not None:
                     self._inherited.add(arrival.path)
-                    self.on_inherited(arrival)
+                self.on_own_state(arrival)
             case StateArrived():
                 self.on_state(arrival)
             case EventArrived():
@@ -273,7 +279,7 @@ class Agent(ABC):
     def _serve(self, arrived: RequestArrived) -> None:
         if isinstance(arrived.request, Announce):
             if role(arrived.client) in ALLOWED[(EVERYBODY, Announce.VERB)]:
-                self.bus.republish()
+                self._announce_at_s = self.clock() + arrived.request.within_s * moment_of(self.bus.client)
             return
         if self.desk.admit(arrived):
             self._serve_with(lambda arrived: self._handler(arrived)(arrived), arrived)
@@ -287,6 +293,10 @@ class Agent(ABC):
     def _answer(self, arrived: RequestArrived, reply: Reply) -> None:
         if arrived.correlation:
             self.bus.answer(arrived, reply)
+
+    def _confirm(self, arrived: RequestArrived[Confirm]) -> Reply:
+        self.bus.republish()
+        return Reply(request_id=arrived.request.request_id)
 
     def _handler(self, arrived: RequestArrived) -> Handler[Request]:
         served = OWN_HOST if arrived.to_own_host else role(self.bus.client)
@@ -314,6 +324,11 @@ class Agent(ABC):
             call()
         except Exception:
             log.exception("%s goes on after an error", self.bus.client)
+
+
+def moment_of(client: str) -> float:
+    """Return a number from 0 to 1 that is a client's own: what all are to do, they do not do at once."""
+    return crc32(client.encode()) / (1 << 32)
 
 
 def _run(job: Callable[[], T], ended: "Future[T]") -> None:

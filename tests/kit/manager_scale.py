@@ -12,7 +12,7 @@ from ramshare.agent import Runtime
 from ramshare.bus.core import CoreBus
 from ramshare.bus.publisher import Publisher
 from ramshare.bus.wire import LinkUser, Packet
-from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.agent import Manager
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import BorrowReply, ExportReply, Grant
 from ramshare.messages.requests import BorrowMemory, ExportLease
@@ -64,7 +64,10 @@ class ScaledManager:
             self._say_offer(lender)
             self._feed(self._lenders[lender].set_state("status", Status(status="online")))
         self.turn()
-        self.now_s += LISTEN_S + 1
+        for sent in self._taken():
+            if "/lease/mark-" in sent.topic:  # as a broker sends it back, behind all that it has stored
+                self._feed(sent)
+        self.now_s += 1.0
         self.turn()
         self.began_s, self.busy_s = self.busy_s, 0.0
         """What it took to know everybody."""

@@ -210,9 +210,10 @@ class MemoryBroker:
             return
         self._forget()
         client.filters[topic_filter] = qos
-        for topic, (packet, _) in list(self._retained.items()):
+        for topic, (packet, until) in list(self._retained.items()):
             if matches(topic_filter, topic) and self._allows(name, "read", topic):
-                self._deliver(client, replace(packet, qos=min(packet.qos, qos)))
+                left_s = None if packet.expiry_s is None else int(until - self.now_s)
+                self._deliver(client, replace(packet, qos=min(packet.qos, qos), expiry_s=left_s))
         client.user.on_subscribed(topic_filter, "")
 
     def _welcome(self, client: _Client) -> None:

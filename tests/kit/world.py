@@ -26,6 +26,8 @@ from ramshare.topics import MANAGER, Root, StateTopic, model_of, name, role
 T = TypeVar("T")
 MIB = 1 << 20
 STEP_S = 0.25
+READY_S = 1.0
+"""A manager that has started serves by then: it has heard all that the broker has stored."""
 MOST_TURNS = 200
 """More turns than any honest exchange takes: beyond it two agents are shouting at each other."""
 

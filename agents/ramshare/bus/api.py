@@ -44,6 +44,8 @@ class StateArrived:
     message: Message | None
     retained: bool
     """True when the broker replayed a stored value, False when it was just published."""
+    expires_s: float | None = None
+    """How long the broker would keep it from now on, by the broker's own clock; None: as long as it likes."""
 
 
 @dataclass(frozen=True)

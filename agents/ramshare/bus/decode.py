@@ -97,7 +97,7 @@ def decode(root: Root, me: str, packet: Packet) -> Decoded:
 
 def _state(topic: StateTopic, packet: Packet) -> StateArrived:
     message = _message(_model(topic, packet), topic, packet) if packet.payload else None
-    return StateArrived(topic.client, topic.path, message, packet.retain)
+    return StateArrived(topic.client, topic.path, message, packet.retain, packet.expiry_s)
 
 
 def _request(topic: RequestTopic, packet: Packet) -> RequestArrived:

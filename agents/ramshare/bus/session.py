@@ -245,4 +245,5 @@ def _packet(message: MQTTMessage) -> Packet:
     except UnicodeDecodeError:
         topic = ""
     correlation = getattr(message.properties, "CorrelationData", None)
-    return Packet(topic, bytes(message.payload), message.qos, message.retain, correlation)
+    expiry_s = getattr(message.properties, "MessageExpiryInterval", None)
+    return Packet(topic, bytes(message.payload), message.qos, message.retain, correlation, expiry_s)

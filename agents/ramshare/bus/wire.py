@@ -33,6 +33,7 @@ class Packet:
     """Outgoing: to be stored. Incoming: replayed from the store."""
     correlation: bytes | None = None
     expiry_s: int | None = None
+    """Incoming: what is left of it."""
     worth: Worth = Worth.EVENT
     """Outgoing only."""
 

@@ -133,6 +133,7 @@ _REQUESTS: tuple[Message, ...] = (
     requests.Drain(request_id=_ID),
     requests.Undrain(request_id=_ID),
     requests.Announce(request_id=_ID),
+    requests.Confirm(request_id=_ID),
 )
 
 _REPLIES: tuple[Message, ...] = (

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from ramshare.bus.api import StateArrived
+from ramshare.manager.gaps import Gaps
 from ramshare.manager.presence import COUNTED, Presence
 from ramshare.messages.base import Message
 from ramshare.messages.names import target_of
@@ -46,14 +47,24 @@ class Cluster(Retained):
         """Host to the number of leases that its borrower has, by its own word."""
         self._exports_of: Counter[str] = Counter()
         """Host to the number of exports of its lender."""
+        self._shown_bytes_of: Counter[str] = Counter()
+        """Lender to bytes of its exports."""
         self.presence = Presence()
+        self.gaps = Gaps()
         self.changed_hosts: set[str] = set()
         self.changed_leases: set[str] = set()
 
     # --- what is folded in
 
     def take(self, arrived: StateArrived, said_s: float) -> None:
-        """Fold in one topic of a lender or borrower, unless it contradicts its own name; others are not remembered."""
+        """Fold in one topic of a lender or borrower, unless it contradicts its own name; others are not remembered.
+
+        A stored one is a sign of life as far as its heartbeat is young, and the broker alone has a clock for that: it
+        says how long it would still keep the word.
+        """
+        now_s = said_s
+        if arrived.retained:
+            said_s = min(now_s, now_s + (arrived.expires_s or float("-inf")) - STALE_AFTER_S)
         if role(arrived.client) not in COUNTED:
             return
         if not _plausible(arrived):
@@ -62,7 +73,14 @@ class Cluster(Retained):
         before = self._message(arrived.client, arrived.path)
         super().take(arrived, said_s)
         self._note(arrived.client, arrived.path, before)
-        self._note_presence(arrived.client, said_s)
+        self._note_presence(arrived.client, now_s)
+
+    def confirm(self, client: str, at_s: float) -> None:
+        """Note that a client was heard at `at_s`, whatever it says; minus infinity: it does not answer."""
+        view = self.by_client.get(client)
+        if view is not None:
+            view.heard_s, view.fresh = at_s, at_s > float("-inf")
+            self._note_presence(client, at_s)
 
     def doubt(self) -> None:
         """See `Retained`."""
@@ -112,8 +130,13 @@ class Cluster(Retained):
         return granted == export.borrower or (own is not None and own.lender == lender)
 
     def usable(self, view: ClientState, now_s: float) -> bool:
-        """Whether an agent may be asked now: online, heard by this manager, and not long ago."""
-        return view.online and view.fresh and not view.stale(now_s)
+        """Whether an agent may be asked now: online, and heard not long ago, by this manager or by the broker."""
+        return view.online and not view.stale(now_s)
+
+    def to_confirm(self, client: str) -> bool:
+        """Whether only the broker's memory says that a client is there, and it has not been asked in vain."""
+        view = self.by_client.get(client)
+        return view is not None and view.online and not view.fresh and view.heard_s > float("-inf")
 
     def portal_of(self, lender: str) -> str | None:
         """Return where a lender says that it serves, by its newest offer."""
@@ -189,6 +212,7 @@ class Cluster(Retained):
     def _note_export(self, lender: str, export: Export, step: int) -> None:
         key, host = (lender, export.lease), name(export.borrower)
         self._exports_of[name(lender)] += step
+        self._shown_bytes_of[lender] += step * export.size_bytes
         if step > 0:
             self._exports_to.setdefault(host, {})[key] = export
             self._shown_by.setdefault(export.lease, set()).add(lender)
@@ -205,11 +229,21 @@ class Cluster(Retained):
 
     def _note_presence(self, client: str, said_s: float) -> None:
         view = self.by_client.get(client)
-        usable = view is not None and self.usable(view, max(said_s, view.heard_s))
+        now_s = max(said_s, view.heard_s) if view is not None else said_s
+        usable = view is not None and now_s > float("-inf") and self.usable(view, now_s)
+        if view is None or role(client) == "lender":
+            self.gaps.note(client, now_s, missing=view is not None and self._misses(view))
         if self.presence.note(client, view, usable=usable):
             self.changed_hosts.add(name(client))
         if view is not None and usable:
             self.presence.expect(client, view.heard_s + STALE_AFTER_S)
+
+    def _misses(self, view: ClientState) -> bool:
+        """Whether a lender that is online said more than has arrived."""
+        offer = view.messages.get("offer")
+        if not view.online:
+            return False
+        return not isinstance(offer, Offer) or offer.lent_bytes > self._shown_bytes_of[view.client]
 
     def _changed(self, lease: str, borrower: str) -> None:
         self.changed_leases.add(lease)

@@ -125,6 +125,9 @@ class _Totals:
             capacity_bytes=min(MAX_BYTES, self.capacity_bytes),
             lent_bytes=min(MAX_BYTES, self.lent_bytes),
             free_bytes=min(MAX_BYTES, self.free_bytes),
+            agents=len(cluster.presence.online),
+            heard=len(cluster.presence.online) - len(cluster.presence.unheard),
+            incomplete=len(cluster.gaps),
             reason=_state_of(cluster, seat),
         )
 
@@ -133,7 +136,7 @@ def _state_of(cluster: Cluster, seat: Seat) -> str:
     if not cluster.settled:
         return f"listening; {not_heard(cluster)}"
     if seat.active:
-        return "serving"
+        return f"serving; {not_heard(cluster)}" if cluster.presence.unheard else "serving"
     return f"standing by: {seat.active_one} makes loans" if seat.active_one else "listening for other managers"
 
 

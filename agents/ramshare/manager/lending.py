@@ -6,6 +6,7 @@ Who may be asked is in `candidates.py`, how much of whom in `placement.py`. Used
 import logging
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 
 from ramshare.bus.api import Bus, RequestArrived
 from ramshare.desk import Desk, RefusedError
@@ -13,6 +14,7 @@ from ramshare.grants import misfit
 from ramshare.loop import Loop, say
 from ramshare.manager.candidates import candidates
 from ramshare.manager.cluster import Cluster
+from ramshare.manager.confirming import Confirming
 from ramshare.manager.database import Database, bounded
 from ramshare.manager.loans import Loan
 from ramshare.manager.office import Office
@@ -53,6 +55,7 @@ class Lending:
         database: Database,
         unused_grants: UnusedGrants,
         office: Office,
+        confirming: Confirming,
         settings: ManagerSettings,
     ) -> None:
         self._loop = loop
@@ -62,6 +65,7 @@ class Lending:
         self._database = database
         self._unused_grants = unused_grants
         self._office = office
+        self._confirming = confirming
         self._least_lease_bytes = settings.least_lease_bytes
         self._quota = Quota(settings.borrower_limit_bytes, settings.borrower_limit_leases)
         self._pledges = Pledges()
@@ -173,6 +177,8 @@ class Lending:
         if loan.need.dry_run:
             self._desk.settle(loan.arrived, self._foretell(loan))
             return
+        if loan.confirming or (not loan.begun and self._confirms(loan, {f"lender.{name(loan.borrower)}"})):
+            return
         if not loan.begun:
             loan.begun = True
             if self._lends(loan.borrower):
@@ -191,6 +197,8 @@ class Lending:
             if not loan.waiting:
                 self._refuse(loan, ErrorCode.NO_CAPACITY, over)
         elif placement.shares:
+            if self._confirms(loan, {share.lender for share in placement.shares}):
+                return
             loan.reason = placement.reason
             for share in placement.shares:
                 self._export(loan, loan.new_lease(), share)
@@ -200,6 +208,19 @@ class Lending:
             self._grant(loan)
         else:
             self._stand_or_refuse(loan, _shortage(loan, placement))
+
+    def _confirms(self, loan: Loan, lenders: Collection[str]) -> bool:
+        """Whether a loan goes on only when these lenders, of which only the broker's memory speaks, have answered."""
+        loan.confirming = {lender for lender in lenders if self._cluster.to_confirm(lender)}
+        for lender in list(loan.confirming):
+            self._confirming.ask(lender, partial(self._confirmed, loan, loan.confirming, lender))
+        return bool(loan.confirming)
+
+    def _confirmed(self, loan: Loan, confirming: set[str], lender: str) -> None:
+        confirming.discard(lender)
+        if loan.confirming is confirming and not confirming and loan in self._pledges:
+            with self._desk.serving(loan.arrived):
+                self._advance(loan)
 
     def _stand_or_refuse(self, loan: Loan, reason: str) -> None:
         """Let a loan that nobody can make now wait, with nothing held for it, or refuse it."""

@@ -26,6 +26,8 @@ class Loan:
     grants: dict[str, Grant] = field(default_factory=dict)
     waiting: dict[str, Share] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    confirming: set[str] = field(default_factory=set)
+    """Lenders that are asked whether they are there, before anything is asked of them."""
 
     @property
     def need(self) -> BorrowMemory:
@@ -113,7 +115,7 @@ class Loan:
     def start_over(self) -> None:
         """Forget what came of asking lenders; ids of leases are not used again."""
         self.begun, self.reason = False, ""
-        self.grants, self.waiting, self.refused = {}, {}, {}
+        self.grants, self.waiting, self.refused, self.confirming = {}, {}, {}, set()
 
     def shunned(self) -> set[str]:
         """Return the lenders not to ask: excluded, refusing, on the borrower's own host, or in the spread already."""

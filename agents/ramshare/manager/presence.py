@@ -15,6 +15,7 @@ class Presence:
     def __init__(self) -> None:
         self.unheard: set[str] = set()
         """Online by their retained status, and silent since we connected."""
+        self.online: set[str] = set()
         self.borrowers_online: set[str] = set()
         self._usable: set[str] = set()
         self._expected: list[tuple[float, str]] = []
@@ -26,6 +27,7 @@ class Presence:
         if role(client) not in COUNTED:
             return False
         _put(self.unheard, client, view is not None and view.online and not view.fresh)
+        _put(self.online, client, view is not None and view.online)
         _put(self.borrowers_online, client, view is not None and view.online and role(client) == "borrower")
         return _put(self._usable, client, usable)
 

@@ -168,3 +168,11 @@ class Announce(Request):
 
     KIND: ClassVar[str] = "announce/1"
     VERB: ClassVar[str] = "announce"
+    within_s: Seconds = Field(default=0.0, description="Each at a moment of its own within so long; 0: at once.")
+
+
+class Confirm(Request):
+    """Manager to lender: are you there? It publishes its whole state again, and then replies."""
+
+    KIND: ClassVar[str] = "confirm/1"
+    VERB: ClassVar[str] = "confirm"

@@ -230,6 +230,9 @@ class ManagerState(Message):
     ready: bool
     active: bool = Field(default=True, description="It makes loans; false: it stands by for the one that does.")
     generation: int = Field(default=0, ge=0, le=MAX_SEQ, description="Of its claim, while it is active.")
+    agents: Count = Field(default=0, description="Lenders and borrowers that are online.")
+    heard: Count = Field(default=0, description="Of them, those that this manager heard; of others the broker tells.")
+    incomplete: Count = Field(default=0, description="Lenders of which something did not arrive; they are asked again.")
     lenders: Count
     borrowers: Count
     leases: Count

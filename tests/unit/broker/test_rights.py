@@ -32,6 +32,7 @@ WRITERS = {
     f"{V1}/request/manager/{{me}}/borrow": {"borrower", "cli"},  # the verb decides; the manager refuses a person
     f"{V1}/request/lender.other/{{me}}/export": {MANAGER},
     f"{V1}/request/lender.other/{{me}}/release": {"borrower", MANAGER},
+    f"{V1}/request/lender.other/{{me}}/confirm": {MANAGER},
     f"{V1}/request/lender.other/{{me}}/drain": {"cli"},
     f"{V1}/request/lender.other/{{me}}/undrain": {"cli"},
     f"{V1}/request/all/{{me}}/announce": {MANAGER},

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.memory_bus import MemoryBus
-from kit.world import MIB, FakeBorrower, FakeLender, World
+from kit.world import MIB, READY_S, FakeBorrower, FakeLender, World
 from ramshare.agent import Runtime
 from ramshare.bus.api import RequestArrived
-from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.agent import Manager
 from ramshare.manager.lending import EXPORT_TIMEOUT_S
 from ramshare.manager.quota import Quota
 from ramshare.messages.events import Event
@@ -49,7 +49,7 @@ class Setting(World):
 
         manager = self.start(make, "manager")
         assert isinstance(manager, Manager)
-        self.advance(LISTEN_S + 1)
+        self.advance(READY_S)
         return manager
 
     def lender(self, host: str, mib: int, kind: type[FakeLender] = FakeLender) -> FakeLender:

@@ -8,12 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.memory_bus import MemoryBus
-from kit.world import MIB, FakeBorrower, FakeLender, World, reply_of
+from kit.world import MIB, READY_S, FakeBorrower, FakeLender, World, reply_of
 from ramshare.agent import Runtime
+from ramshare.bus.api import StateArrived
 from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.confirming import CONFIRM_S
+from ramshare.manager.gaps import GAP_S
 from ramshare.manager.lending import EXPORT_TIMEOUT_S, LOGIN_WITHIN_S
 from ramshare.messages.replies import ErrorCode, Reply
+from ramshare.messages.requests import Announce
 from ramshare.messages.state import HostRecord, LeaseRecord, ManagerState, Mode, Status
+from ramshare.retained import STALE_AFTER_S
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +42,7 @@ class Setting(World):
 
     def ready(self) -> None:
         self.settle()
-        self.advance(LISTEN_S + 1)
+        self.advance(READY_S)
 
     def summary(self) -> ManagerState:
         found = self.state("manager", "summary")
@@ -64,49 +69,95 @@ def serving(world: Setting, *sizes_mib: int, committed_mib: int = 0) -> tuple[li
 # ---- listening first
 
 
-def test_a_fresh_manager_serves_when_all_who_are_online_have_spoken(world: Setting) -> None:
+def test_a_fresh_manager_serves_when_it_has_heard_what_the_broker_has_stored_or_has_waited_for_that(
+    world: Setting,
+) -> None:
     world.lender("h0", 100)
+    borrower = FakeBorrower(world, "b")
+    world.broker.holds_subscriptions = True
     manager = world.manager()
     world.settle()
+    world.broker.answer_subscriptions()  # but the mark is lost: it came before anybody listened
+    future = borrower.ask(40 * MIB)
+    world.advance(LISTEN_S - 1.0)
     assert not manager.ready
     assert not world.summary().ready
-    world.advance(1.0)
-    assert manager.ready
-    assert world.summary().ready
-
-
-def test_a_fresh_manager_waits_a_bounded_time_for_one_who_does_not_speak(world: Setting) -> None:
-    world.lender("h0", 100)
-    world.lender("h1", 100)
-    del world.agents["lender.h1"]  # hangs: connected, but takes no turn
-    manager = world.manager()
-    world.advance(LISTEN_S - 0.5)
-    assert not manager.ready
-    assert "lender.h1" in world.summary().reason
-    world.advance(1.0)
-    assert manager.ready
-
-
-def test_a_request_that_comes_too_early_is_served_when_the_manager_is_ready(world: Setting) -> None:
-    world.lender("h0", 100)
-    world.manager()
-    borrower = FakeBorrower(world, "b")
-    future = borrower.ask(40 * MIB)
-    world.settle()
     assert not future.done()
-    world.advance(1.0)
+    world.advance(2.0)
+    assert manager.ready
     assert reply_of(future).ok
 
 
-def test_a_lender_that_hangs_is_not_asked(world: Setting) -> None:
+def test_a_fresh_manager_serves_with_what_is_stored_before_anybody_has_spoken(world: Setting) -> None:
+    lender = world.lender("h0", 100)
+    del world.agents["lender.h0"]  # connected, but takes no turn
+    manager = world.manager()
+    world.settle()
+    assert manager.ready
+    assert (world.summary().agents, world.summary().heard) == (1, 0)
+    assert world.summary().reason == "serving; 1 not heard yet: lender.h0"
+    world.agents["lender.h0"] = lender
+    world.advance(READY_S)
+    assert (world.summary().agents, world.summary().heard) == (1, 1)
+    assert world.summary().reason == "serving"
+
+
+def test_a_lender_that_was_not_heard_is_asked_whether_it_is_there_before_a_loan_counts_on_it(world: Setting) -> None:
     hung = world.lender("h0", 1000)
     del world.agents["lender.h0"]
     world.lender("h1", 100)
     world.manager()
     borrower = FakeBorrower(world, "b")
-    world.ready()
-    assert [g.lender for g in borrower.borrow(50 * MIB).grants] == ["lender.h1"]
+    world.settle()
+    futures = [borrower.ask(20 * MIB) for _ in range(3)]
+    world.advance(CONFIRM_S + 0.5)
+    assert [[g.lender for g in reply_of(future).grants] for future in futures] == [["lender.h1"]] * 3
     assert hung.asked == []
+    confirmations = [p for _, p in world.broker.published if p.topic.endswith("/lender.h0/manager/confirm")]
+    assert len(confirmations) == 1, "asked once for all"
+
+
+def test_a_stored_word_counts_as_long_as_the_broker_would_keep_it(world: Setting) -> None:
+    world.lender("h0", 100)
+    del world.agents["lender.h0"]
+    world.broker.cut("lender.h0")
+    world.broker._clients["lender.h0"].will = None  # the broker was restarted meanwhile
+    world.advance(STALE_AFTER_S + 35.0)
+    world.manager()
+    reply = FakeBorrower(world, "b").borrow(40 * MIB)
+    assert reply.error is ErrorCode.NO_CAPACITY, "its heartbeat is old"
+
+
+def test_announcements_are_spread_when_there_are_many(world: Setting) -> None:
+    asked = Announce(within_s=60.0)
+    lenders = [world.lender(f"h{number}", 100) for number in range(20)]
+    world.manager()
+    world.advance(READY_S)
+    before = len(world.broker.published)
+    world.bus("manager").ask("all", asked, 60.0)
+    world.settle()
+    said = [author for author, p in world.broker.published[before:] if p.topic.endswith("/offer")]
+    assert len(said) < len(lenders) / 2
+    world.advance(60.0)
+    said = [author for author, p in world.broker.published[before:] if p.topic.endswith("/offer")]
+    assert set(said) == {lender.bus.client for lender in lenders}
+
+
+def test_what_the_broker_has_dropped_is_noticed_and_asked_for_again(world: Setting) -> None:
+    world.lender("h0", 100)
+    manager = world.manager()
+    borrower = FakeBorrower(world, "b")
+    world.ready()
+    lease = borrower.borrow(40 * MIB).grants[0].lease
+    manager.cluster.take(StateArrived("lender.h0", f"export/{lease}", None, retained=False), world.clock())
+    world.advance(GAP_S + 1.0)
+    assert f"export/{lease}" in manager.cluster.by_client["lender.h0"].messages
+    assert world.summary().incomplete == 0
+    manager.cluster.take(StateArrived("lender.h0", "offer", None, retained=False), world.clock())
+    world.advance(1.0)
+    assert world.summary().incomplete == 1
+    world.advance(GAP_S)
+    assert world.summary().incomplete == 0
 
 
 # ---- only asked what would be
@@ -143,7 +194,6 @@ def test_a_manager_that_is_still_listening_foretells_nothing_before_it_has_heard
     world.lender("h0", 100)
     world.manager()
     future = FakeBorrower(world, "b").ask(40 * MIB, dry_run=True)
-    world.settle()
     assert not future.done()
     world.ready()
     assert reply_of(future).shares

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kit.faults import Faults
 from kit.memory_bus import MemoryBus
-from kit.world import MIB, FakeBorrower, FakeLender, World
+from kit.world import MIB, READY_S, FakeBorrower, FakeLender, World
 from ramshare.agent import Runtime
-from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.agent import Manager
 from ramshare.manager.lending import EXPORT_TIMEOUT_S, LOGIN_WITHIN_S
 
 pytestmark = pytest.mark.unit
@@ -36,7 +36,7 @@ class Scene(World):
         self.start(manager, "manager")
         self.lenders = [cast("FakeLender", self.start(make, f"lender.{host}")) for host in ("x", "y")]
         self.borrower = FakeBorrower(self, "b")
-        self.advance(LISTEN_S + 1)
+        self.advance(READY_S)
 
 
 @given(script=st.lists(st.lists(st.tuples(st.sampled_from(SEAMS), st.integers(0, 5)), max_size=2), max_size=4))

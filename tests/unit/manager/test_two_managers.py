@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from kit.memory_bus import MemoryBus
-from kit.world import MIB, FakeBorrower, FakeLender, World, reply_of
+from kit.world import MIB, READY_S, FakeBorrower, FakeLender, World, reply_of
 from ramshare.agent import Agent, Runtime
-from ramshare.manager.agent import LISTEN_S, Manager
+from ramshare.manager.agent import Manager
 from ramshare.manager.lending import LOGIN_WITHIN_S
 from ramshare.manager.unused_grants import TAKE_BACK_AGAIN_S
 from ramshare.manager.waiting import HOLD_S
@@ -76,7 +76,7 @@ def both(world: Pair) -> FakeBorrower:
     borrower = FakeBorrower(world, "b")
     for client in (A, B):
         world.manager(client)
-        world.advance(LISTEN_S + 1)
+        world.advance(READY_S)
     assert world.active() == [A]
     return borrower
 
@@ -179,7 +179,7 @@ def test_a_dry_run_is_answered_by_the_active_one_alone(world: Pair) -> None:
     world.kill(B)
     world.manager(B)  # has just started, and may not serve
     assert borrower.borrow(50 * MIB, dry_run=True).shares
-    world.advance(LISTEN_S + TAKEOVER_S)
+    world.advance(READY_S + TAKEOVER_S)
     replies = [p for author, p in world.broker.published if "/reply/borrower.b/" in p.topic]
     assert len(replies) == 1
 
@@ -211,7 +211,7 @@ def test_a_broker_that_lost_everything_has_one_active_manager_again(world: Pair)
     borrower = both(world)
     assert borrower.borrow(20 * MIB).ok
     world.broker.restart(keep=())
-    world.advance(LISTEN_S + TAKEOVER_S)
+    world.advance(READY_S + TAKEOVER_S)
     assert len(world.active()) == 1
     assert borrower.borrow(20 * MIB).ok
 
@@ -229,7 +229,7 @@ def test_a_claim_is_said_every_second_and_taken_back_by_who_gives_way(world: Pai
 def test_a_manager_of_the_single_kind_is_as_before(world: Pair) -> None:
     world.lender("x", 100)
     world.manager("manager")
-    world.advance(LISTEN_S + 1)
+    world.advance(READY_S)
     assert FakeBorrower(world, "b").borrow(50 * MIB).ok
     assert world.summary("manager").active
 
@@ -257,7 +257,7 @@ class AnyCourse(RuleBasedStateMachine):
         self.cut: set[str] = set()
         for client in (A, B):
             self.world.manager(client)
-        self.world.advance(LISTEN_S + 1)
+        self.world.advance(READY_S)
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 3.0, 6.0]))
     def time_passes(self, seconds: float) -> None:
@@ -335,7 +335,7 @@ class AnyCourse(RuleBasedStateMachine):
             self.world.broker.reconnect(client)
         for host in "xyz":
             self.a_lender_is_slow_or_answers_what_it_owes(host, late=False)
-        self.world.advance(LISTEN_S + TAKEOVER_S + 5)
+        self.world.advance(READY_S + TAKEOVER_S + 5)
         assert len(self.world.active()) == 1
         self.world.advance(LOGIN_WITHIN_S + TAKE_BACK_AGAIN_S + 100)
         assert len(self.world.active()) == 1

@@ -12,6 +12,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from ramshare import __version__
+from ramshare.agent import moment_of
 from ramshare.bus.api import RequestArrived, StateArrived
 from ramshare.bus.core import CoreBus
 from ramshare.bus.publisher import Publisher
@@ -21,7 +22,7 @@ from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.offer_plan import Limits, plan_offer
 from ramshare.messages.names import target_of
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
-from ramshare.messages.requests import Announce, BorrowMemory, ExportLease, ReleaseLease
+from ramshare.messages.requests import Announce, BorrowMemory, Confirm, ExportLease, ReleaseLease
 from ramshare.messages.state import (
     Decisions,
     Lease,
@@ -116,7 +117,7 @@ class Lender:
             if not isinstance(arrived, RequestArrived):
                 continue
             if isinstance(arrived.request, Announce):
-                bus.republish()
+                self._carrier.after(arrived.request.within_s * moment_of(bus.client), bus.republish)
             elif self._desk.admit(arrived):
                 with self._desk.serving(arrived):
                     self._desk.settle(arrived, self._served(arrived))
@@ -130,6 +131,9 @@ class Lender:
             if record is None:
                 raise RefusedError(ErrorCode.UNKNOWN_LEASE, f"no lease {request.lease} here")
             self._ledger.strike(record)
+            return Reply(request_id=request.request_id)
+        if isinstance(request, Confirm):
+            self._bus.republish()
             return Reply(request_id=request.request_id)
         raise RefusedError(ErrorCode.BAD_REQUEST, f"{arrived.verb} is not simulated")
 
@@ -180,7 +184,7 @@ class Borrower:
     def _arrived(self, bus: CoreBus) -> None:
         while (arrived := bus.next(0.0)) is not None:
             if isinstance(arrived, RequestArrived) and isinstance(arrived.request, Announce):
-                bus.republish()
+                self._carrier.after(arrived.request.within_s * moment_of(bus.client), bus.republish)
 
     def borrow(self, asked: Asked, hold_s: float = HOLD_S) -> None:
         """Ask for a loan; `asked` tells what came of it."""
