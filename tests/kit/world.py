@@ -216,12 +216,12 @@ class FakeLender(Agent):
 
     def _export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         request = arrived.request
+        self.fence.admit(Generation(request.generation, arrived.client))
         self.asked.append(request)
         if self.silent:
             return None
         if self.refuses:
             raise RefusedError(ErrorCode.FAILED, "the RAM file system is full")
-        self.fence.admit(Generation(request.generation, arrived.client))
         if request.lease not in self.exports:
             self._check_room(request)
             self._make(request, arrived.client)

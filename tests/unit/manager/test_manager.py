@@ -69,7 +69,7 @@ def serving(world: Setting, *sizes_mib: int, committed_mib: int = 0) -> tuple[li
 # ---- listening first
 
 
-def test_a_fresh_manager_serves_when_it_has_heard_what_the_broker_has_stored_or_has_waited_for_that(
+def test_a_fresh_manager_serves_when_it_has_heard_what_the_broker_has_stored_or_waited(
     world: Setting,
 ) -> None:
     world.lender("h0", 100)

@@ -82,11 +82,18 @@ class Told:
         self._seq = 0
 
     def hear(
-        self, client: str, path: str, message: Message | None, *, replay: bool = False, instance: str = "i1"
+        self,
+        client: str,
+        path: str,
+        message: Message | None,
+        *,
+        replay: bool = False,
+        instance: str = "i1",
+        expires_s: float | None = None,
     ) -> None:
         self._seq += 1
         stamped = message.stamped(instance, self._seq, NOW) if message is not None else None
-        self.cluster.take(StateArrived(client, path, stamped, replay), self.now_s)
+        self.cluster.take(StateArrived(client, path, stamped, replay, expires_s), self.now_s)
 
     def borrowing(self) -> set[str]:
         return {host for host in "abc" if self.cluster.borrows(host)}
@@ -122,6 +129,27 @@ def test_what_the_broker_replays_makes_an_agent_known_but_not_trusted() -> None:
     assert told.cluster.unheard() == []
 
 
+@pytest.mark.parametrize(("left_s", "trusted_for_s"), [(180.0, 150.0), (100.0, 100.0), (1.0, 1.0)])
+def test_a_stored_heartbeat_counts_for_as_long_as_the_broker_would_keep_it(left_s: float, trusted_for_s: float) -> None:
+    told = Told()
+    told.hear("lender.a", "status", status(), replay=True, expires_s=left_s)
+    told.now_s += trusted_for_s
+    assert told.usable()
+    assert told.cluster.to_confirm("lender.a"), "before memory of it is lent"
+    told.now_s += 1
+    assert not told.usable()
+
+
+def test_who_does_not_answer_is_not_believed_and_not_asked_again_before_it_speaks() -> None:
+    told = Told()
+    told.hear("lender.a", "status", status(), replay=True, expires_s=100.0)
+    told.cluster.confirm("lender.a", float("-inf"))
+    assert not told.usable()
+    assert not told.cluster.to_confirm("lender.a")
+    told.hear("lender.a", "offer", offer())
+    assert told.usable()
+
+
 def test_nobody_waits_for_guests_operators_or_the_dead() -> None:
     told = Told()
     for client in ("guest.web1", "cli.al", "dashboard"):
@@ -149,11 +177,12 @@ def test_an_agent_whose_will_was_published_is_not_asked() -> None:
     assert not told.usable()
 
 
-def test_after_a_cut_nobody_is_trusted_until_he_speaks_again() -> None:
+def test_after_a_cut_everybody_is_asked_again_before_a_loan_counts_on_him() -> None:
     told = Told()
     told.hear("lender.a", "status", status())
+    assert not told.cluster.to_confirm("lender.a")
     told.cluster.doubt()
-    assert not told.usable()
+    assert told.cluster.to_confirm("lender.a")
     assert told.cluster.unheard() == ["lender.a"]
 
 
