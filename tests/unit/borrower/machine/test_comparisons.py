@@ -15,11 +15,11 @@ class Disks:
     def __init__(self, **times_s: float | None) -> None:
         self.times_s = {"/dev/vg0/swap": 0.02, "/dev/mapper/ramshare-l1": 0.001, **times_s}
 
-    def __call__(self, device: str) -> float:
+    def __call__(self, device: str) -> list[float]:
         found = self.times_s[device]
         if found is None:
             raise RamshareError(f"cannot read {device}")
-        return found
+        return [found] * 4
 
 
 def test_the_volumes_own_device_is_compared_with_the_leases_disk() -> None:
@@ -39,8 +39,15 @@ def test_a_lease_that_fails_is_found_out_and_a_local_disk_that_fails_is_an_error
         Comparisons(Disks(**{"/dev/vg0/swap": None})).make("vg0/swap", "l1", "/dev/mapper/ramshare-l1")
 
 
+def test_a_disk_that_answers_a_burst_at_once_is_judged_by_what_a_storm_pays_and_a_lease_by_what_is_usual() -> None:
+    times_s = {"/dev/vg0/swap": [0.0] * 12 + [0.008] * 4, "/dev/sda": [0.0005] * 15 + [0.2]}
+    comparisons = Comparisons(lambda device: times_s[device])
+    comparisons.make("vg0/swap", "l1", "/dev/sda")
+    assert comparisons.of("l1") == Comparison(0.0005, 0.002)
+
+
 def test_memory_of_them_is_bounded() -> None:
-    comparisons = Comparisons(lambda _device: 1.0)
+    comparisons = Comparisons(lambda _device: [1.0])
     for number in range(REMEMBERED + 5):
         comparisons.make("vg0/swap", f"l{number}", "/dev/sda")
     assert comparisons.of("l4") is None
