@@ -5,6 +5,7 @@ The password is read from a file, so that it is neither in the environment nor o
 Plain pydantic: pydantic-settings would cost a monitor in every guest 3 MB (asyncio and a command line parser with it).
 """
 
+import contextlib
 import getpass
 import json
 import os
@@ -183,6 +184,24 @@ def _guest_allowances(value: object) -> object:
     return allowed
 
 
+_ADDRESS = re.compile(r"(\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:,\[\]]+))(:(?P<port>\d{1,5}))?")
+
+
+def _brokers(value: object) -> object:
+    """Return every broker of a list as it is written: `10.0.0.5,10.0.0.6:8884,[fd00::6]:8883`."""
+    found = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    for broker in found if isinstance(found, list | tuple) else ():
+        _host_and_port(broker)
+    return tuple(found) if isinstance(found, list | tuple) else found
+
+
+def _host_and_port(broker: str) -> tuple[str, int | None]:
+    match = _ADDRESS.fullmatch(broker)
+    if match is None or not 1 <= int(match["port"] or 1) <= 65535:
+        raise ValueError(f"{broker[:80]!r} is no broker's address: write HOST or HOST:PORT, with commas between")
+    return match["v6"] or match["host"], int(match["port"]) if match["port"] else None
+
+
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
@@ -230,6 +249,12 @@ class BrokerSettings(Settings):
     broker_port: int | None = Field(
         default=None, ge=1, le=65535, description="By default 8883, without TLS 1883. The guests' broker: 8884."
     )
+    broker_hosts: Annotated[tuple[str, ...], BeforeValidator(_brokers)] = Field(
+        default=(),
+        max_length=16,
+        description="Several brokers, tried in this order: 10.0.0.5,10.0.0.6:8885; goes "
+        "before RAMSHARE_BROKER_HOST. An agent that is at a later one goes back when an earlier one is there again.",
+    )
     broker_insecure: bool = Field(
         default=False, description="Plain TCP, with a password if there is one: only where nobody else can listen."
     )
@@ -245,6 +270,27 @@ class BrokerSettings(Settings):
     keepalive_s: int = Field(default=15, ge=5, le=600)
     announce_interval_s: Seconds = Field(default=60.0, description="Heartbeat: `status` is published again this often.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_with_the_first(cls, given: Any) -> Any:
+        """The first of several brokers is the one that is meant where only one can be."""
+        with contextlib.suppress(ValueError):  # the field itself is refused then, by name
+            found = _brokers(given.get("broker_hosts", ()))
+            if found and isinstance(found, tuple | list):
+                return {**given, "broker_host": _host_and_port(found[0])[0]}
+        return given
+
+    @property
+    def brokers(self) -> tuple["BrokerSettings", ...]:
+        """The settings of each broker alone, in the order in which they are tried."""
+        if not self.broker_hosts:
+            return (self,)
+        places = [_host_and_port(broker) for broker in self.broker_hosts]
+        return tuple(
+            self.model_copy(update={"broker_hosts": (), "broker_host": host, "broker_port": port or self.broker_port})
+            for host, port in places
+        )
+
     @property
     def port(self) -> int:
         """The broker's port."""
@@ -252,8 +298,8 @@ class BrokerSettings(Settings):
 
     @property
     def broker(self) -> str:
-        """The broker's address, for people."""
-        return f"{self.broker_host}:{self.port}"
+        """The broker's address, or all of them, for people."""
+        return ", ".join(f"{one.broker_host}:{one.port}" for one in self.brokers)
 
     @property
     def ca_file(self) -> Path:

@@ -258,6 +258,7 @@ def isolate(monkeypatch: Any, tmp_path: Path) -> None:
     """Keep this machine's own settings, accounts and locks out of a test."""
     for name in (
         "BROKER_HOST",
+        "BROKER_HOSTS",
         "BROKER_PORT",
         "CLIENT",
         "PASSWORD_FILE",

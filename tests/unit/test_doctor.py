@@ -96,7 +96,7 @@ def test_settings_that_cannot_be_used_are_said_with_all_else_and_nobody_connects
 def test_a_variable_that_is_no_setting_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAMSHARE_BROKER_HOTS", "10.0.0.5")
     [found] = examine(patient(host))
-    assert "did you mean RAMSHARE_BROKER_HOST?" in found.what
+    assert "did you mean RAMSHARE_BROKER_HOST" in found.what
     assert found.exit_code is ExitCode.USAGE
 
 

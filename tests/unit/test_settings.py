@@ -232,3 +232,27 @@ def test_guests_may_not_ask_where_nobody_says_whose_disk_is_whose(monkeypatch: p
     monkeypatch.setenv("RAMSHARE_BORROWER_GUESTS", "web1=vg0/swap:move")
     with pytest.raises(SettingsError, match="needs RAMSHARE_BORROWER_HYPERVISOR"):
         load(BorrowerSettings)
+
+
+@pytest.mark.parametrize(
+    ("written", "port", "tried"),
+    [
+        ("10.0.0.5", None, ["10.0.0.5:8883"]),
+        ("10.0.0.5,10.0.0.6", None, ["10.0.0.5:8883", "10.0.0.6:8883"]),
+        (" brokera , brokerb:8999 ", 8884, ["brokera:8884", "brokerb:8999"]),
+        ("[fd00::5]:1,[fd00::6]", None, ["fd00::5:1", "fd00::6:8883"]),
+        ("", None, ["127.0.0.1:8883"]),
+    ],
+)
+def test_several_brokers_are_tried_in_order(written: str, port: int | None, tried: list[str]) -> None:
+    found = BrokerSettings.model_validate({"broker_hosts": written, "broker_port": port})
+    assert [one.broker for one in found.brokers] == tried
+    assert found.broker == ", ".join(tried)
+    assert found.broker_host == found.brokers[0].broker_host, "where only one can be meant it is the first"
+
+
+@pytest.mark.parametrize("written", ["a b", "a:0", "a:70000", "a:b", "fd00::5", "a,,b:x", ":1883"])
+def test_what_is_no_list_of_brokers_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("RAMSHARE_BROKER_HOSTS", written)
+    with pytest.raises(SettingsError, match=r"RAMSHARE_BROKER_HOSTS.*HOST or HOST:PORT"):
+        load(BrokerSettings)

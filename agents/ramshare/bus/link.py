@@ -8,8 +8,10 @@ what has to survive a reconnect (requests, replies, events that are not acknowle
 import contextlib
 import logging
 import random
+import socket
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
@@ -33,6 +35,10 @@ MAX_WAIT_S = 15.0
 """Bounds of the random exponential back-off; the upper one is how long an agent may miss a broker that is back."""
 TAKEN_OVER_WAIT_S = 5.0
 """Two clients with one name push each other out; this keeps the contest slow enough to read about it in the log."""
+RETURN_S = 30.0
+"""Who is at a later broker of several looks so often whether an earlier one is there again: all are to meet at one."""
+LOOK_S = 0.3
+"""How long such a look may take: on a network where it takes longer, agents stay where they are."""
 STABLE_S = 10.0
 """A session that lasted so long starts the back-off anew."""
 FAREWELL_S = 2.0
@@ -42,8 +48,9 @@ FAREWELL_S = 2.0
 class MqttLink:
     """Implements `wire.Link` over paho."""
 
-    def __init__(self, settings: BrokerSettings, client: str) -> None:
+    def __init__(self, settings: BrokerSettings, client: str, return_s: float = RETURN_S) -> None:
         self._settings = settings
+        self._return_s = return_s
         self._client = client
         self._stop = threading.Event()
         self._ending = threading.Event()
@@ -68,7 +75,7 @@ class MqttLink:
         self._stop.clear()
         self._ending.clear()
         self._was_up = False
-        self._open_timeout_s = min(OPEN_TIMEOUT_S, timeout_s)
+        self._open_timeout_s = min(OPEN_TIMEOUT_S, timeout_s) / len(self._settings.brokers)
         self._first = Future()
         self._start_thread()
         try:
@@ -165,16 +172,34 @@ class MqttLink:
             log.error("%s: the network thread failed; next attempt in %.1f s", self._client, wait_s, exc_info=error)
 
     def _serve(self) -> None:
-        """Serve one session. Returns if it was stable or we are asked to stop; raises if it failed or was short."""
-        session = Session(self._settings, self._client, self._user.last_will(), clean_start=not self._was_up)
-        try:
-            session.open(self._open_timeout_s, self._stop.is_set)
-            self._converse(session)
-        finally:
-            session.release()
+        """Serve one session, at the first broker that takes us. Raises if there is none, or the session was short."""
+        first_error: RamshareError | None = None
+        brokers = self._settings.brokers
+        for number, settings in enumerate(brokers):
+            session = Session(settings, self._client, self._user.last_will(), clean_start=not self._was_up)
+            try:
+                session.open(self._open_timeout_s, self._stop.is_set)
+            except RamshareError as error:
+                session.release()
+                first_error = first_error or error
+                if number + 1 < len(brokers) and not self._stop.is_set():
+                    log.info("%s: %s; trying the next broker", self._client, error)
+                continue
+            try:
+                self._converse(session, brokers[:number])
+            finally:
+                session.release()
+            return
+        assert first_error is not None
+        raise first_error
 
-    def _converse(self, session: Session) -> None:
+    def _converse(self, session: Session, earlier: Sequence[BrokerSettings]) -> None:
+        """Serve a session until it ends, or one of the brokers before this one is there again.
+
+        The connection is then cut without a word: whoever stays at this broker for longer sees our last will.
+        """
         began = time.monotonic()
+        look_at_s = began + self._return_s
         try:
             with self._user.lock:
                 self._session = session
@@ -186,6 +211,11 @@ class MqttLink:
             self._was_up = True
             while not self._stop.is_set():
                 self._take(session)
+                if earlier and time.monotonic() >= look_at_s:
+                    look_at_s = time.monotonic() + self._return_s
+                    if any(_listens(settings) for settings in earlier):
+                        self._user.on_down("an earlier broker of the list is there again")
+                        return
         except Exception as error:
             if self._stop.is_set() or self._ending.is_set():
                 return
@@ -243,6 +273,14 @@ class MqttLink:
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(OPEN_TIMEOUT_S + 1.0)
+
+
+def _listens(settings: BrokerSettings) -> bool:
+    try:
+        with socket.create_connection((settings.broker_host, settings.port), timeout=LOOK_S):
+            return True
+    except OSError:
+        return False
 
 
 def _why(error: Exception) -> str:

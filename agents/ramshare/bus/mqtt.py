@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 
 from ramshare.bus.core import CoreBus
-from ramshare.bus.link import MqttLink
+from ramshare.bus.link import RETURN_S, MqttLink
 from ramshare.bus.tls import RENEW, Certificate, expiry_warning
 from ramshare.settings import BrokerSettings
 from ramshare.topics import Root
@@ -24,9 +24,10 @@ MISSED_HEARTBEATS = 3
 class MqttBus(CoreBus):
     """A client on a broker; implements `api.Bus`."""
 
-    def __init__(self, settings: BrokerSettings, client: str) -> None:
+    def __init__(self, settings: BrokerSettings, client: str, return_s: float = RETURN_S) -> None:
+        """`return_s`: how often a client that is at a later broker of several looks for an earlier one."""
         self._settings = settings.model_copy(update={"client": client})
-        self._mqtt = MqttLink(settings, client)
+        self._mqtt = MqttLink(settings, client, return_s)
         super().__init__(
             client,
             self._mqtt,

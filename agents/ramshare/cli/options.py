@@ -102,6 +102,7 @@ class Options:
         chosen: dict[str, object] = {"client": client}
         if self.broker is not None:
             chosen["broker_host"], chosen["broker_port"] = parse_broker(self.broker)
+            chosen["broker_hosts"] = ()
         if self.root is not None:
             chosen["root"] = Root.of(self.root).name
         if found.broker_insecure:
@@ -132,7 +133,7 @@ class Options:
         environment = dict(os.environ)
         if self.broker is not None:
             host, port = parse_broker(self.broker)
-            environment |= {"RAMSHARE_BROKER_HOST": host}
+            environment |= {"RAMSHARE_BROKER_HOST": host, "RAMSHARE_BROKER_HOSTS": ""}
             environment |= {} if port is None else {"RAMSHARE_BROKER_PORT": str(port)}
         given = {
             "TLS_DIRECTORY": self.tls_directory,
