@@ -21,8 +21,7 @@ from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.operator import Operator
 from ramshare_lab.cluster.spec import VOLUME
 from ramshare_lab.experiments.faults.ledger import Ledger
-from ramshare_lab.experiments.faults.victim import Victim, on_host
-from ramshare_lab.load.thrash import Thrash
+from ramshare_lab.experiments.faults.victim import Victim
 
 SERVICE_RESTARTS_S = 2.0
 """A service manager starts what has died again; the suite does it in its place, so late (systemd: RestartSec)."""
@@ -49,17 +48,14 @@ class _Auditor(Operator):
 class Stage:
     """A running lab and what is done to it; a context manager."""
 
-    def __init__(
-        self, lab: Lab, say: Callable[[str], None] = lambda _: None, start: Callable[[], Thrash] | None = None
-    ) -> None:
-        """`start` begins the process that thrashes; by default it is one of the borrower's host."""
+    def __init__(self, lab: Lab, say: Callable[[str], None] = lambda _: None) -> None:
         self.lab = lab
         self.say = say
         self.borrower = f"borrower.{lab.spec.borrower_names[0]}"
         self.ledger = Ledger(lab.spec.lender_bytes)
         bus = MqttBus(lab.broker.settings("cli.lab"), "cli.lab")
         self.operator: Operator = _Auditor(bus, self.borrower, self._event, self.ledger)
-        self.victim = Victim(start or on_host(lab.borrower.shell))
+        self.victim = Victim(lab.borrower.shell)
         self.injected_s = self.recovered_s = 0.0
 
     def __enter__(self) -> Self:

@@ -1,7 +1,6 @@
 """The process that lives through the faults: it thrashes checked pages, and how long it stalls is timed."""
 
 import time
-from collections.abc import Callable
 
 from ramshare_lab.cluster.remote import RemoteShell
 from ramshare_lab.cluster.vm_spec import MIB
@@ -12,17 +11,11 @@ DATA_BYTES = 144 * MIB
 """Of it 80 to 100 MiB stay in the VM's memory, so less than half of the swap is in use."""
 
 
-def on_host(shell: RemoteShell) -> Callable[[], Thrash]:
-    """Return what starts it as a process of the borrower's host."""
-    return lambda: Thrash(shell.open(command(DATA_BYTES)))
-
-
 class Victim:
     """A process in the borrower's host, started at its first use; a fresh one takes the place of one that was ended."""
 
-    def __init__(self, start: Callable[[], Thrash]) -> None:
-        """`start` begins it; its memory is not filled yet."""
-        self._start = start
+    def __init__(self, shell: RemoteShell) -> None:
+        self._shell = shell
         self._thrash: Thrash | None = None
         self._storm: Storm | None = None
         self.begin_case()
@@ -39,7 +32,7 @@ class Victim:
     def thrash(self) -> Thrash:
         """The process with its checked pages, started and filled on first use."""
         if self._thrash is None:
-            self._thrash = self._start()
+            self._thrash = Thrash(self._shell.open(command(DATA_BYTES)))
             self._thrash.init()
         return self._thrash
 

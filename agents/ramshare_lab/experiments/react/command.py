@@ -9,7 +9,6 @@ from rich.table import Table
 
 from ramshare.errors import ExitCode
 from ramshare.messages.state import Mode
-from ramshare_lab.experiments.guest.uml import GuestSpec
 from ramshare_lab.experiments.react.results import React
 from ramshare_lab.experiments.react.scenario import ReactPlan, run_react
 from ramshare_lab.experiments.results import save, tell
@@ -25,10 +24,6 @@ def react(
     mode: Annotated[
         Mode, typer.Option(metavar="[move|mirror]", help="How the borrower may attach by itself.")
     ] = Mode.MOVE,
-    guest: Annotated[
-        bool,
-        typer.Option("--guest/--host", help="Whose storm: a guest's (User-Mode Linux), or a process of the host's."),
-    ] = False,
     reclaim: Annotated[
         bool, typer.Option("--reclaim/--no-reclaim", help="Have a lender want its memory back in the middle.")
     ] = True,
@@ -39,7 +34,7 @@ def react(
     as_json: Annotated[bool, typer.Option("--json", help="Print results/react.json instead of the table.")] = False,
 ) -> None:
     """Let a host swap and type nothing: a blip, a storm, a lender that leaves, and home (about 10 minutes)."""
-    plan = ReactPlan(mode=mode, reclaim=reclaim, fast_disk=fast_disk, guest=GuestSpec() if guest else None)
+    plan = ReactPlan(mode=mode, reclaim=reclaim, fast_disk=fast_disk)
     with interruptible(), showing() as show:
         measured = run_react(plan, name, accel, show)
     save(measured, results / "react.json")
@@ -50,7 +45,7 @@ def react(
 
 def react_table(measured: React) -> Table:
     """Return what happened, a row each."""
-    storm, disk = measured.reaction, f"{measured.whose}, a disk of {measured.disk_iops} IOPS, by {measured.mode}"
+    storm, disk = measured.reaction, f"a disk of {measured.disk_iops} IOPS, by {measured.mode}"
     pages = f"{measured.bad_pages} bad pages, {measured.needless_loans} needless loans"
     grid = Table("what", "how", title=f"Nobody typed anything: {disk}", title_justify="left", box=box.SIMPLE_HEAD)
     grid.add_row(f"a blip of {measured.blip.seconds:g} s", f"{measured.blip.loans} loans")

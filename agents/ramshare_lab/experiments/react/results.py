@@ -57,8 +57,6 @@ class React(Model):
     """`results/react.json`."""
 
     accel: str
-    whose: str
-    """Who swaps."""
     mode: str
     disk_iops: int
     volume_bytes: int

@@ -5,7 +5,6 @@ with a fast disk, where the loan is measured and given back. Every page of the p
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ramshare.errors import RamshareError
@@ -14,16 +13,14 @@ from ramshare.messages.requests import Drain, Undrain
 from ramshare.messages.state import Mode, VolumePhase
 from ramshare_lab.cluster.lab import Lab
 from ramshare_lab.cluster.spec import VOLUME, LabSpec
-from ramshare_lab.cluster.vm_spec import DISK_IOPS, GUEST_MEMORY_BYTES, MIB
+from ramshare_lab.cluster.vm_spec import DISK_IOPS, MIB
 from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
-from ramshare_lab.experiments.guest.uml import Guest, GuestSpec
 from ramshare_lab.experiments.react.results import BORROWING, RETURNING, Blip, React, Reaction, Refusal, sayings
 from ramshare_lab.load.thrash import Thrash, command
 from ramshare_lab.show import Show
 
 DECIDE_S = 60.0
 """A decision takes ten seconds; under emulation a busy machine is forgiven more."""
-GUEST_SWAP_BYTES = 64 * MIB
 GUEST, FIRST, SECOND = "web1", "lender.hosta", "lender.hostb"
 HOST_BYTES, GUEST_OWN_BYTES = 16 * MIB, 160 * MIB
 """What the first lender's host has besides its guest, and what that has beyond what it can spare."""
@@ -52,23 +49,11 @@ class ReactPlan:
     """Short, or the lab would wait for ten minutes."""
     reclaim: bool = True
     fast_disk: bool = True
-    guest: GuestSpec | None = None
-    """Whose storm it is: a guest's, with the volume as its swap disk; None for a process of the host's own."""
-
-    @property
-    def volume_bytes(self) -> int:
-        """Size of the volume: half of a guest's is used at most, as on a host."""
-        return self.swap_bytes if self.guest is None else GUEST_SWAP_BYTES
 
     @property
     def spared(self) -> bool:
         """Whether the first lender lends what a guest of its own can spare; a move takes committed memory only."""
         return self.reclaim and self.mode is not Mode.MOVE
-
-    def storm_of(self, lab: Lab) -> Callable[[], Thrash] | None:
-        """Return what starts the process that swaps; None for the stage's own."""
-        guest = self.guest
-        return None if guest is None else lambda: Guest(lab.borrower.shell, guest).thrash
 
     def lab(self, name: str, accel: str = "", *, fast: bool = False) -> LabSpec:
         """Return a lab of two lenders, each of which can hold the volume alone."""
@@ -77,12 +62,11 @@ class ReactPlan:
             name=name,
             lenders=2,
             guests=1 if spared else 0,
-            guest_memory_bytes=max(GUEST_MEMORY_BYTES, self.volume_bytes + GUEST_OWN_BYTES),
+            guest_memory_bytes=self.swap_bytes + GUEST_OWN_BYTES,
             host_bytes=HOST_BYTES if spared else None,
             committed_bytes=0 if spared else None,
-            swap_bytes=self.volume_bytes,
-            swap_queue=self.guest is None,  # a guest's disk is a queue by itself
-            lender_bytes=self.volume_bytes + 16 * MIB,
+            swap_bytes=self.swap_bytes,
+            lender_bytes=self.swap_bytes + 16 * MIB,
             disk_iops=0 if fast else DISK_IOPS,
             disk_bytes_per_s=0 if fast else LabSpec.disk_bytes_per_s,
             accel=accel,
@@ -96,7 +80,7 @@ class ReactPlan:
 
 def run_react(plan: ReactPlan, name: str, accel: str, show: Show) -> React:
     """Measure, in a lab for each disk. Raises `RamshareError` where the cluster does not react."""
-    with Lab(plan.lab(name, accel), show.stage) as lab, Stage(lab, show.note, plan.storm_of(lab)) as stage:
+    with Lab(plan.lab(name, accel), show.stage) as lab, Stage(lab, show.note) as stage:
         accel, disk_iops = lab.accel, lab.spec.disk_iops
         scene = Scene(stage, plan, show)
         blip = scene.blip()
@@ -106,7 +90,7 @@ def run_react(plan: ReactPlan, name: str, accel: str, show: Show) -> React:
     refusal: Refusal | None = None
     if plan.fast_disk:
         fast = plan.lab(name, accel, fast=True)
-        with Lab(fast, show.stage) as lab, Stage(lab, show.note, plan.storm_of(lab)) as stage:
+        with Lab(fast, show.stage) as lab, Stage(lab, show.note) as stage:
             scene = Scene(stage, plan, show)
             refusal = scene.refuse()
             bad_pages += scene.check()
@@ -114,8 +98,7 @@ def run_react(plan: ReactPlan, name: str, accel: str, show: Show) -> React:
         accel=accel,
         mode=plan.mode.value,
         disk_iops=disk_iops,
-        volume_bytes=plan.volume_bytes,
-        whose="a process of the host" if plan.guest is None else "a guest",
+        volume_bytes=plan.swap_bytes,
         blip=blip,
         reaction=reaction,
         refusal=refusal,
@@ -246,7 +229,7 @@ class Scene:
 
     def _first_offers(self) -> bool:
         offer = self._stage.operator.offer(FIRST)
-        return offer is not None and offer.free_bytes >= self._plan.volume_bytes + 16 * MIB
+        return offer is not None and offer.free_bytes >= self._plan.swap_bytes + 16 * MIB
 
     def _at_home(self) -> bool:
         volume = self._stage.operator.volume(VOLUME)

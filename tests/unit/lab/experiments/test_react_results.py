@@ -15,7 +15,6 @@ pytestmark = pytest.mark.unit
 
 REACT = React(
     accel="tcg",
-    whose="a guest",
     mode="move",
     disk_iops=120,
     volume_bytes=224 << 20,
