@@ -54,6 +54,8 @@ class _Loan:
     since_s: float
     stopped: bool = False
     """Nobody waits for it any more: what is granted goes back."""
+    accepting: bool = False
+    """Its leases are being written down; it waits for nothing any more."""
     asked_s: float = field(default=0.0)
     tries: int = field(default=0)
 
@@ -103,7 +105,7 @@ class Loans:
     def stop_waiting(self, volume: str) -> bool:
         """Wait no more for memory for a volume; False if nobody does."""
         loan = self._waiting.get(volume)
-        if loan is None:
+        if loan is None or loan.accepting:
             return False
         loan.stopped = True
         loan.done(NoMoreWaitedForError(ErrorCode.CONFLICT, f"{volume} was told to wait for memory no more"))
@@ -204,6 +206,7 @@ class Loans:
             self._accept(loan, need, reply)
 
     def _accept(self, loan: _Loan, need: BorrowMemory, reply: BorrowReply) -> None:
+        loan.accepting = True
         tags = [LeaseTag(g.lease, name(g.lender), g.size_bytes - need.overhead_bytes, leg=g.leg) for g in reply.grants]
         mode = loan.mode if loan.step is None else None
         part_bytes = part_of(loan.view, need.size_bytes, sum(tag.size_bytes for tag in tags)) if mode else 0

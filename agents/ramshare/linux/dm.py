@@ -5,9 +5,12 @@ here. Used by the borrower's rescue and its watchdog.
 """
 
 import contextlib
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISBLK
 
 from ramshare.linux.lvm_names import dm_name, split_dm_name, volume_of_path
 from ramshare.linux.proc import read
@@ -54,13 +57,27 @@ def volume_of_device(text: str, sys: Path = Path("/sys"), dev: Path = Path("/dev
     return None
 
 
-def volume_below(text: str, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> str | None:
+def block_number(node: Path) -> str | None:
+    """Return `major:minor` of a block device, None for anything else."""
+    found = node.stat()
+    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if S_ISBLK(found.st_mode) else None
+
+
+def volume_below(
+    text: str,
+    sys: Path = Path("/sys"),
+    dev: Path = Path("/dev"),
+    number: Callable[[Path], str | None] = block_number,
+) -> str | None:
     """Return the `VG/LV` that a block device is, or lies on: a partition of it, a loop device or a mapping over it.
 
     None if it lies on none, or on several. Reads links and sysfs only.
     """
     with contextlib.suppress(OSError, ValueError):
-        return _below(sys / "class/block" / (dev / text.removeprefix("/dev/")).resolve(strict=True).name, sys, dev)
+        node = (dev / text.removeprefix("/dev/")).resolve(strict=True)
+        # By its number, since without udev a node in /dev/mapper is no link to its dm-N.
+        known = number(node)
+        return _below(sys / "dev/block" / known if known else sys / "class/block" / node.name, sys, dev)
     return volume_of_path(text)  # of a device that is not there its name is all there is
 
 

@@ -84,6 +84,21 @@ def test_memory_that_comes_in_the_moment_when_the_wait_is_ended_goes_back(scene:
     assert (scene.lent(), scene.model.tagged) == (0, False)
 
 
+def test_a_wait_cannot_be_ended_while_what_came_is_being_written_down(scene: Scene) -> None:
+    waits(scene)
+    scene.worker.hold()
+    scene.lender("x", 9)
+    scene.advance(3)
+    scene.worker.go_on()  # the volume is looked at again ...
+    scene.worker.hold()
+    scene.advance(1)  # ... and now its leases would be written down
+    ended = scene.tell("cli.al", ReturnVolume(volume=VOLUME, only_waiting=True)).result(0)
+    assert "does not wait" in ended.sentence
+    scene.worker.go_on()
+    scene.advance(20)
+    assert scene.volume().phase is VolumePhase.ATTACHED
+
+
 def test_only_the_wait_is_ended_where_memory_has_come_already(scene: Scene) -> None:
     scene.lender("x", 9)
     scene.borrow()

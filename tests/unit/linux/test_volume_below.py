@@ -76,6 +76,17 @@ def test_a_loop_device_over_a_volume_and_a_partition_of_that_are_the_volumes(dev
     assert devices.below("/dev/loop0p1") == "vg0/swap"
 
 
+def test_a_node_that_is_no_link_is_told_by_its_number(devices: Devices) -> None:
+    (devices.dev / "mapper/vg0-plain").touch()
+    (devices.sys / "dev/block").mkdir(parents=True)
+    (devices.sys / "dev/block/254:0").symlink_to(devices.sys / "devices/dm-0")
+
+    def number(node: Path) -> str | None:
+        return "254:0" if node.name == "vg0-plain" else None
+
+    assert volume_below("/dev/mapper/vg0-plain", devices.sys, devices.dev, number) == "vg0/swap"
+
+
 def test_what_lies_on_two_volumes_or_on_none_is_nobodys(devices: Devices) -> None:
     devices.mapping("dm-3", "joined", "", "dm-0", "dm-1")
     devices.mapping("dm-4", "vg0-fake", "CRYPT-PLAIN-x", "sda")
