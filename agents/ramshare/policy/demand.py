@@ -68,7 +68,7 @@ class DemandPolicy:
         self._pass_time(sample.at_s)
         volume = self._volume(sample)
         if volume is None:
-            return _stay(Why.GONE, f"there is no volume {sample.volume} on this host")
+            return _stay(Why.GONE, f"there is no volume {sample.volume} on this host: `lvs` lists what there is")
         step_s = min(STEP_MOST_S, self._now_s - volume.seen_s)
         volume.seen_s = self._now_s
         self._note(volume, sample)
@@ -158,6 +158,9 @@ class DemandPolicy:
     # ---- what follows
 
     def _at_home(self, volume: _Volume, sample: VolumeSample) -> DemandDecision:
+        if not sample.in_part and sample.most_bytes < sample.size_bytes:
+            allowed = f"a mirror or pair takes all its {_mib(sample.size_bytes)} MiB, and {_mib(sample.most_bytes)} are"
+            return _stay(Why.BUDGET, f"{allowed} allowed: allow more, or a move, which takes a part")
         if volume.storm_s <= 0.0:
             return _stay(Why.CALM, "nobody waits for pages from it")
         traffic = (
@@ -183,9 +186,6 @@ class DemandPolicy:
                 Why.BUDGET, f"a storm, but there were {loans} loans in the last hour, which is the most allowed"
             )
         size_bytes, limit_bytes = _wanted(sample), self._limits.limit_bytes
-        if not sample.in_part and size_bytes < sample.size_bytes:
-            why = f"a mirror takes all its {_mib(sample.size_bytes)} MiB, and {_mib(sample.most_bytes)} are allowed"
-            return _stay(Why.BUDGET, f"a storm, but {why}")
         if limit_bytes is not None and sample.lent_bytes + size_bytes > limit_bytes:
             why = f"{_mib(sample.lent_bytes)} MiB are borrowed already and {_mib(limit_bytes)} MiB are the most allowed"
             return _stay(Why.BUDGET, f"a storm, but {why}")

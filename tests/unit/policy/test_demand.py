@@ -232,9 +232,10 @@ def test_no_more_is_borrowed_than_the_owner_allows() -> None:
 
 def test_a_mirror_takes_all_or_nothing() -> None:
     host = Host(most_bytes=GIB // 4, in_part=False)
-    decision = host.pass_s(60, **STORM)
-    assert (decision.action, decision.why) == (Action.STAY, Why.BUDGET)
-    assert "a mirror takes all its" in decision.reason
+    for seen in (CALM, STORM):
+        decision = host.pass_s(60, **seen)
+        assert (decision.action, decision.why) == (Action.STAY, Why.BUDGET)
+        assert "a mirror or pair takes all its 1024 MiB, and 256 are allowed" in decision.reason
 
 
 @given(st.integers(0, 3 * GIB), st.integers(0, 3 * GIB), st.integers(0, 3 * GIB))
