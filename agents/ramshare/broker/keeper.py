@@ -94,7 +94,7 @@ def revoke(store: Store, client: str, now: datetime, brokers: Brokers, within_s:
         new = without.model_copy(update={"revoked": (*cluster.revoked, mark)})
         files = make_files(new, PurePosixPath(store.current), now, old)
         store.replace(new, files, owed=_brokers_of([client]))
-    problems = _start_again(store, brokers, _brokers_of([client]))
+    problems = _start_again(store, brokers)
     cleared, kept = clear(brokers, new, files, client, now, within_s)
     retry = (f"and then again: ramshare broker revoke {client}",) if problems and not kept else ()
     return Done((f"{client} is revoked", *cleared), (*problems, *retry, *kept))
@@ -157,13 +157,13 @@ def warnings(found: Iterable[Entry], now: datetime) -> list[str]:
     ]
 
 
-def _start_again(store: Store, brokers: Brokers, which: Iterable[str] = ()) -> tuple[str, ...]:
-    """Start those brokers again that do not go by the newest set, and `which`; return what went wrong.
+def _start_again(store: Store, brokers: Brokers) -> tuple[str, ...]:
+    """Start the brokers again that do not go by the newest set yet; return what went wrong.
 
     Those that an interrupted command left behind are among them.
     """
     problems = []
-    for one in sorted(store.owed().union(which), reverse=True):  # the hosts first: the bridge finds theirs there
+    for one in sorted(store.owed(), reverse=True):  # the hosts first: the bridge finds theirs there
         if problem := brokers.restart(one):
             problems.append(problem)
         else:

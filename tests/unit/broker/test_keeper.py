@@ -182,7 +182,9 @@ def test_a_revocation_that_no_broker_heard_of_can_be_told_again(store: Store) ->
     assert "ramshare broker revoke lender.hosta" in done.problems[1]
     told.away = False
     assert keeper.revoke(store, "lender.hosta", NOW, told).problems == ()
-    assert told.calls[-1] == ("clear", 8883)
+    assert told.calls[-2:] == [("restart", "hosts"), ("clear", 8883)]
+    keeper.revoke(store, "lender.hosta", NOW, told)
+    assert told.calls[-2:] == [("clear", 8883), ("clear", 8883)], "who goes by the newest set is not started again"
     with pytest.raises(AccountError, match="no account"):
         keeper.revoke(store, "lender.never", NOW, told)
 
