@@ -99,6 +99,10 @@ class Retained:
             client.fresh = False
             client.doubted = set(client.messages)
 
+    def expect_more(self) -> None:
+        """Note that more is being asked for; what is known stays known."""
+        self.settled = False
+
     def settle(self) -> None:
         """Forget what was neither replayed nor said again since `doubt`: a reader that starts now would not know it."""
         self.settled = True

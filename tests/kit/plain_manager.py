@@ -84,15 +84,18 @@ class PlainManager:
         hosts, leases = self.host_records(now_s), self.lease_records()
         found: dict[str, Message] = {f"host/{host}": record for host, record in hosts.items()}
         found |= {f"lease/{lease}": record for lease, record in leases.items()}
-        online = [host for host in hosts.values() if host.online]
+        away = [x for x in sorted(hosts) if not self.cluster.usable(self.cluster.by_client[f"lender.{x}"], now_s)]
+        there = [record for host, record in hosts.items() if host not in away]
         found["summary"] = ManagerState(
             ready=self.cluster.settled,
-            lenders=len(online),
+            lenders=len(there),
             borrowers=sum(1 for view in self.views("borrower") if view.online),
             leases=len(leases),
-            capacity_bytes=min(MAX_BYTES, sum(host.capacity_bytes for host in online)),
-            lent_bytes=min(MAX_BYTES, sum(host.lent_bytes for host in online)),
-            free_bytes=min(MAX_BYTES, sum(host.free_bytes for host in online if host.exportable)),
+            capacity_bytes=min(MAX_BYTES, sum(host.capacity_bytes for host in there)),
+            lent_bytes=min(MAX_BYTES, sum(host.lent_bytes for host in there)),
+            free_bytes=min(MAX_BYTES, sum(host.free_bytes for host in there if host.exportable)),
+            away=len(away),
+            away_hosts=tuple(away[:20]),
             reason="",
         )
         return found

@@ -5,7 +5,17 @@ from datetime import datetime
 from ramshare.bus.tls import RENEW, expiry_of
 from ramshare.cli.output import age
 from ramshare.cli.snapshot import CLOCK_SLACK_S, Snapshot
-from ramshare.messages.state import Export, Lease, LeasePhase, LeaseRecord, Offer, Status, Volume, VolumePhase
+from ramshare.messages.state import (
+    Export,
+    Lease,
+    LeasePhase,
+    LeaseRecord,
+    ManagerState,
+    Offer,
+    Status,
+    Volume,
+    VolumePhase,
+)
 from ramshare.topics import MANAGER, role
 
 HOLDING = {LeasePhase.ATTACHING, LeasePhase.ATTACHED, LeasePhase.DETACHING}
@@ -36,12 +46,22 @@ def _gaps(snapshot: Snapshot) -> list[str]:
     if not snapshot.settled:
         found.append("the broker did not send everything in time: this picture has gaps")
     summary = snapshot.manager()
+    if snapshot.narrow:
+        return found + _away(summary)
     counted = sum(1 for _ in snapshot.recorded(LeaseRecord))
     if summary is not None and summary.leases > counted:
         found.append(
             f"the manager counts {summary.leases} leases, {counted} of its records arrived: this picture has gaps"
         )
     return found
+
+
+def _away(summary: ManagerState | None) -> list[str]:
+    if summary is None or not summary.away:
+        return []
+    more = summary.away - len(summary.away_hosts)
+    names = ", ".join(summary.away_hosts) + (f" and {more} more" if more else "")
+    return [f"{summary.away} host(s) that lent or offered are offline or silent: {names}"]
 
 
 def _manager(snapshot: Snapshot, now: datetime) -> list[str]:

@@ -32,7 +32,7 @@ def drain(
     options = opts.of(ctx, as_json=as_json)
     started_s = options.outside.clock()
     with connected(options) as session:
-        session.collect()
+        session.look(host)
         lender = session.require("lender", require_host(host))
         reply = session.ask(lender, Drain())
         if wait:
@@ -52,7 +52,7 @@ def undrain(ctx: typer.Context, host: HostArgument, as_json: JsonOption = False)
     options = opts.of(ctx, as_json=as_json)
     started_s = options.outside.clock()
     with connected(options) as session:
-        session.collect()
+        session.look(host)
         lender = session.require("lender", require_host(host))
         reply = session.ask(lender, Undrain())
         offer = session.snapshot.offer(host)

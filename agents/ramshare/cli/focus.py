@@ -41,6 +41,7 @@ def of_host(report: Report, host: str) -> Report:
     """Return what a report says of one host or guest, as lender and as borrower, and the warnings that name it."""
     return report.model_copy(
         update={
+            "narrow": False,
             "warnings": [sentence for sentence in report.warnings if host in sentence],
             "hosts": [row for row in report.hosts if row.host == host],
             "volumes": [row for row in report.volumes if row.host == host],

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
@@ -70,6 +71,31 @@ def print_json(value: BaseModel | Mapping[str, Any], *, indent: int | None = 2) 
     text = json.dumps(plain, indent=indent, default=str)
     sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")  # the one control character that JSON leaves as it is
     sys.stdout.flush()
+
+
+def stream_json(value: BaseModel) -> None:
+    """Write one JSON document as `print_json` does, but row by row: a line for each, which costs no memory."""
+    before = "{"
+    for key in type(value).model_fields:
+        found = getattr(value, key)
+        sys.stdout.write(f"{before}\n{json.dumps(key)}: ")
+        if isinstance(found, list):
+            between = "["
+            for row in found:
+                sys.stdout.write(f"{between}\n{_plain(row)}")
+                between = ","
+            sys.stdout.write("[]" if not found else "\n]")
+        else:
+            sys.stdout.write(_plain(found))
+        before = ","
+    sys.stdout.write("\n}\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> str:
+    """Return a value, or a row of the model, as JSON on one line."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else to_jsonable_python(value)
+    return json.dumps(plain).replace("\x7f", "\\u007f")
 
 
 def show_error(error: RamshareError, *, as_json: bool = False) -> None:

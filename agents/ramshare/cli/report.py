@@ -3,23 +3,27 @@
 from datetime import datetime
 
 from ramshare.cli.alerts import find_alerts
-from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow, Report, VolumeRow
+from ramshare.cli.rows import AgentRow, GuestRow, HostRow, LeaseRow, ManagerRow, Report, TotalsRow, VolumeRow
 from ramshare.cli.snapshot import Snapshot, age_s
-from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, Memory, Offer, Status, Volume
+from ramshare.messages.state import Export, HostRecord, Lease, LeaseRecord, ManagerState, Memory, Offer, Status, Volume
 from ramshare.retained import Fact
 from ramshare.topics import name, role
 
 
 def build(snapshot: Snapshot, broker: str, now: datetime) -> Report:
     """Return what a snapshot says, as rows ordered by name."""
+    hosts = _hosts(snapshot, now)
+    volumes = [_volume(fact, told, snapshot, now) for fact, told in snapshot.of_kind(Volume)]
     return Report(
         at=now,
         broker=broker,
         complete=snapshot.settled,
+        narrow=snapshot.narrow,
         warnings=find_alerts(snapshot, now),
         manager=_manager(snapshot, now),
-        hosts=_hosts(snapshot, now),
-        volumes=[_volume(fact, told, snapshot, now) for fact, told in snapshot.of_kind(Volume)],
+        totals=_totals(hosts, volumes, snapshot.manager() if snapshot.narrow else None),
+        hosts=hosts,
+        volumes=volumes,
         leases=_leases(snapshot, now),
         guests=[_guest(fact, told, snapshot, now) for fact, told in snapshot.of_kind(Memory)],
         agents=_agents(snapshot, now),
@@ -41,6 +45,31 @@ def _manager(snapshot: Snapshot, now: datetime) -> ManagerRow | None:
         reason=summary.reason,
         waiting=summary.waiting,
         age_s=snapshot.heard_age_s(leader, now) or 0.0,
+    )
+
+
+def _totals(hosts: list[HostRow], volumes: list[VolumeRow], told: ManagerState | None) -> TotalsRow:
+    """Sum up what is known, or of the hosts what the manager `told`."""
+    remote_bytes = sum(volume.remote_bytes for volume in volumes)
+    if told is not None:
+        return TotalsRow(
+            hosts=told.lenders + told.away,
+            hosts_there=told.lenders,
+            capacity_bytes=told.capacity_bytes,
+            lent_bytes=told.lent_bytes,
+            free_bytes=told.free_bytes,
+            volumes=len(volumes),
+            remote_bytes=remote_bytes,
+        )
+    there = [host for host in hosts if not host.stale]
+    return TotalsRow(
+        hosts=len(hosts),
+        hosts_there=len(there),
+        capacity_bytes=sum(host.capacity_bytes for host in there),
+        lent_bytes=sum(host.lent_bytes for host in there),
+        free_bytes=sum(host.free_bytes for host in there if host.exportable),
+        volumes=len(volumes),
+        remote_bytes=remote_bytes,
     )
 
 

@@ -116,14 +116,32 @@ class ManagerRow(_Row):
     age_s: float
 
 
+class TotalsRow(_Row):
+    """The cluster in sum. Of a large one it is the manager's word; `ramshare status --json` counts all."""
+
+    hosts: int
+    """That lend, or have."""
+    hosts_there: int
+    capacity_bytes: int
+    """Of the hosts that are there, as the two below."""
+    lent_bytes: int
+    free_bytes: int
+    volumes: int
+    remote_bytes: int
+    """Of the volumes, what lies on leases."""
+
+
 class Report(_Row):
     """All of `ramshare status --json`. Sizes are bytes, ages seconds since the fact was published."""
 
     at: datetime
     broker: str
     complete: bool
+    narrow: bool = False
+    """Of a large cluster only totals and volumes, or one host, were asked for."""
     warnings: list[str]
     manager: ManagerRow | None
+    totals: TotalsRow
     hosts: list[HostRow]
     volumes: list[VolumeRow]
     leases: list[LeaseRow]

@@ -1,7 +1,7 @@
 """One connection of a command: collect what is retained, follow what changes, ask an agent. Used by every command."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
@@ -15,7 +15,8 @@ from ramshare.cli.snapshot import Snapshot
 from ramshare.errors import ExitCode, RamshareError
 from ramshare.messages.replies import ErrorCode, Reply
 from ramshare.messages.requests import Request
-from ramshare.topics import mark_path
+from ramshare.messages.state import Export, Lease, Status, Volume
+from ramshare.topics import MANAGER, mark_path
 
 CONNECT_S = 4.0
 """A broker on the same network answers in milliseconds; a person should not wait long to hear that there is none."""
@@ -24,6 +25,10 @@ COLLECT_S = 10.0
 ASK_S = 60.0
 """Longest wait for an answer: a borrower looks at its volumes, then asks the manager, who asks lenders (15 s)."""
 POLL_S = 0.25
+LARGE_HOSTS = 1_000
+"""With more lenders a person is not made to wait for all that is retained: 9,000 topics a second can be read, and ten
+thousand hosts with ten guests each have over 200,000."""
+NAMED = 5
 TAKEN_OVER = "another client connected"
 """What the bus says when the broker ended a session for a second one of the same name."""
 
@@ -98,11 +103,53 @@ class Session:
         self._mark()
 
     def collect(self, timeout_s: float = COLLECT_S) -> Snapshot:
-        """Watch everything and return what is retained; not `settled` if the broker did not send all in time."""
+        """Watch everything and return what is retained; not `settled` if the broker fell silent before the end."""
         self.watch()
+        return self._settled(timeout_s)
+
+    def look(self, host: str | None = None, timeout_s: float = COLLECT_S) -> Snapshot:
+        """Watch what a person looks at: everything, but of a large cluster only totals and volumes, or one host.
+
+        Of a host that is its own agents' state, and what others say of its leases.
+        """
+        self._watch_too((("+", "summary"), (self.bus.client, "#")), timeout_s)
+        told = self.snapshot.manager()
+        if told is None or told.lenders <= LARGE_HOSTS:
+            self.bus.unwatch_state("+", "summary")
+            self.bus.unwatch_state(self.bus.client, "#")
+            return self.collect(timeout_s)
+        self.snapshot.narrow = True
+        managers = [(client, "status") for client in self.snapshot.clients(MANAGER)]
+        if host is None:
+            self._watch_too((*managers, ("+", "volume/+/+")), timeout_s)
+            who = sorted({fact.client for fact, _ in self.snapshot.of_kind(Volume)})
+            return self._watch_too([(client, "status") for client in who], timeout_s)
+        if set(host) & set("+#/"):  # nobody has such a name, and as a topic it would mean others
+            return self._watch_too(managers, timeout_s)
+        own = [(f"{role}.{host}", "#") for role in ("lender", "borrower", "guest")]
+        self._watch_too((*managers, *own, ("+", f"host/{host}")), timeout_s)
+        lent = {export.lease for _, export in self.snapshot.of_kind(Export)}
+        leases = sorted(lent | {lease.lease for _, lease in self.snapshot.of_kind(Lease)})
+        self._watch_too([("+", f"{kind}/{lease}") for lease in leases for kind in ("lease", "export")], timeout_s)
+        peers = [c for c in self.snapshot.clients() if self.snapshot.get(c, "status", Status) is None]
+        return self._watch_too([(client, "status") for client in peers], timeout_s)
+
+    def _watch_too(self, what: Sequence[tuple[str, str]], timeout_s: float) -> Snapshot:
+        """Watch these (client, path) as well, and return what is known when all that is stored of them has come."""
+        if what:
+            for client, path in what:
+                self.bus.watch_state(client, path)
+            self.snapshot.expect_more()
+            self._set_mark()
+        return self._settled(timeout_s)
+
+    def _settled(self, timeout_s: float) -> Snapshot:
+        """Wait for the mark as long as stored topics come, at most `timeout_s` for the next one."""
         deadline = self.clock() + timeout_s
         while not self.snapshot.settled and self.clock() < deadline:
-            self.next(POLL_S)
+            arrival = self.next(POLL_S)
+            if isinstance(arrival, StateArrived) and arrival.retained:
+                deadline = self.clock() + timeout_s
         return self.snapshot
 
     def _mark(self) -> None:
@@ -113,6 +160,9 @@ class Session:
         has a mark of its own, as the bus clears all earlier ones again before it subscribes.
         """
         self.snapshot.doubt()
+        self._set_mark()
+
+    def _set_mark(self) -> None:
         self._marks += 1
         self.bus.set_state(mark_path(self._marks), None)
 
@@ -167,11 +217,19 @@ class Session:
         if self.snapshot.online(client):
             return client
         start = f"start it there: systemctl start ramshare-{role}, or ramshare run {role}"
-        there = [c for c in self.snapshot.clients(role) if self.snapshot.online(c)]
-        others = f"; online: {', '.join(c.partition('.')[2] for c in there)}" if there else f"; no {role} is online"
+        there = [c.partition(".")[2] for c in self.snapshot.clients(role) if self.snapshot.online(c)]
+        others = f"; online: {named(there)}" if there else f"; no {role} is online"
+        if self.snapshot.narrow:
+            others = ""
         if client in self.snapshot.clients(role):
             raise AwayError(f"the {role} of {host} is offline", start)
         raise UnknownNameError(f"no {role} is known on host {host!r}{others}", start)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the first few names, and how many there are besides."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def require_host(host: str) -> str:

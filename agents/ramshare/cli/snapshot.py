@@ -20,7 +20,12 @@ CLOCK_SLACK_S = 5.0
 
 
 class Snapshot(Retained):
-    """Everything that is retained."""
+    """Everything that is retained; or, of a large cluster, what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = False
+        """Only a part was asked for: what is not here may yet be there."""
 
     def hear(self, arrived: StateArrived, now: datetime) -> None:
         """Fold one arrival in: a replay was said when its stamp says, what is live was said now."""

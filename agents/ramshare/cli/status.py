@@ -14,10 +14,10 @@ from ramshare.cli import options as opts
 from ramshare.cli import tables
 from ramshare.cli.arguments import JsonOption, LimitOption, OneHostOption
 from ramshare.cli.focus import DEFAULT_LIMIT, Focus, known, of_host
-from ramshare.cli.output import age, err, out, print_json, size
+from ramshare.cli.output import age, err, out, print_json, size, stream_json
 from ramshare.cli.report import build
 from ramshare.cli.rows import HostRow, Why
-from ramshare.cli.session import COLLECT_S, POLL_S, Session, UnknownNameError, connected, require_host
+from ramshare.cli.session import COLLECT_S, POLL_S, Session, UnknownNameError, connected, named, require_host
 from ramshare.messages.state import Decisions
 
 STATUS_EXAMPLE = "Example: ramshare status --json | jq '.volumes[] | {volume, phase, remote_bytes}'"
@@ -38,17 +38,20 @@ def status(
     """Show the cluster: hosts, volumes and where their pages really are, leases, guests, agents.
 
     Every fact comes with its age. Warnings name what is missing, old or contradictory. Of a large cluster each table
-    shows what needs attention first; totals are always of all, and --json leaves nothing out.
+    shows what needs attention first; totals are always of all, and --json leaves nothing out. With more than 1,000
+    lending hosts it shows totals, who is away and the volumes, or one --host; --limit 0 and --json read everything.
     """
     options = opts.of(ctx, as_json=as_json)
     with connected(options) as session:
-        report = build(session.collect(), session.broker, session.wall())
+        everything = host is None and (as_json or limit == 0)
+        snapshot = session.collect() if everything else session.look(host)
+        report = build(snapshot, session.broker, session.wall())
     if host is not None:
         report = of_host(report, host)
         if not known(report):
             raise UnknownNameError(f"nobody named {host} has said anything", "ramshare status")
     if as_json:
-        print_json(report)
+        stream_json(report)
     else:
         out().print(tables.status(report, Focus(limit)))
 
@@ -64,7 +67,7 @@ def watch(
     until_s = None if for_s is None else options.outside.clock() + for_s
     with connected(options) as session:
         session.bus.watch_events()
-        session.collect(COLLECT_S if for_s is None else min(COLLECT_S, for_s))
+        session.look(host, COLLECT_S if for_s is None else min(COLLECT_S, for_s))
         _live(session, until_s, host, Focus(limit))
 
 
@@ -114,12 +117,12 @@ def why(
     options = opts.of(ctx, as_json=as_json)
     lender, borrower = f"lender.{require_host(host)}", f"borrower.{host}"
     with connected(options) as session:
-        report = build(session.collect(), session.broker, session.wall())
+        report = build(session.look(host), session.broker, session.wall())
         decisions, demand = (session.snapshot.get(x, "decisions", Decisions) for x in (lender, borrower))
         lost = demand is not None and not session.snapshot.online(borrower)
     found = next((row for row in report.hosts if row.host == host), None)
     if found is None and demand is None:
-        known = ", ".join(row.host for row in report.hosts) or "none"
+        known = named([row.host for row in report.hosts]) or "none"
         raise UnknownNameError(
             f"no host named {host} has offered anything or borrows by itself; known: {known}", "ramshare status"
         )

@@ -28,6 +28,8 @@ def status(report: Report, focus: Focus = EVERYTHING) -> RenderableType:
     parts += _shown(leases, *focus.of(report.leases))
     parts += _shown(guests, *focus.of(report.guests))
     parts += _shown(agents, *focus.of(report.agents))
+    if report.narrow:
+        parts += [Text(), Text("A large cluster: these are totals and volumes. --host NAME shows one, --limit 0 all.")]
     return Group(*parts)
 
 
@@ -47,16 +49,13 @@ def alerts(sentences: Iterable[str]) -> list[Text]:
 
 def summary(report: Report) -> Text:
     """Return the cluster in one line."""
-    there = [host for host in report.hosts if not host.stale]
-    remote = sum(volume.remote_bytes for volume in report.volumes)
-    capacity, lent = sum(h.capacity_bytes for h in there), sum(h.lent_bytes for h in there)
-    free = sum(h.free_bytes for h in there if h.exportable)
+    all_ = report.totals
     count = report.manager.waiting if report.manager else 0
     waiting = f" {count} request(s) wait for memory." if count else ""
     return Text(
-        f"{len(report.hosts)} lending host(s), {len(there)} there: "
-        f"{size(capacity)} lendable, {size(lent)} lent, {size(free)} free. "
-        f"{len(report.volumes)} volume(s), {size(remote)} of swap on remote memory.{waiting}{_managers(report)}"
+        f"{all_.hosts} lending host(s), {all_.hosts_there} there: "
+        f"{size(all_.capacity_bytes)} lendable, {size(all_.lent_bytes)} lent, {size(all_.free_bytes)} free. "
+        f"{all_.volumes} volume(s), {size(all_.remote_bytes)} of swap on remote memory.{waiting}{_managers(report)}"
     )
 
 

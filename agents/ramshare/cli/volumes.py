@@ -102,7 +102,7 @@ def borrow(
         wait_s=0.0 if wait_for_memory is None else parse_duration(wait_for_memory, MAX_WAIT_S),
     )
     with connected(options) as session:
-        session.collect()
+        session.look(where)
         if dry_run:
             foreseen = foresee(session, where, request)
             if as_json:
@@ -133,7 +133,7 @@ def return_(
     where, here = _place(host)
     request = ReturnVolume(volume=check_volume(volume, here=here))
     with connected(options) as session:
-        session.collect()
+        session.look(where)
         _carry_out(session, where, request, "return", wait=wait, timeout_s=timeout, as_json=as_json)
 
 

@@ -7,6 +7,8 @@ A record is made again when something changed that it speaks of, and at no other
 from collections.abc import Iterable
 from heapq import nsmallest
 
+from sortedcontainers import SortedSet
+
 from ramshare.manager.candidates import Ranking
 from ramshare.manager.cluster import Cluster, offer_of
 from ramshare.manager.office import Seat
@@ -16,6 +18,8 @@ from ramshare.topics import name
 
 ALONE = Seat(1)
 """Of a manager without another, for whoever asks for records only."""
+AWAY_NAMED = 20
+"""Of hosts that are away, in the summary."""
 NAMES_SHOWN = 5
 """Of agents not heard yet; ten thousand names help nobody."""
 
@@ -33,7 +37,8 @@ class Database:
         self._wanted: set[str] = set()
         """Paths of those made again since."""
         self._shown = False
-        self._hosts: dict[str, HostRecord] = {}
+        self._there: dict[str, HostRecord] = {}
+        """Of the lenders that may be asked: online, and not silent."""
         self._leases = 0
         self._totals = _Totals()
 
@@ -44,7 +49,9 @@ class Database:
         self._cluster.changed_hosts, self._cluster.changed_leases = set(), set()
         for host in hosts:
             self.ranking.update(self._cluster, f"lender.{host}", now_s)
-            self._set_host(host, host_record(self._cluster, host, now_s))
+            view = self._cluster.by_client.get(f"lender.{host}")
+            there = view is not None and self._cluster.usable(view, now_s)
+            self._set_host(host, host_record(self._cluster, host, now_s), there=there)
         for lease in leases:
             self._want(f"lease/{lease}", lease_record(self._cluster, lease))
 
@@ -81,12 +88,14 @@ class Database:
         else:
             self.published[path] = message
 
-    def _set_host(self, host: str, record: HostRecord | None) -> None:
-        before = self._hosts.pop(host, None)
-        self._totals.add(before, -1)
-        self._totals.add(record, +1)
-        if record is not None:
-            self._hosts[host] = record
+    def _set_host(self, host: str, record: HostRecord | None, *, there: bool) -> None:
+        self._totals.add(self._there.pop(host, None), -1)
+        self._totals.away.discard(host)
+        if record is not None and there:
+            self._there[host] = record
+            self._totals.add(record, +1)
+        elif record is not None:
+            self._totals.away.add(host)
         self._want(f"host/{host}", record)
 
     def _want(self, path: str, message: Message | None) -> None:
@@ -98,14 +107,15 @@ class Database:
 
 
 class _Totals:
-    """Sums over the hosts that are online."""
+    """Sums over the hosts that are there, and which are not."""
 
     def __init__(self) -> None:
         self.lenders = self.capacity_bytes = self.lent_bytes = self.free_bytes = 0
+        self.away: SortedSet = SortedSet()
 
     def add(self, record: HostRecord | None, step: int) -> None:
         """Count a host, or count it no more."""
-        if record is None or not record.online:
+        if record is None:
             return
         self.lenders += step
         self.capacity_bytes += step * record.capacity_bytes
@@ -128,6 +138,8 @@ class _Totals:
             agents=len(cluster.presence.online),
             heard=len(cluster.presence.online) - len(cluster.presence.unheard),
             incomplete=len(cluster.gaps),
+            away=len(self.away),
+            away_hosts=tuple(self.away[:AWAY_NAMED]),
             reason=_state_of(cluster, seat),
         )
 

@@ -240,6 +240,8 @@ class ManagerState(Message):
     capacity_bytes: Bytes
     lent_bytes: Bytes
     free_bytes: Bytes
+    away: Count = Field(default=0, description="Hosts with an offer whose lender is offline or silent.")
+    away_hosts: tuple[HostName, ...] = Field(default=(), max_length=20, description="The first of them, by name.")
     reason: Sentence
 
 
