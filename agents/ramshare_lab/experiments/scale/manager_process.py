@@ -39,12 +39,12 @@ class ManagerProcess:
         )
         self.pid = self._process.pid
 
-    def serving(self, lenders: int, within_s: float) -> ManagerState:
+    def serving(self, lenders: int, within_s: float, last: ManagerState | None = None) -> ManagerState:
         """Return its first word that it serves and knows so many lenders, or its last when the time is over.
 
-        Raises `ManagerError` if it does not serve at all.
+        `last` is what it said before. Raises `ManagerError` if it does not serve at all.
         """
-        until_s, last = time.monotonic() + within_s, None
+        until_s = time.monotonic() + within_s
         while (left_s := until_s - time.monotonic()) > 0 and (last is None or last.lenders < lenders):
             if self._process.poll() is not None:
                 said = self._log.read_text().splitlines()[-1:]

@@ -124,7 +124,7 @@ class _Cluster:
 def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: ManagerProcess, show: Show) -> Figures:
     first = manager.serving(1, READY_WITHIN_S)
     ready_s = time.monotonic() - manager.started_s
-    known = first if first.lenders >= plan.hosts else manager.serving(plan.hosts, ALL_KNOWN_WITHIN_S)
+    known = first if first.lenders >= plan.hosts else manager.serving(plan.hosts, ALL_KNOWN_WITHIN_S, first)
     all_known_s = time.monotonic() - manager.started_s
     time.sleep(SETTLE_S)
     show.stage(f"{plan.hosts} hosts: at rest")
