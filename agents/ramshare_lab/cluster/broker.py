@@ -28,7 +28,8 @@ from ramshare.topics import DEFAULT_ROOT, name, role
 
 NO_SIZE = Size()
 """As large as who has an account."""
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
+"""Reading its database and the rules of ten thousand accounts takes seconds."""
 STOP_TIMEOUT_S = 5.0
 _TCP_LISTEN = "0A"
 

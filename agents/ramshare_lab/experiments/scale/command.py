@@ -51,6 +51,6 @@ def scale(
             plan = Plan(size, guests, guests_interval_s, rates, seconds, restart)
             with tempfile.TemporaryDirectory(prefix="ramshare-scale-") as directory:
                 found.append(measure(SystemRunner(), Path(directory), plan, show))
-    report = told.scale(cores(), found, GROWTH_RATE if GROWTH_RATE in rates else rates[0])
-    writing.save(report, results / "scale.json")
+            report = told.scale(cores(), found, GROWTH_RATE if GROWTH_RATE in rates else rates[0])
+            writing.save(report, results / "scale.json")  # after each size: the next may be too large for this machine
     writing.tell(report, [results / "scale.json"], told.table(report), *told.sentences(report), as_json=as_json)

@@ -56,6 +56,8 @@ class Figures(Model):
     round_trip_p50_ms: float
     round_trip_p99_ms: float
     """A request and its reply between two plain clients, at rest."""
+    status_s: float
+    """`ramshare status`, Python's start included."""
     loads: list[Load]
     serving_again_s: float | None
     """After the broker was killed and is back: until the first loan is granted."""
@@ -123,6 +125,7 @@ def table(found: Scale) -> Table:
     row("round trip without us: p50, p99", [f"{s.round_trip_p50_ms:.1f}, {s.round_trip_p99_ms:.1f} ms" for s in sizes])
     row("manager at rest", [f"{s.manager_cpu:.0%}, {s.manager_bytes / 1e6:.0f} MB" for s in sizes])
     row("broker at rest", [f"{s.broker_cpu:.0%}, {s.broker_bytes / 1e6:.0f} MB" for s in sizes])
+    row("ramshare status", [f"{s.status_s:.1f} s" for s in sizes])
     row("guests' reports to lenders", [f"{s.reports_per_s:,.0f}/s" for s in sizes])
     row("serving again after a broker's death", [_seconds(s.serving_again_s) for s in sizes])
     row("lent twice, dropped", [f"{len(s.lent_twice)}, {s.dropped}" for s in sizes])

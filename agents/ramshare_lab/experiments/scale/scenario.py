@@ -4,6 +4,7 @@ What the guests' broker would carry over its bridge comes over one connection he
 """
 
 import os
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from ramshare_lab.experiments.scale.results import Figures, Load
 from ramshare_lab.experiments.scale.usage import Usage, Used, resident_bytes
 from ramshare_lab.show import Show
 
-PERSON, ASKER, ANSWERER = "cli.scale", "cli.yardstick", "lender.yardstick"
+LOOKER, PERSON, ASKER, ANSWERER = "cli.looker", "cli.scale", "cli.yardstick", "lender.yardstick"
 LENDERS_A_PROCESS = 2500
 READY_WITHIN_S, ALL_KNOWN_WITHIN_S = 180.0, 60.0
 SETTLE_S = 3.0
@@ -62,12 +63,12 @@ def measure(runner: Runner, directory: Path, plan: Plan, show: Show) -> Figures:
         lenders = -(-plan.hosts // LENDERS_A_PROCESS)
         carriers = [f"cli.part{number}" for number in range(lenders + 2)]
         everybody = Rights(write=(ALL,), read=(ALL,), subscribe_within=(ALL,))
-        accounts = [MANAGER, PERSON, ASKER, ANSWERER, *carriers]
+        accounts = [MANAGER, LOOKER, PERSON, ASKER, ANSWERER, *carriers]
         show.stage(f"{plan.hosts} hosts: everybody publishes")
         size = Size(plan.hosts + plan.borrowers, plan.hosts * plan.guests_a_host)
         made = start_broker(runner, directory / "broker", accounts, everybody=everybody, size=size)
         broker = stack.enter_context(made)
-        cluster = _Cluster(stack, broker, plan, carriers)
+        cluster = _Cluster(stack, runner, broker, plan, carriers)
         person = MqttBus(broker.settings(PERSON), PERSON)
         person.connect()
         stack.callback(person.close)
@@ -80,7 +81,10 @@ def measure(runner: Runner, directory: Path, plan: Plan, show: Show) -> Figures:
 class _Cluster:
     """The processes that simulate it."""
 
-    def __init__(self, stack: ExitStack, broker: RunningBroker, plan: Plan, carriers: list[str]) -> None:
+    def __init__(
+        self, stack: ExitStack, runner: Runner, broker: RunningBroker, plan: Plan, carriers: list[str]
+    ) -> None:
+        self._runner, self._broker = runner, broker
         began = time.monotonic()
         hosts = [f"h{number:05}" for number in range(plan.hosts)]
 
@@ -102,6 +106,12 @@ class _Cluster:
         for process in self._all:
             process.wait()
         self.published_s = time.monotonic() - began
+
+    def show_status(self) -> None:
+        """Run `ramshare status` as a person does."""
+        where = ["--broker", f"{self._broker.host}:{self._broker.port}", "--client", LOOKER]
+        where += ["--tls", str(self._broker.tls_directory(LOOKER))]
+        self._runner.run([sys.executable, "-m", "ramshare.cli.main", *where, "status"], timeout_s=120.0)
 
     def reports(self) -> int:
         """Return how many reports of guests have reached lenders."""
@@ -135,6 +145,9 @@ def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: Mana
     rest = resting.until_now()
     reports_per_s = (cluster.reports() - reports) / rest.seconds
     trips = _round_trips(broker)
+    began = time.monotonic()
+    cluster.show_status()
+    status_s = time.monotonic() - began
     asked: list[Asked] = []
     loads = []
     for rate in plan.rates:
@@ -163,6 +176,7 @@ def _figures(plan: Plan, broker: RunningBroker, cluster: _Cluster, manager: Mana
         broker_cpu=rest.broker_cpu,
         broker_bytes=broker_bytes,
         reports_per_s=reports_per_s,
+        status_s=status_s,
         round_trip_p50_ms=trips.p50_ms or 0.0,
         round_trip_p99_ms=trips.p99_ms or 0.0,
         loads=loads,
