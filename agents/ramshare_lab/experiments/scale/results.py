@@ -118,7 +118,7 @@ def table(found: Scale) -> Table:
         row("  granted of asked, busy", [f"{x.granted} of {x.asked}, {x.busy}" if x else "-" for x in loads])
         row(
             "  manager's CPU, for each request",
-            [f"{x.manager_cpu:.0%}, {x.manager_ms_per_request:.1f} ms" if x else "-" for x in loads],
+            [f"{x.manager_cpu:.0%}, {_beyond_rest(x)}" if x else "-" for x in loads],
         )
         row("  manager waited for a core", [f"{x.manager_waited:.0%}" if x else "-" for x in loads])
         row("  broker's CPU", [f"{x.broker_cpu:.0%}" if x else "-" for x in loads])
@@ -148,6 +148,11 @@ def _times(load: Load | None) -> str:
     if load is None or load.p50_ms is None or load.p99_ms is None:
         return "no answer"
     return f"{load.p50_ms:.0f}, {load.p99_ms:.0f} ms"
+
+
+def _beyond_rest(load: Load) -> str:
+    """A few requests are lost in what the manager does at rest."""
+    return f"{load.manager_ms_per_request:.1f} ms" if load.manager_ms_per_request > 0 else "too few to tell"
 
 
 def _all(known: int, hosts: int) -> str:
