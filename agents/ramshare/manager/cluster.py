@@ -138,6 +138,11 @@ class Cluster(Retained):
         view = self.by_client.get(client)
         return view is not None and view.online and not view.fresh and view.heard_s > float("-inf")
 
+    def heard_since(self, client: str, since_s: float) -> bool:
+        """Whether a client has said anything itself since then."""
+        view = self.by_client.get(client)
+        return view is not None and view.fresh and view.heard_s >= since_s
+
     def portal_of(self, lender: str) -> str | None:
         """Return where a lender says that it serves, by its newest offer."""
         view = self.by_client.get(lender)

@@ -29,10 +29,12 @@ class Confirming:
         waiting = self._waiting.setdefault(lender, [])
         waiting.append(then)
         if len(waiting) == 1:
-            self._loop.ask(lender, Confirm(), CONFIRM_S, partial(self._answered, lender))
+            self._loop.ask(lender, Confirm(), CONFIRM_S, partial(self._answered, lender, self._loop.clock()))
 
-    def _answered(self, lender: str, outcome: Reply | Exception) -> None:
-        silent = isinstance(outcome, RequestTimeoutError)
-        self._cluster.confirm(lender, float("-inf") if silent else self._loop.clock())
+    def _answered(self, lender: str, asked_s: float, outcome: Reply | Exception) -> None:
+        if not isinstance(outcome, RequestTimeoutError):
+            self._cluster.confirm(lender, self._loop.clock())
+        elif not self._cluster.heard_since(lender, asked_s):
+            self._cluster.confirm(lender, float("-inf"))
         for then in self._waiting.pop(lender):
             then()

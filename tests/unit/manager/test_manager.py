@@ -117,6 +117,21 @@ def test_a_lender_that_was_not_heard_is_asked_whether_it_is_there_before_a_loan_
     assert len(confirmations) == 1, "asked once for all"
 
 
+def test_a_lender_that_speaks_while_its_answer_is_waited_for_is_believed(world: Setting) -> None:
+    lender = world.lender("h0", 100)
+    del world.agents["lender.h0"]
+    world.manager()
+    borrower = FakeBorrower(world, "b")
+    world.settle()
+    future = borrower.ask(20 * MIB)
+    world.settle()
+    lender.offer()  # busy, but there: it answers no request
+    world.advance(CONFIRM_S + 0.5)
+    world.agents["lender.h0"] = lender
+    world.settle()
+    assert reply_of(future).ok
+
+
 def test_a_stored_word_counts_as_long_as_the_broker_would_keep_it(world: Setting) -> None:
     world.lender("h0", 100)
     del world.agents["lender.h0"]
