@@ -205,6 +205,8 @@ class FakeLender(Agent):
                 committed_bytes=self.committed_bytes,
                 committed_free_bytes=max(0, committed_free),
                 exportable=free > 0,
+                generation=self.fence.newest.number,
+                obeys=self.fence.newest.manager or None,
                 reason="spare",
             ),
         )
@@ -216,7 +218,8 @@ class FakeLender(Agent):
 
     def _export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         request = arrived.request
-        self.fence.admit(Generation(request.generation, arrived.client))
+        if self.fence.admit(Generation(request.generation, arrived.client)):
+            self.offer()
         self.asked.append(request)
         if self.silent:
             return None

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ramshare.bus.api import Bus
 from ramshare.desk import RefusedError
+from ramshare.generation import Generation
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.offer_plan import OfferPlan, plan_offer
 from ramshare.lender.surplus import Surplus
@@ -33,7 +34,7 @@ class PublishedOffer:
         self._surplus = surplus
         self._wall = wall
         self._decisions: deque[str] = deque(maxlen=REMEMBERED_DECISIONS)
-        self._told: tuple[OfferPlan, int, int] | None = None
+        self._told: tuple[OfferPlan, int, Generation] | None = None
         self.plan = STARTING
         self.known = False
         """Whether it is known what can be lent; before, nothing is wanted back either."""
@@ -43,7 +44,7 @@ class PublishedOffer:
         limits, lent_bytes = self._surplus.limits(), self._ledger.lent_bytes()
         self.known = limits is not None
         plan = self.plan = self._starting() if limits is None else plan_offer(limits)
-        before, self._told = self._told, (plan, lent_bytes, self._ledger.fence.newest.number)
+        before, self._told = self._told, (plan, lent_bytes, self._ledger.fence.newest)
         if before == self._told:
             return
         self._publish(plan, lent_bytes)
@@ -82,6 +83,7 @@ class PublishedOffer:
                 exportable=plan.exportable,
                 draining=self._ledger.draining,
                 generation=self._ledger.fence.newest.number,
+                obeys=self._ledger.fence.newest.manager or None,
                 reason=plan.reason,
             ),
         )

@@ -50,6 +50,8 @@ class Manager(Agent):
         self.cluster = Cluster()
         self.office = Office(bus, Leadership(bus.client), runtime)
         self._led = False
+        self._generation = 0
+        """The claim under which loans are made."""
         self._marks = 0
         self._all_heard = False
         """The broker sent all that it has stored."""
@@ -121,7 +123,8 @@ class Manager(Agent):
         if self._led:
             self._unused_grants.take_back(self._lending.held(), now_s)
             self._lending.turn()
-        if self._led and not led:
+        if self._led and self._generation != self.office.generation:  # perhaps it gave way and claims again
+            self._generation = self.office.generation
             self._lending.go_on()
         elif led and not self._led:
             self._lending.stand_by()

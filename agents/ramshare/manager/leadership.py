@@ -65,10 +65,10 @@ class Leadership:
         """Note a claim that is over: an earlier run's of this manager."""
         self._newest = max(self._newest, Generation(number))
 
-    def hear_lender(self, number: int, wall_s: float) -> None:
-        """Note the newest generation that a lender says it obeyed."""
+    def hear_lender(self, number: int, wall_s: float, manager: str = "") -> None:
+        """Note the newest generation that a lender says it obeyed, and whose it was."""
         if number <= max(wall_s, self._newest.number) + FAR_AHEAD:
-            self._newest = max(self._newest, Generation(number))
+            self._newest = max(self._newest, Generation(number, manager))
 
     def listen_again(self, until_s: float) -> None:
         """Give up the own claim, and make none before `until_s`: a new connection, or a pause."""

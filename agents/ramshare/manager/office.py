@@ -81,7 +81,8 @@ class Office:
     def hear_lender(self, arrived: StateArrived) -> None:
         """Note which generation a lender obeys."""
         if isinstance(arrived.message, Offer):
-            self._leadership.hear_lender(arrived.message.generation, self._wall())
+            offer = arrived.message
+            self._leadership.hear_lender(offer.generation, self._wall(), offer.obeys or "")
 
     def listen_again(self) -> None:
         """Give no orders before it is clear again who does."""

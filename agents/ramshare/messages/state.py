@@ -122,6 +122,7 @@ class Offer(Message):
     exportable: bool
     draining: bool = False
     generation: int = Field(default=0, ge=0, le=MAX_SEQ, description="Of the newest manager that it obeyed.")
+    obeys: ClientName | None = Field(default=None, description="That manager: of one generation there may be two.")
     reason: Sentence
 
 

@@ -116,6 +116,17 @@ def test_a_lender_that_obeyed_a_newer_one_makes_it_claim_anew() -> None:
     assert one.mine.number == int(WALL_S) + 41
 
 
+def test_a_lender_that_obeyed_another_of_the_same_number_makes_it_claim_anew() -> None:
+    one = active("manager.a")
+    assert one.mine is not None
+    one.hear_lender(one.mine.number, WALL_S, "manager.a")
+    one.turn(0.5, WALL_S, ready=True)
+    assert one.mine.number == int(WALL_S)
+    one.hear_lender(one.mine.number, WALL_S, "manager.b")
+    one.turn(1.0, WALL_S, ready=True)
+    assert one.mine.number == int(WALL_S) + 1
+
+
 def test_no_lender_can_use_up_the_numbers() -> None:
     one = active()
     one.hear_lender(MAX_SEQ, WALL_S)
@@ -334,7 +345,7 @@ class AnyInterleaving(RuleBasedStateMachine):
         if parcel.kind == "claim":
             one.leadership.hear(parcel.order.manager, parcel.order.number, one.clock_s, live=True)
         elif parcel.kind == "word":
-            one.leadership.hear_lender(parcel.order.number, one.wall_s)
+            one.leadership.hear_lender(parcel.order.number, one.wall_s, parcel.order.manager)
         elif parcel.kind == "made" and one.leadership.leads(one.clock_s) and one.leadership.mine == parcel.order:
             lender, lease = parcel.lease.split()
             if lease in self.lenders[lender].leases:

@@ -216,6 +216,20 @@ def test_a_broker_that_lost_everything_has_one_active_manager_again(world: Pair)
     assert borrower.borrow(20 * MIB).ok
 
 
+def test_a_grant_that_comes_while_its_manager_gives_way_and_claims_again_is_relayed(world: Pair) -> None:
+    lender = world.lender("x", 100)
+    manager = world.manager(A)
+    world.advance(READY_S)
+    lender.answers_late = []
+    future = FakeBorrower(world, "b").ask(20 * MIB)
+    world.settle()
+    manager.on_connected()  # the connection is a new one
+    for answer in lender.answers_late:
+        answer()
+    world.advance(READY_S)
+    assert reply_of(future).ok
+
+
 def test_a_claim_is_said_every_second_and_taken_back_by_who_gives_way(world: Pair) -> None:
     both(world)
     claim = world.state(A, "claim")
