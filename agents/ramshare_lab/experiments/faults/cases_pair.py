@@ -10,7 +10,7 @@ from ramshare_lab.experiments.faults.cases_mirror import await_repair, kill_lend
 from ramshare_lab.experiments.faults.cases_move import survive_loss
 from ramshare_lab.experiments.faults.cases_network import host_of, host_reset
 from ramshare_lab.experiments.faults.specs import SWAP_BYTES, usual_spec
-from ramshare_lab.experiments.faults.stage import ATTACH_S, HOME_S, Stage
+from ramshare_lab.experiments.faults.stage import HOME_S, Stage
 
 COPIED_S = 300.0
 """Two legs get their copies one after the other in a storm, the first from a disk of 120 IOPS."""
@@ -65,7 +65,7 @@ def lender_dies_in_copy(leg: int) -> Play:
                 return False
             return volume.remote_bytes // SWAP_BYTES == leg
 
-        stage.wait(copying, f"leg {leg} gets its copy", ATTACH_S)
+        stage.wait(copying, f"leg {leg} gets its copy", COPIED_S)
         dead = kill_lender(stage, _lender_of(stage, leg))
         await_repair(stage, dead, COPIED_S)
         return leg_lost(stage)
@@ -157,7 +157,7 @@ def conversion_interrupted(stage: Stage) -> str:
     stage.wait_for_step("synchronising", percent=20.0)
     with stage.fault():
         stage.crash(stage.borrower)
-    stage.wait_for_end_of(VolumePhase.ATTACHED, ATTACH_S)
+    stage.wait_for_end_of(VolumePhase.ATTACHED, COPIED_S)
     _await_pair(stage)
     return ""
 
