@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from ramshare.audit import EndedLease, lease_ended
 from ramshare.borrower.machine.api import Looked
 from ramshare.borrower.plan.releasing import Releasing
-from ramshare.borrower.plan.steps import Done, DropFailedLeg, Forget, Step, TellLoss
+from ramshare.borrower.plan.steps import AskForMemory, Done, DropFailedLeg, Forget, Step, TellLoss
 from ramshare.borrower.plan.view import Goal, LeaseView, Link, VolumeView
 from ramshare.borrower.volumes import ManagedVolume
 from ramshare.bus.api import Bus
@@ -164,7 +164,9 @@ def states(
 ) -> dict[str, Message]:
     """Return state path to message for a volume and its leases, of which some are on their way back."""
     phase = _phase(view, step, error, {lease for lease, way in releasing.items() if way.cut_off})
-    sentence = f"failed, will try again: {error}" if error else f"{step or ''}{_notes(view, step)}"
+    sentence = (
+        f"{_whole_without(step) or 'failed, will try again'}: {error}" if error else f"{step or ''}{_notes(view, step)}"
+    )
     mode = view.mode or Mode.MIRROR
     messages: dict[str, Message] = {
         volume_path(view.volume): Volume(
@@ -204,10 +206,15 @@ def _notes(view: VolumeView, step: Step | None) -> str:
     return note
 
 
+def _whole_without(step: Step | None) -> str:
+    """Return how the volume is whole although the step that is due fails; empty if it is not."""
+    return step.note if isinstance(step, AskForMemory) else ""
+
+
 def _phase(view: VolumeView, step: Step | None, error: str, cut_off: Collection[str]) -> VolumePhase:
     if view.goal is Goal.HOME:
         return VolumePhase.DETACHING if view.leases or view.remote_bytes else VolumePhase.HOME
-    if isinstance(step, Done):
+    if isinstance(step, Done) or _whole_without(step):
         return VolumePhase.ATTACHED
     if error and not view.leases:
         return VolumePhase.FAILED

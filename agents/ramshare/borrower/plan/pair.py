@@ -6,6 +6,8 @@ there is one leg more for a while. Where no second lender can be had, the local 
 write-mostly, until one comes back. Pure; used by `planner.py`.
 """
 
+from dataclasses import replace
+
 from ramshare.borrower.plan.leases import Leases, devices, going, hand_back, ids, join, leaving, tell_loss
 from ramshare.borrower.plan.steps import (
     AskForMemory,
@@ -27,6 +29,7 @@ from ramshare.borrower.plan.view import Goal, Layout, LeaseView, LegView, Link, 
 from ramshare.messages.state import Mode
 
 LEGS = (1, 2)
+MIRROR_MEANWHILE = "a mirror until a second lender can be had"
 SECOND_LEG = 2
 """The one that may lie on revocable memory, as a mirror's does."""
 
@@ -126,7 +129,7 @@ def _another_copy(view: VolumeView) -> Step | None:
     if builds:
         return builds[0]
     if asks and view.heard.nothing_to_borrow:
-        return _local_leg(view) or asks[0]
+        return _local_leg(view) or replace(asks[0], note=MIRROR_MEANWHILE)
     return asks[0] if asks else None
 
 

@@ -24,6 +24,8 @@ class AskForMemory(AnyStep):
     """Lenders not to ask: they want memory back themselves, or have the other leg."""
     leg: int = 0
     """Of a pair, the leg that it is for."""
+    note: str = ""
+    """How the volume is whole without that memory, while there is none."""
 
 
 class Release(AnyStep):

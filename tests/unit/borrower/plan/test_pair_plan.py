@@ -72,6 +72,7 @@ def test_without_another_lender_the_local_disk_stands_in_until_one_comes_back() 
     assert host.write_mostly, "reads come from remote memory"
     assert host.reserved == 0
     assert isinstance(steps[-1], s.AskForMemory), "it goes on asking"
+    assert steps[-1].note == "a mirror until a second lender can be had"
     host.lenders, host.nothing_to_borrow = {1: 0, 2: 4}, False
     run(host)
     assert at_rest(host)
