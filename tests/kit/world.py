@@ -171,6 +171,7 @@ class FakeLender(Agent):
         self.committed_bytes = committed_bytes
         self.exports: dict[str, Export] = {}
         self.fence = Fence()
+        self._offer: Offer | None = None
         self.refuses = False
         self.silent = False
         self.answers_late: list[Callable[[], None]] | None = None
@@ -194,22 +195,20 @@ class FakeLender(Agent):
     def offer(self) -> None:
         free = self.capacity_bytes - self.lent_bytes()
         committed_free = min(free, self.committed_bytes - self.lent_bytes(committed=True))
-        self.bus.set_state(
-            "offer",
-            Offer(
-                host=name(self.bus.client),
-                portal="10.0.0.1:3260",
-                capacity_bytes=self.capacity_bytes,
-                lent_bytes=self.lent_bytes(),
-                free_bytes=max(0, free),
-                committed_bytes=self.committed_bytes,
-                committed_free_bytes=max(0, committed_free),
-                exportable=free > 0,
-                generation=self.fence.newest.number,
-                obeys=self.fence.newest.manager or None,
-                reason="spare",
-            ),
+        self._offer = Offer(
+            host=name(self.bus.client),
+            portal="10.0.0.1:3260",
+            capacity_bytes=self.capacity_bytes,
+            lent_bytes=self.lent_bytes(),
+            free_bytes=max(0, free),
+            committed_bytes=self.committed_bytes,
+            committed_free_bytes=max(0, committed_free),
+            exportable=free > 0,
+            generation=self.fence.newest.number,
+            obeys=self.fence.newest.manager or None,
+            reason="spare",
         )
+        self.bus.set_state("offer", self._offer)
 
     def connected(self, lease: str, phase: LeasePhase = LeasePhase.ATTACHED) -> None:
         """Pretend that the borrower logged in."""
@@ -218,8 +217,9 @@ class FakeLender(Agent):
 
     def _export(self, arrived: RequestArrived[ExportLease]) -> Reply | None:
         request = arrived.request
-        if self.fence.admit(Generation(request.generation, arrived.client)):
-            self.offer()
+        if self.fence.admit(Generation(request.generation, arrived.client)) and self._offer is not None:
+            obeyed = {"generation": request.generation, "obeys": arrived.client}
+            self.bus.set_state("offer", self._offer.model_copy(update=obeyed))
         self.asked.append(request)
         if self.silent:
             return None
