@@ -52,8 +52,8 @@ react: setup  ## a host that swaps and nobody who types anything (10 minutes)
 faults: setup  ## the whole fault suite (at most 45 minutes)
 	$(SUDO) $(BIN)/ramshare lab faults
 
-scale: setup  ## broker and manager before 100 and 1,000 simulated hosts (about 4 minutes)
-	$(BIN)/ramshare lab scale --hosts 100 --hosts 1000
+scale: setup  ## broker and manager before 100, 1,000 and 10,000 simulated hosts (about 6 minutes)
+	$(BIN)/ramshare lab scale --hosts 100 --hosts 1000 --hosts 10000 --guests-interval 60
 
 evaluate: setup  ## a cluster of 1,000 hosts replayed from TRACE=FILE.parquet, against its rivals (1 minute)
 	$(BIN)/ramshare lab evaluate $(TRACE)
