@@ -14,11 +14,11 @@ from ramshare_lab.cluster.vm_spec import MIB
 from ramshare_lab.experiments.faults.targets import kill_target
 from ramshare_lab.load.thrash import Thrash, command
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 SWAP_BYTES = 160 * MIB
 DATA_BYTES = 168 * MIB
-WITHIN_S = 180.0
+WITHIN_S = 300.0
 
 
 @pytest.fixture(scope="module")
