@@ -81,11 +81,13 @@ def read_sizes(proc: Path = PROC) -> MemoryInfo:
     more in use than there is (2**64 - 128 kB of free swap), so nothing is believed beyond its whole.
     """
     plain = read_memory(proc)
-    psutil.PROCFS_PATH = str(proc)
+    others, psutil.PROCFS_PATH = psutil.PROCFS_PATH, str(proc)
     try:
         available_bytes = psutil.virtual_memory().available
     except (OSError, LookupError, ValueError, ArithmeticError):
         return plain
+    finally:
+        psutil.PROCFS_PATH = others
     return replace(plain, available_bytes=min(max(0, available_bytes), plain.total_bytes))
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -224,3 +225,10 @@ def test_a_kernel_that_does_not_tell_what_it_keeps_free_keeps_nothing(tmp_path: 
         (tmp_path / "sys/vm/min_free_kbytes").write_bytes(text)
     (tmp_path / "sys").mkdir(exist_ok=True)
     assert keep_free(1 << 30, tmp_path) == 0
+
+
+def test_what_psutil_reads_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    before = psutil.PROCFS_PATH
+    sampled(proc(tmp_path))
+    assert before == psutil.PROCFS_PATH
+    assert psutil.Process().is_running()
