@@ -49,7 +49,7 @@ paper: setup  ## the paper's figures 2 and 3 (about 12 minutes)
 react: setup  ## a host that swaps and nobody who types anything (10 minutes)
 	$(SUDO) $(BIN)/ramshare lab react
 
-faults: setup  ## the whole fault suite (at most 45 minutes)
+faults: setup  ## the whole fault suite (more than an hour)
 	$(SUDO) $(BIN)/ramshare lab faults
 
 scale: setup  ## broker and manager before 100, 1,000 and 10,000 simulated hosts (about 6 minutes)
