@@ -20,7 +20,7 @@ from ramshare_lab.load.thrash import Pattern, Thrash, command
 from ramshare_lab.show import Show, follower, timed_stage
 
 RAM_DISK = "/dev/ram0"
-ATTACH_TIMEOUT_S = 240.0
+ATTACH_TIMEOUT_S = 600.0
 BARE_S = 5.0
 """For each figure of a bare disk, which has no state that longer runs would meet."""
 STORM_WRITE_PERCENT = 0
