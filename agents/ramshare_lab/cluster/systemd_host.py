@@ -173,7 +173,8 @@ class SystemdHost:
         env.pop("RAMSHARE_ENV_FILE", None)
         self.write("etc/ramshare/ramshare.env", "".join(f"{key}={value}\n" for key, value in env.items()))
         python = f"PYTHONPATH={shlex.quote(str(PACKAGE_ROOT))} exec {shlex.quote(sys.executable)}"
-        self.write("usr/local/bin/ramshare-agent", f'#!/bin/sh\n{python} -m ramshare.launch "$@"\n', 0o755)
+        for command, module in (("ramshare", "ramshare.cli.main"), ("ramshare-agent", "ramshare.launch")):
+            self.write(f"usr/local/bin/{command}", f'#!/bin/sh\n{python} -m {module} "$@"\n', 0o755)
         shutil.copy(UNITS_DIR / "ramshare-swap", self.write("usr/local/sbin/ramshare-swap", "", 0o755))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> Path:
