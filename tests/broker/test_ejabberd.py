@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kit.broker_worlds import eventually
 from kit.world import MIB, FakeLender
 from ramshare.agent import REAL
 from ramshare.bus.mqtt import MqttBus
@@ -62,7 +62,7 @@ class Node:
             self._erl(self.name, "-pa", f"{next(LIBRARIES.glob('ejabberd-*/ebin'))}", *start),
             log_path=self._own / "out",
         )
-        eventually(lambda: self.port in listening_ports(self._process.pid))
+        eventually(lambda: self.port in listening_ports(self._process.pid), PATIENCE_S)
 
     def _erl(self, name: str, *arguments: str) -> list[str]:
         env = {
@@ -87,13 +87,6 @@ class Node:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -146,14 +139,14 @@ def test_a_node_dies_in_the_middle_of_a_borrow_and_the_other_carries_on(
             granted.extend([reply] if isinstance(reply, BorrowReply) and reply.ok else [])
             return reply.ok
 
-        eventually(served)
+        eventually(served, PATIENCE_S)
 
     borrow(32)
     assert {grant.lender for grant in granted[-1].grants} == {"lender.x", "lender.y"}, "one is at the other node"
     lender.answers_late = []
     half = threading.Thread(target=borrow, args=(32,))
     half.start()
-    eventually(lambda: bool(lender.answers_late))
+    eventually(lambda: bool(lender.answers_late), PATIENCE_S)
     nodes[0].kill()
     owed, lender.answers_late = lender.answers_late or [], None
     for answer in owed:

@@ -2,12 +2,12 @@
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from kit.broker_worlds import eventually
 from kit.world import MIB, FakeLender
 from ramshare.agent import REAL, Agent
 from ramshare.bus.api import BrokerUnreachableError
@@ -38,18 +38,11 @@ class Broker:
 
     def start(self) -> None:
         self._process: subprocess.Popen[str] = SystemRunner().spawn(["mosquitto", "-c", str(self._conf)])
-        eventually(lambda: self.port in listening_ports(self._process.pid))
+        eventually(lambda: self.port in listening_ports(self._process.pid), PATIENCE_S)
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-
-
-def eventually(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -107,15 +100,15 @@ def test_the_first_broker_dies_and_all_go_on_at_the_second_and_meet_at_the_first
                 return False
             return isinstance(reply, BorrowReply) and reply.ok
 
-        eventually(granted)
+        eventually(granted, PATIENCE_S)
 
     borrow()
     assert {at(bus) for bus in clients} == {first.port}
     first.kill()
-    eventually(lambda: {at(bus) for bus in clients} == {second.port})
+    eventually(lambda: {at(bus) for bus in clients} == {second.port}, PATIENCE_S)
     borrow()
     first.start()
-    eventually(lambda: {at(bus) for bus in clients} == {first.port})
+    eventually(lambda: {at(bus) for bus in clients} == {first.port}, PATIENCE_S)
     borrow()
     for agent in agents:
         agent.stop()
