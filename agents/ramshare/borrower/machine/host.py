@@ -93,8 +93,9 @@ class BorrowerHost:
         lv = self._look.state.existing(volume)
         encrypt = self._encrypt if encrypt is None else encrypt
         home = home_of(self._look.state, lv)
-        if mode is Mode.PAIR and not leases and parse(lv.tags).mode is Mode.MIRROR:
-            self._tags.number_leases(lv, SECOND_LEG)
+        tags = parse(lv.tags)
+        if mode is Mode.PAIR and not leases and tags.mode is Mode.MIRROR:
+            leases = [lease.of_leg(SECOND_LEG) for lease in tags.leases]
         self._tags.add_leases(lv, mode, leases, home, encrypt=encrypt, part_bytes=part_bytes, terms=terms)
 
     def adopt(self, volume: str) -> None:

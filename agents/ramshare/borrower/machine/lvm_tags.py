@@ -44,9 +44,12 @@ class VolumeTags:
     ) -> None:
         """Say that these leases are for the volume; with a `mode` also that it is to be attached, encrypted or not.
 
-        `home` are UUIDs of the disks that it comes home to, `part_bytes` how much of it is to leave them (0: all).
+        What was said of one of these leases before is said no more. `home` are UUIDs of the disks that it comes home
+        to, `part_bytes` how much of it is to leave them (0: all).
         """
-        old = [tag for tag in ours(lv.tags) if tag.startswith(WISHES)] if mode else []
+        said_anew = {lease.lease for lease in leases}
+        old = [str(tag) for tag in parse(lv.tags).leases if tag.lease in said_anew]
+        old += [tag for tag in ours(lv.tags) if tag.startswith(WISHES)] if mode else []
         wishes = (
             [*goal_tags(Goal.ATTACHED, mode), *encrypt_tags(encrypt), *part_tags(part_bytes), *terms.tags]
             if mode
@@ -63,11 +66,6 @@ class VolumeTags:
         """Say that the volume is to come home."""
         add, remove = goal_tags(Goal.HOME, mode), goal_tags(Goal.ATTACHED, mode)
         self._change(lv, add=add[:1], remove=remove[:1])
-
-    def number_leases(self, lv: LogicalVolume, leg: int) -> None:
-        """Say that all leases of the volume are for this leg of a pair."""
-        tags = [tag for tag in parse(lv.tags).leases if tag.leg != leg]
-        self._change(lv, add=[str(tag.of_leg(leg)) for tag in tags], remove=[str(tag) for tag in tags])
 
     def mark_lost(self, lv: LogicalVolume, leases: Collection[str]) -> None:
         """Say that these leases are only there to be cleaned up; nobody logs in to them again."""

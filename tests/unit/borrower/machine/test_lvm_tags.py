@@ -62,6 +62,11 @@ CHANGES: dict[str, tuple[Callable[[VolumeTags], None], set[str], set[str]]] = {
         {"ramshare.goal=home"},
         {"ramshare.goal=attached"},
     ),
+    "a mirror becomes a pair": (
+        lambda tags: tags.add_leases(LV, Mode.PAIR, [LEASE.of_leg(2)]),
+        {"ramshare.mode=pair", str(LEASE.of_leg(2))},
+        {"ramshare.mode=move", str(LEASE)},
+    ),
     "a loss": (lambda tags: tags.mark_lost(LV, {"l1", "l9"}), {str(LEASE.as_lost())}, {str(LEASE)}),
     "a lease that is gone": (lambda tags: tags.remove_lease(LV, "l1"), set(), {str(LEASE)}),
     "everything of ours": (lambda tags: tags.clear(LV), set(), set(LV.tags) - {"theirs"}),
