@@ -2,10 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-)
+from pydantic import BaseModel, ConfigDict
 
 from ramshare.errors import ExitCode, RamshareError
 

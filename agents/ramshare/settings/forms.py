@@ -66,6 +66,11 @@ def _guest_size(size: object) -> int | None:
     return size_bytes
 
 
+def _entries(text: str) -> list[str]:
+    """Return what stands between the commas, but for what is empty."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 class AllowedVolume(NamedTuple):
     """What a borrower may do for a volume by itself."""
 
@@ -83,7 +88,7 @@ def _allowed_volumes(value: object) -> object:
     if not isinstance(value, str):
         return value
     allowed: dict[str, AllowedVolume] = {}
-    for entry in filter(None, (part.strip() for part in value.split(","))):
+    for entry in _entries(value):
         volume, equals, rest = (part.strip() for part in entry.partition("="))
         mode, colon, size = (part.strip() for part in rest.partition(":"))
         if not equals or mode not in set(Mode):
@@ -119,7 +124,7 @@ def _guest_allowances(value: object) -> object:
     if not isinstance(value, str):
         return value
     allowed: dict[str, GuestAllowance] = {}
-    for entry in filter(None, (part.strip() for part in value.split(","))):
+    for entry in _entries(value):
         guest, equals, rest = (part.strip() for part in entry.partition("="))
         volume, colon, terms = (part.strip() for part in rest.partition(":"))
         if not equals or not colon:
@@ -146,7 +151,7 @@ _ADDRESS = re.compile(r"(\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:,\[\]]+))(:(?P
 
 def written_brokers(value: object) -> object:
     """Return every broker of a list as it is written: `10.0.0.5,10.0.0.6:8884,[fd00::6]:8883`."""
-    found = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    found = _entries(value) if isinstance(value, str) else value
     for broker in found if isinstance(found, list | tuple) else ():
         host_and_port(broker)
     return tuple(found) if isinstance(found, list | tuple) else found
