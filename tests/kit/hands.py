@@ -5,9 +5,8 @@ What these hold outlives the agent that uses them, as disks, kernels and RAM fil
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kit.borrowing_host import Host, Lent
 from kit.world import MIB
@@ -22,7 +21,6 @@ from ramshare.errors import RamshareError
 from ramshare.generation import NONE, Generation
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.linux.volume_io import VolumeIo
-from ramshare.messages.names import target_of
 from ramshare.messages.replies import ErrorCode, Grant
 from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import LeasePhase, Memory, Mode
@@ -255,17 +253,8 @@ class FakeExports:
         if self.fails:
             raise self.fails
         if request.lease not in self.records:
-            self.records[request.lease] = ExportRecord(
-                **request.model_dump(
-                    include={"lease", "borrower", "initiator", "size_bytes", "mode", "login_within_s"}
-                ),
-                target=target_of(self.host, request.lease),
-                tid=len(self.records) + 1,
-                chap_user=request.lease,
-                chap_secret=cast("Any", f"secret-of-{request.lease}"),
-                proof_secret=cast("Any", f"proof-of-{request.lease}"),
-                created_at=datetime.now(UTC),
-            )
+            secret, proof = f"secret-of-{request.lease}", f"proof-of-{request.lease}"
+            self.records[request.lease] = ExportRecord.made(request, self.host, len(self.records) + 1, secret, proof)
         return self.records[request.lease]
 
     def remove(self, lease: str, *, force: bool = False) -> None:

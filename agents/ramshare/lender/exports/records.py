@@ -1,13 +1,14 @@
 """The lender's record of each export, kept beside its image on the RAM file system: it dies with what it describes."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer
 
 from ramshare.messages.base import ClientName, InitiatorName, Iqn, LeaseId, Moment, PositiveBytes, Seconds
-from ramshare.messages.names import lease_of
+from ramshare.messages.names import lease_of, target_of
+from ramshare.messages.requests import ExportLease
 from ramshare.messages.state import LeasePhase, Leg, Mode, is_committed
 
 
@@ -31,6 +32,25 @@ class ExportRecord(BaseModel):
     created_at: Moment
     login_within_s: Seconds
     phase: LeasePhase = LeasePhase.EXPORTED
+
+    @classmethod
+    def made(cls, request: ExportLease, host: str, tid: int, secret: str, proof: str) -> Self:
+        """Return the record of what is made now, on `host`, as the request asks for it."""
+        return cls(
+            lease=request.lease,
+            borrower=request.borrower,
+            initiator=request.initiator,
+            size_bytes=request.size_bytes,
+            mode=request.mode,
+            leg=request.leg,
+            target=target_of(host, request.lease),
+            tid=tid,
+            chap_user=request.lease,
+            chap_secret=SecretStr(secret),
+            proof_secret=SecretStr(proof),
+            created_at=datetime.now(UTC),
+            login_within_s=request.login_within_s,
+        )
 
     @property
     def committed(self) -> bool:

@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ramshare.desk import RefusedError
@@ -76,21 +75,9 @@ class Exports:
         if self.misplaced:
             raise RefusedError(ErrorCode.NO_CAPACITY, self.misplaced)
         self._make_way(request.lease)
-        record = ExportRecord(
-            lease=request.lease,
-            borrower=request.borrower,
-            initiator=request.initiator,
-            size_bytes=request.size_bytes,
-            mode=request.mode,
-            leg=request.leg,
-            target=target_of(self._host, request.lease),
-            tid=self._free_tid(target_of(self._host, request.lease)),
-            chap_user=request.lease,
-            chap_secret=secrets.token_urlsafe(SECRET_BYTES),
-            proof_secret=secrets.token_urlsafe(SECRET_BYTES),
-            created_at=datetime.now(UTC),
-            login_within_s=request.login_within_s,
-        )
+        tid = self._free_tid(target_of(self._host, request.lease))
+        secret, proof = (secrets.token_urlsafe(SECRET_BYTES) for _ in range(2))
+        record = ExportRecord.made(request, self._host, tid, secret, proof)
         try:
             self._ramdisk.allocate(record.lease, record.size_bytes, reserve_bytes=reserve_bytes)
             self._keep(record)

@@ -6,10 +6,7 @@ RAM file, LVM) takes none here: only the bus, the broker and the manager are mea
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
-
-from pydantic import SecretStr
 
 from ramshare import __version__
 from ramshare.agent import moment_of
@@ -20,7 +17,6 @@ from ramshare.desk import Desk, RefusedError
 from ramshare.lender.exports.ledger import Ledger
 from ramshare.lender.exports.records import ExportRecord
 from ramshare.lender.offer_plan import Limits, plan_offer
-from ramshare.messages.names import target_of
 from ramshare.messages.replies import BorrowReply, ErrorCode, ExportReply, Grant, Reply
 from ramshare.messages.requests import Announce, BorrowMemory, Confirm, ExportLease, ReleaseLease
 from ramshare.messages.state import (
@@ -52,7 +48,7 @@ HOLD_S = 3.0
 BORROW_TIMEOUT_S = 30.0
 RELEASE_TIMEOUT_S = 15.0
 PORTAL = "10.0.0.1:3260"
-SECRET = SecretStr("0" * 32)
+SECRET = "0" * 32
 
 
 def memory_of(interval_s: float, total_bytes: int = 8 * GIB) -> Memory:
@@ -143,21 +139,7 @@ class Lender:
                 raise RefusedError(ErrorCode.NO_CAPACITY, f"only {self._plan.free_bytes} bytes are free")
             key = self._keys.get(request.borrower)
             self._ledger.hear_key(request.borrower, None if key is None else SealingKey(public_key=key))
-            record = ExportRecord(
-                lease=request.lease,
-                borrower=request.borrower,
-                initiator=request.initiator,
-                size_bytes=request.size_bytes,
-                mode=request.mode,
-                leg=request.leg,
-                target=target_of(self._ledger.host, request.lease),
-                tid=1,
-                chap_user=request.lease,
-                chap_secret=SECRET,
-                proof_secret=SECRET,
-                created_at=datetime.now(UTC),
-                login_within_s=request.login_within_s,
-            )
+            record = ExportRecord.made(request, self._ledger.host, tid=1, secret=SECRET, proof=SECRET)
             self._ledger.require_key(request.borrower)
             self._ledger.enter(record)
             self._carrier.after(LOGIN_AFTER_S, partial(self._logged_in, request.lease))
